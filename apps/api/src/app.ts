@@ -1,0 +1,113 @@
+import {
+  type BacklogLimits,
+  type CompletionListener,
+  DeadlineSweeper,
+  type JobStore,
+  type ModelRegistry,
+  systemClock,
+} from '@onqueue/shared';
+import express, { type Express } from 'express';
+import helmet from 'helmet';
+import type { Logger } from 'pino';
+import { BacklogMonitor } from './backlog-monitor.ts';
+import { jsonBody } from './http/json-body.ts';
+import { notFound, problemHandler } from './http/problem-handler.ts';
+import { requestContext } from './http/request-context.ts';
+import { JobWaiter } from './job-waiter.ts';
+import type { MemoryGuard } from './memory-guard.ts';
+import { ApiMetrics } from './metrics.ts';
+import { ModelCatalog } from './model-catalog.ts';
+import { jobRoutes } from './routes/jobs.ts';
+import { modelRoutes } from './routes/models.ts';
+import { operationRoutes } from './routes/operations.ts';
+import type { StoreHealth } from './store-health.ts';
+
+export interface AppOptions {
+  store: JobStore;
+  registry: ModelRegistry;
+  listener: CompletionListener;
+  health: StoreHealth;
+  memory: MemoryGuard;
+  logger: Logger;
+  limits: {
+    maxBodyBytes: number;
+    maxJsonDepth: number;
+    maxJsonNodes: number;
+    maxRowsPerJob: number;
+    maxWaitS: number;
+    maxWaiters: number;
+    backlog: BacklogLimits;
+  };
+  partitions: number;
+  webhooks: { isConfigured: boolean; allowHttp: boolean };
+  publicUrl: string | undefined;
+}
+
+export interface App {
+  express: Express;
+  /** Stops what runs beside requests, and lets go of everybody who waits; `/readyz` is red from here on. */
+  drain(): void;
+}
+
+/** The API without its listener, so that tests and `main.ts` start the same thing. */
+export function createApp(options: AppOptions): App {
+  const { store, registry, listener, health, memory, logger, limits } = options;
+  const metrics = new ApiMetrics();
+  const catalog = new ModelCatalog({ registry });
+  const waiter = new JobWaiter({ store, listener, maxWaiters: limits.maxWaiters });
+  const backlogMonitor = new BacklogMonitor({ store, catalog });
+  const sweeper = new DeadlineSweeper({
+    store,
+    partitions: options.partitions,
+    clock: systemClock,
+    onError: () => {
+      // Redis is away: requests say so; the next sweep comes anyway.
+    },
+  });
+  let isDraining = false;
+
+  const app = express();
+  app.disable('etag');
+  app.set('query parser', 'simple');
+  app.use(helmet());
+  app.use(requestContext({ logger, metrics }));
+  app.use(operationRoutes({ health, memory, metrics, store, catalog, waiter, isDraining: () => isDraining }));
+  app.use(
+    jobRoutes({
+      store,
+      catalog,
+      waiter,
+      backlogMonitor,
+      memory,
+      metrics,
+      readBody: jsonBody({
+        maxBytes: limits.maxBodyBytes,
+        maxDepth: limits.maxJsonDepth,
+        maxNodes: limits.maxJsonNodes,
+      }),
+      partitions: options.partitions,
+      backlogLimits: limits.backlog,
+      maxRowsPerJob: limits.maxRowsPerJob,
+      maxWaitS: limits.maxWaitS,
+      webhooks: options.webhooks,
+      publicUrl: options.publicUrl,
+    }),
+  );
+  app.use(modelRoutes({ catalog }));
+  app.use(notFound);
+  app.use(problemHandler(logger, metrics));
+
+  backlogMonitor.start();
+  sweeper.start();
+  memory.start();
+  return {
+    express: app,
+    drain() {
+      isDraining = true;
+      backlogMonitor.stop();
+      sweeper.stop();
+      memory.stop();
+      waiter.releaseAll();
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import { randomUUID } from 'node:crypto';
+import type { RequestHandler } from 'express';
+import type { Logger } from 'pino';
+import type { ApiMetrics } from '../metrics.ts';
+
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+/**
+ * Gives every request an id (the client's `X-Request-Id` when it is a sane one), and logs and counts how it ended:
+ * one line a request, never with a body, a query or a header.
+ */
+export function requestContext({ logger, metrics }: { logger: Logger; metrics: ApiMetrics }): RequestHandler {
+  return (request, response, next) => {
+    const startedAt = performance.now();
+    const given = request.get('x-request-id');
+    const requestId = given !== undefined && REQUEST_ID.test(given) ? given : `req_${randomUUID().replaceAll('-', '')}`;
+    response.locals.requestId = requestId;
+    response.set('X-Request-Id', requestId);
+    response.on('close', () => {
+      // The pattern, not the path: paths carry ids, and would make a metric without end.
+      const route = (request.route as { path?: string } | undefined)?.path ?? 'unmatched';
+      const durationMs = performance.now() - startedAt;
+      metrics.requestDuration.observe(
+        { method: request.method, route, status: response.statusCode },
+        durationMs / 1000,
+      );
+      const isProbe = route === '/livez' || route === '/readyz' || route === '/metrics';
+      logger[isProbe ? 'debug' : 'info'](
+        {
+          request_id: requestId,
+          method: request.method,
+          route,
+          status: response.statusCode,
+          duration_ms: Math.round(durationMs * 1000) / 1000,
+          ...(response.locals.problemCode ? { problem: response.locals.problemCode } : {}),
+          ...(response.locals.jobId ? { job_id: response.locals.jobId } : {}),
+          ...(response.writableFinished ? {} : { aborted: true }),
+        },
+        'request',
+      );
+    });
+    next();
+  };
+}

@@ -1,0 +1,50 @@
+import { jsonPointer, Problem, type ProblemError } from '@onqueue/shared';
+import type { z } from 'zod';
+
+/** More than a person reads; the first ones tell. */
+const MAX_ERRORS = 20;
+
+/**
+ * Parses with a schema; every fault becomes an error with a pointer.
+ * @throws Problem invalid_request
+ */
+export function validate<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw invalidRequest(what, problemErrors(parsed.error.issues, value, []));
+}
+
+export function invalidRequest(what: string, errors: readonly ProblemError[]): Problem {
+  const [first] = errors;
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : '';
+  return new Problem('invalid_request', `${what} is not valid: ${first?.pointer}: ${first?.detail}${more}.`, {
+    errors: errors.slice(0, MAX_ERRORS),
+  });
+}
+
+/** zod's issues with `value` as pointers into the body; `path` is where `value` stands in it. */
+export function problemErrors(
+  issues: readonly z.core.$ZodIssue[],
+  value: unknown,
+  path: readonly PropertyKey[],
+): ProblemError[] {
+  return issues.flatMap((issue): ProblemError[] => {
+    const at = [...path, ...issue.path];
+    const found = issue.path.reduce<unknown>((member, key) => (member as Record<PropertyKey, unknown>)?.[key], value);
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({ pointer: jsonPointer([...at, key]), detail: 'unknown field' }));
+    }
+    if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+      // The alternative that is nearest to what was sent says best what is wrong with it.
+      const nearest = issue.errors.reduce((best, errors) => (errors.length < best.length ? errors : best));
+      return problemErrors(nearest, found, at);
+    }
+    return [
+      { pointer: jsonPointer(at), detail: found === undefined ? 'this field is required' : lowerFirst(issue.message) },
+    ];
+  });
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}

@@ -1,0 +1,106 @@
+import { createServer } from 'node:http';
+import { armFaultPoints, ConfigError, loadConfig, systemClock, unknownSettings } from '@onqueue/shared';
+import {
+  checkAtEveryConnect,
+  checkRedisServer,
+  closeRedis,
+  connectRedis,
+  RedisCompletionListener,
+  RedisJobStore,
+  RedisKeys,
+  RedisModelRegistry,
+  readServerMemory,
+} from '@onqueue/shared/redis';
+import { pino } from 'pino';
+import { createApp } from './app.ts';
+import { MemoryGuard } from './memory-guard.ts';
+import { StoreHealth } from './store-health.ts';
+
+/** The API process. Starts without Redis (requests are answered 503) and goes on by itself when it comes. */
+async function main(): Promise<void> {
+  const config = loadConfig(process.env);
+  armFaultPoints(process.env);
+  const logger = pino({ level: config.logLevel, base: { service: 'api', pid: process.pid } });
+  for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
+
+  const onRedisError = (error: Error) => logger.warn({ err: { message: error.message } }, 'redis connection');
+  const target = { url: config.redisUrl, isCluster: config.redisCluster };
+  const redis = connectRedis(target, { kind: 'producer', timeoutMs: config.redisTimeoutMs }, onRedisError);
+  const subscriber = connectRedis(target, { kind: 'subscriber' }, onRedisError);
+  const keys = new RedisKeys(config.keyPrefix);
+  const store = new RedisJobStore({
+    redis,
+    keys,
+    partitions: config.partitions,
+    retentionMs: config.retentionS * 1000,
+    attempts: config.attempts,
+    retryDelayMs: config.retryDelayMs,
+    maxPredictions: config.maxPredictions,
+  });
+  checkAtEveryConnect(redis, {
+    onSuitable: (report) => logger.info(report, 'redis is ready'),
+    onUnsuitable: (error) => {
+      logger.fatal(error.message);
+      process.exit(1);
+    },
+  });
+
+  const app = createApp({
+    store,
+    registry: new RedisModelRegistry({
+      redis,
+      keys,
+      onUnreadable: (text) =>
+        logger.debug({ descriptor: text.slice(0, 200) }, 'descriptor of a newer version left out'),
+    }),
+    listener: new RedisCompletionListener({ redis: subscriber, keys }),
+    memory: new MemoryGuard({
+      read: () => readServerMemory(redis),
+      limitPercent: config.memoryLimitPercent,
+      clock: systemClock,
+    }),
+    health: new StoreHealth({ check: () => checkRedisServer(redis) }),
+    logger,
+    limits: {
+      maxBodyBytes: config.maxBodyBytes,
+      maxJsonDepth: config.maxJsonDepth,
+      maxJsonNodes: config.maxJsonNodes,
+      maxRowsPerJob: config.maxRowsPerJob,
+      maxWaitS: config.maxWaitS,
+      maxWaiters: config.maxWaiters,
+      backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
+    },
+    partitions: config.partitions,
+    webhooks: { isConfigured: config.webhookSecret !== undefined, allowHttp: config.webhookAllowHttp },
+    publicUrl: config.publicUrl,
+  });
+
+  const server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 }, app.express);
+  server.on('error', (error: NodeJS.ErrnoException) => {
+    const remedy = error.code === 'EADDRINUSE' ? ` Port ${config.port} is in use: set ONQUEUE_PORT to a free one.` : '';
+    logger.fatal(`Cannot listen on ${config.host}:${config.port}: ${error.message}.${remedy}`);
+    process.exit(1);
+  });
+  server.listen(config.port, config.host, () => logger.info({ address: server.address() }, 'listening'));
+
+  let isStopping = false;
+  const stop = (signal: NodeJS.Signals) => {
+    if (isStopping) return;
+    isStopping = true;
+    logger.info({ signal }, 'draining');
+    app.drain();
+    const deadline = setTimeout(() => server.closeAllConnections(), config.apiDrainTimeoutMs);
+    server.close(() => {
+      clearTimeout(deadline);
+      void Promise.all([closeRedis(redis), closeRedis(subscriber)]).then(() => logger.info('stopped'));
+    });
+    server.closeIdleConnections();
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof ConfigError ? error.message : error);
+  process.exit(1);
+});

@@ -1,0 +1,277 @@
+import {
+  assignVersion,
+  type BacklogLimits,
+  DEFAULT_TENANT,
+  faultPoint,
+  isTerminal,
+  type JobRequest,
+  type JobStore,
+  jobRequest,
+  jobUrls,
+  newJobId,
+  Problem,
+  partitionOf,
+  toJobView,
+  toRunView,
+} from '@onqueue/shared';
+import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { BacklogMonitor } from '../backlog-monitor.ts';
+import { methodNotAllowed } from '../http/problem-handler.ts';
+import { invalidRequest, problemErrors, validate } from '../http/validation.ts';
+import type { JobWaiter } from '../job-waiter.ts';
+import type { MemoryGuard } from '../memory-guard.ts';
+import type { ApiMetrics } from '../metrics.ts';
+import type { ModelCatalog } from '../model-catalog.ts';
+
+export interface JobRoutesOptions {
+  store: JobStore;
+  catalog: ModelCatalog;
+  waiter: JobWaiter;
+  backlogMonitor: BacklogMonitor;
+  memory: MemoryGuard;
+  metrics: ApiMetrics;
+  readBody: RequestHandler[];
+  partitions: number;
+  backlogLimits: BacklogLimits;
+  maxRowsPerJob: number;
+  maxWaitS: number;
+  webhooks: { isConfigured: boolean; allowHttp: boolean };
+  publicUrl: string | undefined;
+}
+
+/** How soon a client that polls may ask again about a job that has not ended. */
+const POLL_AGAIN_S = 1;
+
+/** `POST /jobs`, `GET /jobs/:id`, and what can be done with a job. */
+export function jobRoutes(options: JobRoutesOptions): Router {
+  const router = Router();
+  router
+    .route('/jobs')
+    .post(...options.readBody, (request, response) => createJob(options, request, response))
+    .all(methodNotAllowed('POST'));
+  router
+    .route('/jobs/:id')
+    .get((request, response) => readJob(options, request, response))
+    .all(methodNotAllowed('GET'));
+  router
+    .route('/jobs/:id/cancel')
+    .post((request, response) => cancelJob(options, request, response))
+    .all(methodNotAllowed('POST'));
+  router
+    .route('/jobs/:id/retry')
+    .post((request, response) => retryJob(options, request, response))
+    .all(methodNotAllowed('POST'));
+  router
+    .route('/jobs/:id/runs')
+    .get((request, response) => listRuns(options, request, response))
+    .all(methodNotAllowed('GET'));
+  return router;
+}
+
+async function createJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+  const { catalog, store, metrics, partitions } = options;
+  const body = validate(jobRequest, request.body, 'The job');
+  checkWebhook(body.webhook, options.webhooks);
+
+  const versions = await catalog.versionsOf(body.model, body.version);
+  const descriptor = assignVersion(
+    body.model,
+    versions.map((published) => published.descriptor),
+    body.version,
+  );
+  const inputs = validateRows(body, options, catalog.rowSchemaOf({ descriptor }));
+
+  options.memory.assertRoom();
+  const partition = partitionOf(descriptor.name, partitions);
+  const id = newJobId({ createdAtMs: Date.now(), partition });
+  faultPoint('enqueue.before');
+  const outcome = await store.enqueue(
+    {
+      id,
+      tenant: DEFAULT_TENANT,
+      partition,
+      model: descriptor.name,
+      version: descriptor.version,
+      lane: body.lane,
+      inputs,
+      request: {
+        on_row_error: body.on_row_error,
+        request_id: response.locals.requestId as string,
+        ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
+        ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
+        ...(body.timeout === undefined ? {} : { timeout_s: body.timeout }),
+        ...(body.expires_in === undefined ? {} : { expires_in_s: body.expires_in }),
+      },
+    },
+    options.backlogLimits,
+  );
+  faultPoint('enqueue.after');
+  if (outcome.status === 'backlog_full') {
+    throw backlogFull(options, descriptor.name, outcome);
+  }
+  const labels = { model: descriptor.name, version: descriptor.version, lane: body.lane };
+  metrics.jobsAccepted.inc(labels);
+  metrics.rowsAccepted.inc(labels, inputs.length);
+  const urls = jobUrls(id, options.publicUrl);
+  response.locals.jobId = id;
+  response
+    .status(202)
+    .location(urls.self)
+    .json({
+      id,
+      object: 'job',
+      status: 'queued',
+      model: descriptor.name,
+      version: descriptor.version,
+      lane: body.lane,
+      created_at: new Date(outcome.createdAtMs).toISOString(),
+      rows: { total: inputs.length },
+      metadata: body.metadata ?? {},
+      request_id: response.locals.requestId,
+      urls,
+    });
+}
+
+async function readJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+  const id = String(request.params.id);
+  const waitS = parseWait(request.query.wait, options.maxWaitS);
+  const job =
+    waitS > 0
+      ? await options.waiter.wait(DEFAULT_TENANT, id, waitS * 1000, abortOnClose(response))
+      : await options.store.read(DEFAULT_TENANT, id);
+  if (response.destroyed) return;
+  if (job === null) throw jobNotFound();
+  response.locals.jobId = id;
+  if (!isTerminal(job.state)) response.set('Retry-After', String(POLL_AGAIN_S));
+  response.set('Cache-Control', 'no-store').json(toJobView(job, options.publicUrl));
+}
+
+/** Final at once. Canceling a job that is canceled already changes nothing, and is no error. */
+async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+  const id = String(request.params.id);
+  const outcome = await store.cancel(DEFAULT_TENANT, id);
+  faultPoint('cancel.after');
+  if (outcome.status === 'ended' && outcome.state !== 'canceled') {
+    throw new Problem('job_ended', `The job is ${outcome.state} already.`);
+  }
+  const job = outcome.status === 'missing' ? null : await store.read(DEFAULT_TENANT, id);
+  if (job === null) throw jobNotFound();
+  response.locals.jobId = id;
+  response.json(toJobView(job, publicUrl));
+}
+
+/** Opens the next run; the job keeps its id. */
+async function retryJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+  const { store, publicUrl, backlogLimits, memory } = options;
+  memory.assertRoom();
+  const id = String(request.params.id);
+  const outcome = await store.retry(DEFAULT_TENANT, id, backlogLimits);
+  faultPoint('retry.after');
+  if (outcome.status === 'not_retryable') {
+    throw new Problem(
+      'job_not_retryable',
+      `The job is ${outcome.state}; only failed, expired and canceled ones run again.`,
+    );
+  }
+  const job = outcome.status === 'missing' ? null : await store.read(DEFAULT_TENANT, id);
+  if (job === null) throw jobNotFound();
+  if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
+  response.locals.jobId = id;
+  response.status(202).location(jobUrls(id, publicUrl).self).json(toJobView(job, publicUrl));
+}
+
+/** Every run of the job, the latest one first. */
+async function listRuns({ store }: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+  const id = String(request.params.id);
+  const job = await store.read(DEFAULT_TENANT, id);
+  if (job === null) throw jobNotFound();
+  const earlier = await store.runs(DEFAULT_TENANT, id);
+  const data = [job, ...earlier.toReversed()].map((run) => toRunView(run, job.rows));
+  response.json({ object: 'list', data });
+}
+
+function jobNotFound(): Problem {
+  return new Problem('job_not_found', 'There is no such job, or it is past its expires_at.');
+}
+
+function validateRows(
+  body: JobRequest,
+  { maxRowsPerJob }: JobRoutesOptions,
+  schema: ReturnType<ModelCatalog['rowSchemaOf']>,
+): Record<string, unknown>[] {
+  const isSingle = body.input !== undefined;
+  const rows = body.inputs ?? (body.input === undefined ? [] : [body.input]);
+  if (rows.length > maxRowsPerJob) {
+    throw new Problem(
+      'too_many_rows',
+      `The job has ${rows.length} rows; at most ${maxRowsPerJob} are allowed. Split it.`,
+      {
+        errors: [{ pointer: '/inputs', detail: `${rows.length} rows, at most ${maxRowsPerJob}` }],
+      },
+    );
+  }
+  const faults = rows.flatMap((row, index) => {
+    const parsed = schema.safeParse(row);
+    return parsed.success ? [] : problemErrors(parsed.error.issues, row, isSingle ? ['input'] : ['inputs', index]);
+  });
+  if (faults.length > 0) throw invalidRequest(`A row of model "${body.model}"`, faults);
+  return rows;
+}
+
+function checkWebhook(webhook: string | undefined, { isConfigured, allowHttp }: JobRoutesOptions['webhooks']): void {
+  if (webhook === undefined) return;
+  if (!isConfigured) {
+    throw new Problem(
+      'webhooks_not_configured',
+      'Set ONQUEUE_WEBHOOK_SECRET on the API and the workers to use webhooks.',
+      {
+        errors: [{ pointer: '/webhook', detail: 'webhooks are not configured on this server' }],
+      },
+    );
+  }
+  const url = new URL(webhook);
+  if (url.protocol !== 'https:' && !allowHttp) {
+    throw invalidRequest('The job', [
+      { pointer: '/webhook', detail: 'webhooks go to https: URLs only (ONQUEUE_WEBHOOK_ALLOW_HTTP)' },
+    ]);
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw invalidRequest('The job', [
+      { pointer: '/webhook', detail: 'a webhook URL carries no user name or password: verify the signature instead' },
+    ]);
+  }
+}
+
+function backlogFull(
+  { backlogMonitor, backlogLimits }: JobRoutesOptions,
+  model: string,
+  {
+    dimension,
+    backlog,
+  }: { dimension: 'jobs' | 'rows' | 'bytes'; backlog: Parameters<BacklogMonitor['retryAfterS']>[2] },
+): Problem {
+  const cap = { jobs: backlogLimits.maxJobs, rows: backlogLimits.maxRows, bytes: backlogLimits.maxBytes }[dimension];
+  const retryAfterS = backlogMonitor.retryAfterS(model, dimension, backlog, cap);
+  return new Problem(
+    'backlog_full',
+    `Model "${model}" has ${backlog[dimension]} ${dimension} waiting; with this job they would pass the cap of ${cap}. Try again in ${retryAfterS} s.`,
+    { retryAfterS },
+  );
+}
+
+/** Seconds: `?wait=10`. */
+function parseWait(value: unknown, maxWaitS: number): number {
+  if (value === undefined) return 0;
+  if (typeof value !== 'string' || !/^\d{1,6}$/.test(value)) {
+    throw new Problem('invalid_request', '`wait` is a whole number of seconds, such as ?wait=10.', {
+      errors: [{ pointer: '?wait', detail: 'a whole number of seconds' }],
+    });
+  }
+  return Math.min(Number(value), maxWaitS);
+}
+
+function abortOnClose(response: Response): AbortSignal {
+  const controller = new AbortController();
+  response.on('close', () => controller.abort());
+  return controller.signal;
+}

@@ -1,0 +1,68 @@
+import { assignVersion, compareVersions, type PublishedModel, rowJsonSchema } from '@onqueue/shared';
+import { Router } from 'express';
+import { methodNotAllowed } from '../http/problem-handler.ts';
+import type { ModelCatalog } from '../model-catalog.ts';
+
+/** `GET /models` and `GET /models/:name`: what can be scored, and what a row must look like. */
+export function modelRoutes({ catalog }: { catalog: ModelCatalog }): Router {
+  const router = Router();
+  router
+    .route('/models')
+    .get(async (_request, response) => {
+      const published = await catalog.list();
+      const names = [...new Set(published.map(({ descriptor }) => descriptor.name))].sort();
+      const data = names.map((name) =>
+        modelSummary(
+          name,
+          published.filter(({ descriptor }) => descriptor.name === name),
+        ),
+      );
+      response.json({ object: 'list', data });
+    })
+    .all(methodNotAllowed('GET'));
+  router
+    .route('/models/:name')
+    .get(async (request, response) => {
+      const { name } = request.params;
+      const versions = await catalog.versionsOf(name);
+      const descriptor = assignVersion(
+        name,
+        versions.map((published) => published.descriptor),
+      );
+      const { kind, ...rest } = descriptor;
+      response.json({
+        ...modelSummary(name, versions),
+        kind,
+        description: descriptor.description,
+        signature: { inputs: rest.inputs, outputs: rest.outputs },
+        row_schema: rowJsonSchema(descriptor),
+        example: rest.example,
+        batching: rest.batching,
+        postprocess: rest.postprocess,
+        decision: rest.decision ?? null,
+        metrics: rest.metrics ?? null,
+        artifact_sha256: rest.artifact_sha256,
+        preprocess_sha256: rest.preprocess_sha256,
+        decision_policy_sha256: rest.decision_policy_sha256,
+      });
+    })
+    .all(methodNotAllowed('GET'));
+  return router;
+}
+
+function modelSummary(name: string, versions: readonly PublishedModel[]) {
+  const newestFirst = versions.toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version));
+  return {
+    name,
+    object: 'model',
+    version: newestFirst[0]?.descriptor.version,
+    versions: newestFirst.map(({ descriptor, readyWorkers }) => ({
+      version: descriptor.version,
+      ready: readyWorkers > 0,
+      ready_workers: readyWorkers,
+      artifact_sha256: descriptor.artifact_sha256,
+    })),
+    ready: (newestFirst[0]?.readyWorkers ?? 0) > 0,
+    urls: { self: `/models/${name}` },
+  };
+}

@@ -1,0 +1,65 @@
+import type { JobStore } from '@onqueue/shared';
+import { Router } from 'express';
+import { methodNotAllowed } from '../http/problem-handler.ts';
+import type { JobWaiter } from '../job-waiter.ts';
+import type { MemoryGuard } from '../memory-guard.ts';
+import type { ApiMetrics } from '../metrics.ts';
+import type { ModelCatalog } from '../model-catalog.ts';
+import type { StoreHealth } from '../store-health.ts';
+
+export interface OperationRoutesOptions {
+  health: StoreHealth;
+  memory: MemoryGuard;
+  metrics: ApiMetrics;
+  store: Pick<JobStore, 'backlog'>;
+  catalog: ModelCatalog;
+  waiter: JobWaiter;
+  isDraining: () => boolean;
+}
+
+/** `/livez`, `/readyz` and `/metrics`. */
+export function operationRoutes(options: OperationRoutesOptions): Router {
+  const { health, metrics, isDraining } = options;
+  const router = Router();
+  // Alive means that the event loop turns: a Redis that is away is no reason to be restarted.
+  router
+    .route('/livez')
+    .get((_request, response) => {
+      response.json({ status: 'ok' });
+    })
+    .all(methodNotAllowed('GET'));
+  router
+    .route('/readyz')
+    .get(async (_request, response) => {
+      const redis = await health.check();
+      const status = isDraining() ? 'draining' : redis.status === 'ok' ? 'ready' : 'unready';
+      response.status(status === 'ready' ? 200 : 503).json({ status, redis });
+    })
+    .all(methodNotAllowed('GET'));
+  router
+    .route('/metrics')
+    .get(async (_request, response) => {
+      await refreshQueueGauges(options).catch(() => {
+        // Redis is away: the process's own metrics are worth having all the more.
+      });
+      response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+    })
+    .all(methodNotAllowed('GET'));
+  return router;
+}
+
+async function refreshQueueGauges({ metrics, memory, store, catalog, waiter }: OperationRoutesOptions): Promise<void> {
+  metrics.waiters.set(waiter.count);
+  metrics.storeUsed.set(memory.memory.usedBytes);
+  metrics.storeMax.set(memory.memory.maxBytes);
+  const models = new Set((await catalog.list()).map(({ descriptor }) => descriptor.name));
+  await Promise.all(
+    [...models].map(async (model) => {
+      const backlog = await store.backlog(model);
+      metrics.queueDepthJobs.set({ model }, backlog.jobs);
+      metrics.queueDepthRows.set({ model }, backlog.rows);
+      metrics.queueDepthBytes.set({ model }, backlog.bytes);
+      for (const { lane, ageS } of backlog.oldestUnclaimed) metrics.oldestJobAge.set({ model, lane }, ageS);
+    }),
+  );
+}

@@ -1,0 +1,24 @@
+import type { RowResult } from '@onqueue/shared';
+
+/** How long each phase of a batch took, milliseconds. */
+export interface BatchTimings {
+  preprocess_ms: number;
+  inference_ms: number;
+  postprocess_ms: number;
+}
+
+/** A batch's answer: one result a row, in the order of the rows. */
+export interface BatchResult {
+  results: readonly RowResult[];
+  timings: BatchTimings;
+}
+
+/**
+ * Where batches are computed; runner child processes are one implementation, another engine may be the next.
+ * Rejects with a `RowFailure` when the batch as a whole has no answer, which says nothing yet about the row to blame:
+ * `inference_failed` (the engine refused the batch and lives), `runner_crashed` and `runner_timeout` (the runner is
+ * gone), `model_unavailable` (no runner could be had), `canceled` (the signal aborted).
+ */
+export interface BatchRunner {
+  run(rows: readonly unknown[], options: { signal: AbortSignal }): Promise<BatchResult>;
+}

@@ -1,0 +1,184 @@
+import { type BatchingPolicy, type Clock, type Lane, RowFailure } from '@onqueue/shared';
+import type { HaltSignal } from './halt-signal.ts';
+import type { RowOutcome } from './row-isolation.ts';
+
+/** A row's outcome, and how long it waited for its batch to start. */
+export interface BatchedRowOutcome extends RowOutcome {
+  batchWaitMs: number;
+}
+
+export interface DynamicBatcherOptions {
+  policy: BatchingPolicy;
+  /** How many batches may run at once: one per runner. */
+  maxConcurrentBatches: number;
+  /** Computes a batch; see RowIsolation. The signal aborts it, at the price of its runner. */
+  run: (rows: readonly unknown[], signal: AbortSignal) => Promise<RowOutcome[]>;
+  clock: Clock;
+  /** Called with the number of rows whenever a batch is formed. */
+  onBatch?: (rows: number) => void;
+}
+
+interface PendingRow {
+  row: unknown;
+  halt: HaltSignal;
+  submittedAtMs: number;
+  resolve: (outcome: BatchedRowOutcome) => void;
+  reject: (error: unknown) => void;
+}
+
+interface RunningBatch {
+  rows: readonly PendingRow[];
+  startedAtMs: number;
+  abort: AbortController;
+}
+
+/** What it costs to kill a runner and have another one ready: a batch that ends sooner is let run. */
+const RESPAWN_MS = 300;
+
+/**
+ * Forms batches from the rows of many jobs: Triton's dynamic batcher.
+ *
+ * A row waits in the list of its lane until a runner is free and either the batch is full or the oldest row has waited
+ * `max_queue_delay_ms`. With a delay of 0 a batch starts at once when a runner is idle, and grows by itself while all
+ * are busy. Interactive rows go first; bulk rows fill what is left of the batch.
+ *
+ * A halted row that waits is dropped. One that runs keeps its place; only when nobody wants any row of a batch any more,
+ * and its end seems farther off than a new runner, the batch is aborted.
+ */
+export class DynamicBatcher {
+  readonly #options: DynamicBatcherOptions;
+  readonly #lanes: Record<Lane, PendingRow[]> = { interactive: [], bulk: [] };
+  readonly #running = new Set<RunningBatch>();
+  /** Moving average of how long batches run. */
+  #usualRunMs: number | undefined;
+  #delay: { cancel(): void } | undefined;
+  #isDispatchDue = false;
+
+  constructor(options: DynamicBatcherOptions) {
+    this.#options = options;
+  }
+
+  /** Rows that wait for a batch. */
+  get pendingRows(): number {
+    return this.#lanes.interactive.length + this.#lanes.bulk.length;
+  }
+
+  /** Queues the rows of a job; they may end in different batches. Resolves in the order of the rows. */
+  async submit(rows: readonly unknown[], lane: Lane, halt: HaltSignal): Promise<BatchedRowOutcome[]> {
+    const submittedAtMs = this.#options.clock.now();
+    const outcomes = rows.map(
+      (row) =>
+        new Promise<BatchedRowOutcome>((resolve, reject) => {
+          this.#lanes[lane].push({ row, halt, submittedAtMs, resolve, reject });
+        }),
+    );
+    halt.onHalt(() => this.#dropHalted());
+    if (halt.isHalted) this.#dropHalted();
+    this.#dispatchSoon();
+    try {
+      return await Promise.all(outcomes);
+    } finally {
+      halt.onHalt(undefined);
+    }
+  }
+
+  /** After the current turn of the loop, so that jobs which were claimed together are batched together. */
+  #dispatchSoon(): void {
+    if (this.#isDispatchDue) return;
+    this.#isDispatchDue = true;
+    setImmediate(() => {
+      this.#isDispatchDue = false;
+      this.#dispatch();
+    });
+  }
+
+  #dispatch(): void {
+    while (this.#running.size < this.#options.maxConcurrentBatches && this.pendingRows > 0) {
+      const waitMs = this.#remainingDelayMs();
+      if (waitMs > 0) {
+        this.#delay ??= this.#options.clock.setTimeout(() => {
+          this.#delay = undefined;
+          this.#dispatch();
+        }, waitMs);
+        return;
+      }
+      this.#delay?.cancel();
+      this.#delay = undefined;
+      void this.#runBatch(this.#takeBatch());
+    }
+  }
+
+  /** How much longer the next batch may wait for company. */
+  #remainingDelayMs(): number {
+    const { max_batch_size: maxBatchSize, max_queue_delay_ms: maxDelayMs } = this.#options.policy;
+    if (maxDelayMs === 0 || this.pendingRows >= maxBatchSize) return 0;
+    const heads = [this.#lanes.interactive[0], this.#lanes.bulk[0]].flatMap((head) => head?.submittedAtMs ?? []);
+    return Math.min(...heads) + maxDelayMs - this.#options.clock.now();
+  }
+
+  #takeBatch(): PendingRow[] {
+    const { interactive, bulk } = this.#lanes;
+    const { max_batch_size: maxBatchSize } = this.#options.policy;
+    const batch = interactive.splice(0, maxBatchSize);
+    return batch.concat(bulk.splice(0, maxBatchSize - batch.length));
+  }
+
+  async #runBatch(rows: readonly PendingRow[]): Promise<void> {
+    const batch = { rows, startedAtMs: this.#options.clock.now(), abort: new AbortController() };
+    this.#running.add(batch);
+    this.#options.onBatch?.(rows.length);
+    try {
+      const outcomes = await this.#options.run(
+        rows.map(({ row }) => row),
+        batch.abort.signal,
+      );
+      for (const [index, { submittedAtMs, resolve, reject }] of rows.entries()) {
+        const outcome = outcomes[index];
+        if (outcome) resolve({ ...outcome, batchWaitMs: outcome.batch.startedAtMs - submittedAtMs });
+        else reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
+      }
+      if (!batch.abort.signal.aborted) this.#learn(this.#options.clock.now() - batch.startedAtMs);
+    } catch (error) {
+      for (const { reject } of rows) reject(error);
+    } finally {
+      this.#running.delete(batch);
+      this.#dispatch();
+    }
+  }
+
+  #learn(runMs: number): void {
+    this.#usualRunMs = this.#usualRunMs === undefined ? runMs : this.#usualRunMs * 0.8 + runMs * 0.2;
+  }
+
+  #dropHalted(): void {
+    for (const lane of Object.values(this.#lanes)) {
+      const halted = lane.filter(({ halt }) => halt.isHalted);
+      if (halted.length === 0) continue;
+      lane.splice(0, lane.length, ...lane.filter(({ halt }) => !halt.isHalted));
+      for (const row of halted) row.resolve(this.#canceled(row));
+    }
+    for (const batch of this.#running) this.#abortIfUnwanted(batch);
+  }
+
+  #abortIfUnwanted(batch: RunningBatch): void {
+    if (!this.#running.has(batch) || !batch.rows.every(({ halt }) => halt.isHalted)) return;
+    const elapsedMs = this.#options.clock.now() - batch.startedAtMs;
+    const usualRestMs = (this.#usualRunMs ?? 0) - elapsedMs;
+    // One that is past its usual time will likely take as long again as it has taken.
+    const restMs = usualRestMs > 0 ? usualRestMs : elapsedMs;
+    if (restMs > RESPAWN_MS) batch.abort.abort();
+    else this.#options.clock.setTimeout(() => this.#abortIfUnwanted(batch), RESPAWN_MS);
+  }
+
+  #canceled({ submittedAtMs }: PendingRow): BatchedRowOutcome {
+    const now = this.#options.clock.now();
+    const timings = { preprocess_ms: 0, inference_ms: 0, postprocess_ms: 0 };
+    const error = new RowFailure('canceled', 'The run of the job ended before the row did.');
+    return {
+      result: { status: 'failed', error: error.toRowError() },
+      isRetryable: false,
+      batchWaitMs: now - submittedAtMs,
+      batch: { size: 0, startedAtMs: now, timings },
+    };
+  }
+}

@@ -1,0 +1,41 @@
+import type { JobOutcome } from '@onqueue/shared';
+import { HaltSignal } from './batching/halt-signal.ts';
+
+/**
+ * The jobs in this worker's hands, so that one can be dropped whose run ended elsewhere, and all can be handed back when
+ * a drain takes too long.
+ */
+export class HeldJobs {
+  readonly #signals = new Map<string, Set<HaltSignal>>();
+  readonly #handedBack: Promise<JobOutcome>;
+  #handBack: (outcome: JobOutcome) => void = () => {};
+
+  constructor() {
+    this.#handedBack = new Promise((resolve) => {
+      this.#handBack = resolve;
+    });
+  }
+
+  /** Runs the work with a signal that `halt(id)` sets off; `handBackAll()` ends it before its time. */
+  async hold(id: string, work: (signal: HaltSignal) => Promise<JobOutcome>): Promise<JobOutcome> {
+    const signal = new HaltSignal();
+    // A job that stalled here may come back while its first attempt still runs.
+    const signals = this.#signals.get(id) ?? new Set();
+    this.#signals.set(id, signals.add(signal));
+    try {
+      return await Promise.race([work(signal), this.#handedBack]);
+    } finally {
+      signals.delete(signal);
+      if (signals.size === 0) this.#signals.delete(id);
+    }
+  }
+
+  halt(id: string): void {
+    for (const signal of this.#signals.get(id) ?? []) signal.halt();
+  }
+
+  /** Every job that is held, and any that comes later, goes back to the queue at once, for another worker. */
+  handBackAll(): void {
+    this.#handBack({ state: 'queued', spendsAttempt: false });
+  }
+}

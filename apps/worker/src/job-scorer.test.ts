@@ -1,0 +1,123 @@
+import { describe, expect, test } from '@jest/globals';
+import type { ClaimedJob, RowResult } from '@onqueue/shared';
+import type { BatchedRowOutcome } from './batching/dynamic-batcher.ts';
+import { HaltSignal } from './batching/halt-signal.ts';
+import { JobScorer, type ServedVersion } from './job-scorer.ts';
+
+const origin: ServedVersion['origin'] = {
+  model: 'fraud',
+  version: '1',
+  artifact_sha256: 'a',
+  preprocess_sha256: 'p',
+  decision_policy_sha256: 'd',
+  runtime: { name: 'onnxruntime-node', version: '1.30.0' },
+  execution_provider: 'cpu',
+};
+
+const halt = new HaltSignal();
+const ok: RowResult = { status: 'succeeded', output: { probability: 0.5 } };
+const bad: RowResult = { status: 'failed', error: { code: 'invalid_image', detail: 'cannot be decoded' } };
+
+function outcome(result: RowResult, { startedAtMs = 0, size = 2, isRetryable = false } = {}): BatchedRowOutcome {
+  return {
+    result,
+    isRetryable,
+    batchWaitMs: startedAtMs,
+    batch: { size, startedAtMs, timings: { preprocess_ms: 1, inference_ms: 2, postprocess_ms: 3 } },
+  };
+}
+
+function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJob {
+  return {
+    id: 'job_x',
+    tenant: 'default',
+    partition: 0,
+    run: 1,
+    attempt: 2,
+    model: 'fraud',
+    version,
+    lane: 'interactive',
+    inputs: [{ a: 1 }, { a: 2 }],
+    request: { on_row_error: onRowError, request_id: 'req' },
+    queuedMs: 1,
+  };
+}
+
+function scorer(rows: BatchedRowOutcome[]): JobScorer {
+  const served = { origin, submit: async () => rows };
+  return new JobScorer({ versions: new Map([['1', served]]), worker: 'w', versionWaitMs: 1000, onBug: () => {} });
+}
+
+describe('JobScorer', () => {
+  test('succeeds when every row did, and says what made the result', async () => {
+    const batches = [outcome(ok, { startedAtMs: 9, size: 1 }), outcome(ok, { startedAtMs: 2, size: 64 })];
+    expect(await scorer(batches).score(job(), false, halt)).toEqual({
+      state: 'succeeded',
+      results: [ok, ok],
+      // Of the row that ended last.
+      provenance: { ...origin, batch_size: 1, batches: 2, run: 1, attempt: 2, worker: 'w' },
+      timings: { batch_wait_ms: 9, preprocess_ms: 1, inference_ms: 2, postprocess_ms: 3 },
+      prediction: {
+        schema_version: 1,
+        job_id: 'job_x',
+        run: 1,
+        tenant: 'default',
+        request_id: 'req',
+        model: 'fraud',
+        version: '1',
+        artifact_sha256: 'a',
+        preprocess_sha256: 'p',
+        decision_policy_sha256: 'd',
+        latency_ms: 15,
+        scores: [{ probability: 0.5 }, { probability: 0.5 }],
+      },
+    });
+  });
+
+  test('fails with the first failed row by default', async () => {
+    expect(await scorer([outcome(ok), outcome(bad)]).score(job(), false, halt)).toMatchObject({
+      state: 'failed',
+      results: [ok, bad],
+      error: { code: 'invalid_image', detail: 'Row 1 of 2 failed: cannot be decoded', row: 1 },
+    });
+  });
+
+  test('succeeds in spite of failed rows with on_row_error: continue', async () => {
+    const ended = await scorer([outcome(ok), outcome(bad)]).score(job('continue'), false, halt);
+    expect(ended).toMatchObject({ state: 'succeeded', results: [ok, bad] });
+    expect(ended).not.toHaveProperty('error');
+  });
+
+  test('queues the job again when a row failed for a reason that may pass, until the last attempt', async () => {
+    const rows = [outcome(ok), outcome(bad, { isRetryable: true })];
+    expect(await scorer(rows).score(job('continue'), false, halt)).toEqual({ state: 'queued', spendsAttempt: true });
+    expect(await scorer(rows).score(job('fail'), true, halt)).toMatchObject({ state: 'failed' });
+  });
+
+  test('hands a version that it has not on to other workers, whatever the attempt, until that takes too long', async () => {
+    const elsewhere = job('fail', '7');
+    for (const isLastAttempt of [false, true]) {
+      expect(await scorer([]).score({ ...elsewhere, queuedMs: 999 }, isLastAttempt, halt)).toEqual({
+        state: 'queued',
+        spendsAttempt: false,
+      });
+    }
+    expect(await scorer([]).score({ ...elsewhere, queuedMs: 1000 }, false, halt)).toMatchObject({
+      state: 'failed',
+      error: { code: 'model_unavailable' },
+    });
+  });
+
+  test('ends a job that breaks us: queued again while there are attempts, then failed', async () => {
+    const bugs: unknown[] = [];
+    const broken = new JobScorer({
+      versions: new Map([['1', { origin, submit: () => Promise.reject(new Error('This is a bug.')) }]]),
+      worker: 'w',
+      versionWaitMs: 1000,
+      onBug: (error) => bugs.push(error),
+    });
+    expect(await broken.score(job(), false, halt)).toEqual({ state: 'queued', spendsAttempt: true });
+    expect(await broken.score(job(), true, halt)).toMatchObject({ state: 'failed', error: { code: 'internal_error' } });
+    expect(bugs).toHaveLength(2);
+  });
+});

@@ -1,0 +1,129 @@
+import type {
+  ClaimedJob,
+  JobError,
+  JobOutcome,
+  PredictionRecord,
+  Provenance,
+  RowResult,
+  WorkerTimings,
+} from '@onqueue/shared';
+import type { BatchedRowOutcome } from './batching/dynamic-batcher.ts';
+import type { HaltSignal } from './batching/halt-signal.ts';
+
+/** A version that this worker can compute, and what its results say about their origin. */
+export interface ServedVersion {
+  submit(rows: readonly unknown[], lane: ClaimedJob['lane'], halt: HaltSignal): Promise<BatchedRowOutcome[]>;
+  origin: Omit<Provenance, 'batch_size' | 'batches' | 'run' | 'attempt' | 'worker'>;
+}
+
+export interface JobScorerOptions {
+  /** The versions of one model, by version. */
+  versions: ReadonlyMap<string, ServedVersion>;
+  worker: string;
+  /** How long a job may wait for a worker that has its version, from when it was queued. */
+  versionWaitMs: number;
+  /** Something broke that no row and no runner is to blame for. */
+  onBug: (error: unknown, job: ClaimedJob) => void;
+}
+
+/** Turns the outcomes of a job's rows into the outcome of the job. */
+export class JobScorer {
+  readonly #options: JobScorerOptions;
+
+  constructor(options: JobScorerOptions) {
+    this.#options = options;
+  }
+
+  /** Scores every row; `queued` when a retry may mend what failed. Never rejects: a job that breaks us must end all the same. */
+  async score(job: ClaimedJob, isLastAttempt: boolean, halt: HaltSignal): Promise<JobOutcome> {
+    try {
+      return await this.#score(job, isLastAttempt, halt);
+    } catch (cause) {
+      this.#options.onBug(cause, job);
+      if (!isLastAttempt) return { state: 'queued', spendsAttempt: true };
+      const error = { code: 'internal_error', detail: 'Something broke on our side. Tell us the request_id.' };
+      return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+    }
+  }
+
+  async #score(job: ClaimedJob, isLastAttempt: boolean, halt: HaltSignal): Promise<JobOutcome> {
+    const served = this.#options.versions.get(job.version);
+    if (!served) return this.#versionIsElsewhere(job);
+    const rows = await served.submit(job.inputs, job.lane, halt);
+    if (!isLastAttempt && rows.some(({ isRetryable }) => isRetryable)) return { state: 'queued', spendsAttempt: true };
+
+    const last = rows.reduce((latest, row) => (endOf(row) > endOf(latest) ? row : latest));
+    const results = rows.map(({ result }) => result);
+    const error = job.request.on_row_error === 'fail' ? firstError(results) : undefined;
+    return {
+      state: error ? 'failed' : 'succeeded',
+      results,
+      ...(error ? { error } : {}),
+      provenance: {
+        ...served.origin,
+        batch_size: last.batch.size,
+        batches: new Set(rows.map(({ batch }) => batch)).size,
+        run: job.run,
+        attempt: job.attempt,
+        worker: this.#options.worker,
+      },
+      timings: timingsOf(last),
+      ...(error ? {} : { prediction: predictionOf(job, served.origin, last, results) }),
+    };
+  }
+
+  /** The queue is the model's, so a job may reach a worker that has other versions of it. */
+  #versionIsElsewhere(job: ClaimedJob): JobOutcome {
+    if (job.queuedMs < this.#options.versionWaitMs) return { state: 'queued', spendsAttempt: false };
+    const waitedS = Math.round(job.queuedMs / 1000);
+    const detail = `In ${waitedS} s no worker with version ${job.version} of "${job.model}" took this job.`;
+    const error = { code: 'model_unavailable', detail };
+    return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+  }
+}
+
+function predictionOf(
+  job: ClaimedJob,
+  { runtime: _, execution_provider: __, ...origin }: ServedVersion['origin'],
+  last: BatchedRowOutcome,
+  results: readonly RowResult[],
+): PredictionRecord {
+  const { preprocess_ms, inference_ms, postprocess_ms } = last.batch.timings;
+  return {
+    schema_version: 1,
+    job_id: job.id,
+    run: job.run,
+    tenant: job.tenant,
+    request_id: job.request.request_id,
+    ...origin,
+    latency_ms: last.batchWaitMs + preprocess_ms + inference_ms + postprocess_ms,
+    scores: results.map((result) => (result.status === 'succeeded' ? plainValues(result.output) : null)),
+  };
+}
+
+/** Scores, labels and decisions; not the long tail of class probabilities. */
+function plainValues(output: Record<string, unknown>): Record<string, number | string> {
+  const isPlain = (value: unknown) => typeof value === 'number' || typeof value === 'string';
+  return Object.fromEntries(Object.entries(output).filter(([, value]) => isPlain(value))) as Record<
+    string,
+    number | string
+  >;
+}
+
+function firstError(results: readonly RowResult[]): JobError | undefined {
+  for (const [row, result] of results.entries()) {
+    if (result.status === 'failed') {
+      return { code: result.error.code, detail: `Row ${row} of ${results.length} failed: ${result.error.detail}`, row };
+    }
+  }
+  return undefined;
+}
+
+function endOf({ batch: { startedAtMs, timings } }: BatchedRowOutcome): number {
+  return startedAtMs + timings.preprocess_ms + timings.inference_ms + timings.postprocess_ms;
+}
+
+/** Of the row that ended last: its phases follow one another and span the job. */
+function timingsOf({ batchWaitMs, batch: { timings } }: BatchedRowOutcome): WorkerTimings {
+  return { batch_wait_ms: batchWaitMs, ...timings };
+}

@@ -1,0 +1,224 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import {
+  armFaultPoints,
+  type Config,
+  ConfigError,
+  DeadlineSweeper,
+  loadConfig,
+  parseWebhookSecret,
+  systemClock,
+  toJobView,
+  unknownSettings,
+} from '@onqueue/shared';
+import {
+  checkAtEveryConnect,
+  closeRedis,
+  connectRedis,
+  listenForHalts,
+  type RedisConnection,
+  RedisJobStore,
+  RedisKeys,
+  RedisModelRegistry,
+  type RedisTarget,
+  whenReady,
+} from '@onqueue/shared/redis';
+import { type Logger, pino } from 'pino';
+import { WorkerMetrics } from './metrics.ts';
+import { createOperationsServer } from './operations-server.ts';
+import { NothingToServeError, Supervisor } from './supervisor.ts';
+import { startWebhooks, type Webhooks } from './webhooks/index.ts';
+
+const VERSION = '0.1.0';
+
+/** How long handing jobs back may take: a few round trips to Redis, and the runners' end. */
+const HAND_BACK_MS = 4000;
+
+/** The worker process: supervisor, webhook dispatcher and the listener for probes. Waits for Redis for as long as it takes. */
+async function main(): Promise<void> {
+  const config = loadConfig(process.env);
+  armFaultPoints(process.env);
+  const worker = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
+  const logger = pino({ level: config.logLevel, base: { service: 'worker', worker, pid: process.pid } });
+  for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
+
+  const redis = connectWorkerRedis(config, logger);
+  const keys = new RedisKeys(config.keyPrefix);
+  const store = new RedisJobStore({
+    redis,
+    keys,
+    partitions: config.partitions,
+    retentionMs: config.retentionS * 1000,
+    attempts: config.attempts,
+    retryDelayMs: config.retryDelayMs,
+    maxPredictions: config.maxPredictions,
+  });
+  const metrics = new WorkerMetrics();
+  const supervisor = new Supervisor({
+    worker,
+    modelsDir: config.modelsDir,
+    models: config.models,
+    instances: config.instances,
+    intraOpNumThreads: config.intraOpThreads,
+    batchTimeoutMs: config.batchTimeoutMs,
+    runnerStartTimeoutMs: config.runnerStartTimeoutMs,
+    lockDurationMs: config.lockDurationMs,
+    stalledIntervalMs: config.stalledIntervalMs,
+    jobSource: config.jobSource,
+    retentionMs: config.retentionS * 1000,
+    maxPredictions: config.maxPredictions,
+    versionWaitMs: config.versionWaitS * 1000,
+    partitions: config.partitions,
+    env: process.env,
+    redis,
+    keys,
+    store,
+    registry: new RedisModelRegistry({ redis, keys }),
+    clock: systemClock,
+    metrics,
+    logger,
+  });
+
+  const subscriber = connectRedis(redisTarget(config), { kind: 'subscriber' }, (error) =>
+    logger.warn({ err: { message: error.message } }, 'redis subscriber'),
+  );
+  const sweeper = new DeadlineSweeper({
+    store,
+    partitions: config.partitions,
+    clock: systemClock,
+    onError: (error) => logger.warn({ err: { message: error.message } }, 'deadlines could not be looked at'),
+  });
+
+  let phase: 'starting' | 'serving' | 'draining' = 'starting';
+  const operations = createOperationsServer({
+    registry: metrics.registry,
+    onScrape: () => observeVersions(supervisor, metrics),
+    readiness: async () => {
+      const models = supervisor.versions.map(({ descriptor, readyRunners }) => ({
+        model: descriptor.name,
+        version: descriptor.version,
+        ready_runners: readyRunners,
+      }));
+      const isServing =
+        phase === 'serving' && redis.status === 'ready' && models.some((model) => model.ready_runners > 0);
+      return { isReady: isServing, detail: { status: isServing ? 'ready' : phase, redis: redis.status, models } };
+    },
+  });
+  operations.on('error', (error: NodeJS.ErrnoException) => {
+    const remedy =
+      error.code === 'EADDRINUSE' ? ` Port ${config.workerPort} is in use: set ONQUEUE_WORKER_PORT to a free one.` : '';
+    logger.fatal(`Cannot listen on ${config.workerHost}:${config.workerPort}: ${error.message}.${remedy}`);
+    process.exit(1);
+  });
+  operations.listen(config.workerPort, config.workerHost);
+
+  let webhooks: Webhooks | undefined;
+  const stop = async (signal: NodeJS.Signals) => {
+    if (phase === 'draining') return;
+    phase = 'draining';
+    logger.info({ signal }, 'draining');
+    const handBack = setTimeout(() => {
+      logger.warn('the drain takes too long: handing the rest back to the queue');
+      supervisor.handBack();
+    }, config.workerDrainTimeoutMs);
+    // Whatever hangs then, the process ends; what it held is taken up by another worker when its locks run out.
+    const deadline = setTimeout(() => process.exit(0), config.workerDrainTimeoutMs + HAND_BACK_MS);
+    sweeper.stop();
+    await Promise.all([supervisor.drain(), webhooks?.close()]);
+    clearTimeout(handBack);
+    clearTimeout(deadline);
+    operations.close();
+    operations.closeAllConnections();
+    await Promise.all([closeRedis(redis), closeRedis(subscriber)]);
+    logger.info('stopped');
+  };
+  process.on('SIGTERM', (signal) => void stop(signal));
+  process.on('SIGINT', (signal) => void stop(signal));
+
+  await whenReady(redis);
+  await listenForHalts({
+    redis: subscriber,
+    keys,
+    partitions: config.partitions,
+    onHalt: (id) => supervisor.halt(id),
+  });
+  await supervisor.start();
+  sweeper.start();
+  if (phase !== 'starting') return;
+  if (config.webhookSecret === undefined) {
+    logger.warn('no ONQUEUE_WEBHOOK_SECRET: this worker delivers no webhooks');
+  } else {
+    webhooks = startConfiguredWebhooks({ config, redis, keys, store, metrics, logger, secret: config.webhookSecret });
+  }
+  phase = 'serving';
+  logger.info({ models: supervisor.versions.length }, 'serving');
+}
+
+function redisTarget({ redisUrl, redisCluster }: Config): RedisTarget {
+  return { url: redisUrl, isCluster: redisCluster };
+}
+
+function connectWorkerRedis(config: Config, logger: Logger): RedisConnection {
+  const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
+    logger.warn({ err: { message: error.message } }, 'redis connection'),
+  );
+  checkAtEveryConnect(redis, {
+    onSuitable: (report) => logger.info(report, 'redis is ready'),
+    onUnsuitable: (error) => {
+      logger.fatal(error.message);
+      process.exit(1);
+    },
+  });
+  return redis;
+}
+
+interface WebhookParts {
+  config: Config;
+  redis: RedisConnection;
+  keys: RedisKeys;
+  store: RedisJobStore;
+  metrics: WorkerMetrics;
+  logger: Logger;
+  secret: string;
+}
+
+function startConfiguredWebhooks({ config, redis, keys, store, metrics, logger, secret }: WebhookParts): Webhooks {
+  const partitions = Array.from({ length: config.partitions }, (_, partition) => partition);
+  return startWebhooks({
+    connection: redis,
+    outboxKeys: partitions.map((partition) => keys.outbox(partition)),
+    queuePrefix: keys.bullPrefix(0),
+    secret: parseWebhookSecret(secret),
+    version: VERSION,
+    guard: { allowCidrs: config.webhookAllowCidrs, allowHttp: config.webhookAllowHttp },
+    schedule: { delaysMs: config.webhookScheduleMs },
+    timeoutMs: config.webhookTimeoutMs,
+    maxResponseBytes: config.webhookMaxResponseBytes,
+    concurrency: config.webhookConcurrency,
+    lockDurationMs: config.lockDurationMs,
+    stalledIntervalMs: config.stalledIntervalMs,
+    readJob: async (tenant, id) => {
+      const job = await store.read(tenant, id);
+      return job && toJobView(job, config.publicUrl);
+    },
+    log: logger,
+    onAttempt: ({ outcome, durationS }) => {
+      metrics.webhookDeliveries.inc({ outcome });
+      metrics.webhookDuration.observe(durationS);
+    },
+  });
+}
+
+function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
+  for (const { descriptor, readyRunners, pendingRows } of versions) {
+    const labels = { model: descriptor.name, version: descriptor.version };
+    metrics.runnersReady.set(labels, readyRunners);
+    metrics.pendingRows.set(labels, pendingRows);
+  }
+}
+
+main().catch((error: unknown) => {
+  const isExpected = error instanceof ConfigError || error instanceof NothingToServeError;
+  console.error(isExpected ? error.message : error);
+  process.exit(1);
+});

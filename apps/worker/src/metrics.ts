@@ -1,0 +1,80 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** What a worker counts. Labels are few and bounded: no tenants, no ids. */
+export class WorkerMetrics {
+  readonly registry = new Registry();
+  readonly jobsFinished = new Counter({
+    name: 'onqueue_jobs_finished_total',
+    help: 'Runs that this worker ended, by their terminal state.',
+    labelNames: ['model', 'version', 'status'],
+    registers: [this.registry],
+  });
+  readonly rowsFinished = new Counter({
+    name: 'onqueue_rows_finished_total',
+    help: 'Rows of runs that this worker ended.',
+    labelNames: ['model', 'version', 'status'],
+    registers: [this.registry],
+  });
+  readonly attemptsRetried = new Counter({
+    name: 'onqueue_attempts_retried_total',
+    help: 'Attempts that failed for a reason that may pass; the job was queued again.',
+    labelNames: ['model'],
+    registers: [this.registry],
+  });
+  readonly commitsFenced = new Counter({
+    name: 'onqueue_commits_fenced_total',
+    help: 'Results discarded because a later attempt holds the job or its run has ended.',
+    labelNames: ['model'],
+    registers: [this.registry],
+  });
+  readonly batchRows = new Histogram({
+    name: 'onqueue_batch_rows',
+    help: 'Rows in the batches that were formed.',
+    labelNames: ['model', 'version'],
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+    registers: [this.registry],
+  });
+  readonly phaseDuration = new Histogram({
+    name: 'onqueue_phase_duration_seconds',
+    help: 'Where the time of a job went: queue, batch_wait, preprocess, inference, postprocess.',
+    labelNames: ['model', 'phase'],
+    buckets: DURATION_BUCKETS,
+    registers: [this.registry],
+  });
+  readonly pendingRows = new Gauge({
+    name: 'onqueue_batcher_pending_rows',
+    help: 'Rows claimed by this worker that wait for a batch.',
+    labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
+  readonly runnersReady = new Gauge({
+    name: 'onqueue_runners_ready',
+    help: 'Runner processes that can take a batch.',
+    labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
+  readonly runnerRestarts = new Counter({
+    name: 'onqueue_runner_restarts_total',
+    help: 'Runners that were started again, by why the one before ended.',
+    labelNames: ['model', 'version', 'cause'],
+    registers: [this.registry],
+  });
+  readonly webhookDeliveries = new Counter({
+    name: 'onqueue_webhook_deliveries_total',
+    help: 'Delivery attempts, by outcome.',
+    labelNames: ['outcome'],
+    registers: [this.registry],
+  });
+  readonly webhookDuration = new Histogram({
+    name: 'onqueue_webhook_delivery_duration_seconds',
+    help: 'One delivery attempt, from connecting to the last byte read.',
+    buckets: DURATION_BUCKETS,
+    registers: [this.registry],
+  });
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+  }
+}

@@ -1,0 +1,110 @@
+import { access, readdir, readFile, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { type ModelManifest, modelManifest } from '@onqueue/shared';
+
+const MANIFEST = 'model.json';
+
+/** A version folder that can be served, or why it cannot; `folder` is absolute. */
+export type RepositoryEntry =
+  | { folder: string; manifest: ModelManifest; error?: undefined }
+  | { folder: string; manifest?: undefined; error: ManifestProblem };
+
+/** `file` is absolute, `pointer` a JSON pointer into it; `message` holds both, for a log line. */
+type ManifestProblem = { file: string; pointer?: string; detail: string; message: string };
+
+/**
+ * Every `<modelsDir>/<name>/<version>/`, in the order of names and versions. A broken folder becomes an entry with an
+ * error and hides no other; rejects only when `modelsDir` itself cannot be read.
+ */
+export async function scanModelRepository({ modelsDir }: { modelsDir: string }): Promise<RepositoryEntry[]> {
+  const root = resolve(modelsDir);
+  const entries: RepositoryEntry[] = [];
+  for (const name of await subfolders(root)) {
+    for (const version of await subfolders(join(root, name))) {
+      entries.push(await readVersion({ folder: join(root, name, version), name, version }));
+    }
+  }
+  return entries;
+}
+
+/** Links are followed: deployments switch versions by linking folders. */
+async function subfolders(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => !name.startsWith('.'));
+  const isFolder = await Promise.all(
+    names.map((name) =>
+      stat(join(folder, name)).then(
+        (s) => s.isDirectory(),
+        () => false,
+      ),
+    ),
+  );
+  return names.filter((_, index) => isFolder[index]).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+}
+
+async function readVersion(place: { folder: string; name: string; version: string }): Promise<RepositoryEntry> {
+  const { folder } = place;
+  const file = join(folder, MANIFEST);
+  try {
+    return { folder, manifest: await readManifest(file, place) };
+  } catch (error) {
+    if (!(error instanceof ProblemError)) throw error;
+    return { folder, error: error.problem };
+  }
+}
+
+async function readManifest(file: string, place: { folder: string; name: string; version: string }) {
+  const text = await readFile(file, 'utf8').catch((error: Error) => {
+    throw problem(file, `cannot be read: ${error.message}`);
+  });
+  const parsed = modelManifest.safeParse(parseJson(file, text));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw problem(file, issue?.message ?? 'is not a manifest', pointerOf(issue?.path ?? []));
+  }
+  const manifest = parsed.data;
+  for (const field of ['name', 'version'] as const) {
+    if (manifest[field] !== place[field]) {
+      throw problem(file, `is "${manifest[field]}" where the folder says "${place[field]}"`, `/${field}`);
+    }
+  }
+  await mustExist(file, join(place.folder, manifest.artifact.file), '/artifact/file');
+  await mustExist(file, join(place.folder, manifest.golden.file), '/golden/file');
+  return manifest;
+}
+
+function parseJson(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw problem(file, `is not JSON: ${(error as Error).message}`);
+  }
+}
+
+async function mustExist(file: string, path: string, pointer: string): Promise<void> {
+  await access(path).catch(() => {
+    throw problem(file, `names ${path}, which cannot be read`, pointer);
+  });
+}
+
+class ProblemError extends Error {
+  readonly problem: ManifestProblem;
+
+  constructor(problem: ManifestProblem) {
+    super(problem.message);
+    this.problem = problem;
+  }
+}
+
+function problem(file: string, detail: string, pointer?: string): ProblemError {
+  const at = pointer === undefined ? '' : `#${pointer}`;
+  return new ProblemError({
+    file,
+    detail,
+    ...(pointer === undefined ? {} : { pointer }),
+    message: `${file}${at}: ${detail}`,
+  });
+}
+
+function pointerOf(path: readonly PropertyKey[]): string {
+  return path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
+}

@@ -1,0 +1,234 @@
+import { type ClaimedJob, type Clock, type JobOutcome, LANES, systemClock } from '@onqueue/shared';
+import {
+  closeRedis,
+  duplicateConnection,
+  queueName,
+  type RedisConnection,
+  type RedisKeys,
+} from '@onqueue/shared/redis';
+import type { JobSource } from '../job-source.ts';
+import { LockKeeper } from './lock-keeper.ts';
+import { type Marker, MarkerListener } from './marker-listener.ts';
+import { QueueSlot, type ServedQueue } from './queue-slot.ts';
+import { RENEW_LUA } from './scripts/renew.ts';
+import { bindScript, type ScriptCall } from './scripts/script-call.ts';
+import { SIGNAL_LUA } from './scripts/signal.ts';
+import { SWAP_LUA } from './scripts/swap.ts';
+import { SWEEP_STALLED_LUA } from './scripts/sweep-stalled.ts';
+
+export interface BatchJobSourceOptions {
+  /** Unlike any other worker's, now or before: it names the swaps and the locks. */
+  worker: string;
+  partition: number;
+  keys: RedisKeys;
+  /** Must wait for Redis (`maxRetriesPerRequest: null`). Duplicated: one connection for commands, one that blocks. */
+  redis: RedisConnection;
+  /** All of this partition. */
+  queues: readonly ServedQueue[];
+  retentionMs: number;
+  /** Prediction records kept per model, about; 0 keeps none. */
+  maxPredictions: number;
+  lockDurationMs: number;
+  stalledIntervalMs: number;
+  /** How long a wait for jobs lasts at most; then every queue is looked at, in case that a sign was lost. */
+  pollMs?: number;
+  clock?: Clock;
+  onFenced: (job: ClaimedJob) => void;
+  onCommitted: (job: ClaimedJob, outcome: JobOutcome) => void;
+  onError: (error: Error) => void;
+}
+
+const POLL_MS = 5000;
+/** Beyond its timeout a blocking call that is silent is on a dead connection. */
+const SILENCE_MS = 1000;
+const RETRY_MS = 200;
+
+/**
+ * Jobs of all queues of a partition, claimed and committed many at a time in one script with BullMQ's own code inside
+ * (README.md has the way of a job and what happens at each crash point).
+ *
+ * created ── start() ──> serving ── drain() ──> draining ── nothing in hand ──> drained.
+ *
+ * While it serves, one loop waits for markers of those queues that wait for jobs, each slot swaps on its own, and two
+ * timers renew locks and put the jobs of dead workers back.
+ */
+export class BatchJobSource implements JobSource {
+  readonly #options: Required<BatchJobSourceOptions>;
+  #serving: Serving | undefined;
+  #draining: Promise<void> | undefined;
+
+  constructor(options: BatchJobSourceOptions) {
+    this.#options = { pollMs: POLL_MS, clock: systemClock, ...options };
+  }
+
+  start(): void {
+    if (this.#serving || this.#draining) throw new Error('A source is started once. This is a bug.');
+    this.#serving = new Serving(this.#options);
+  }
+
+  drain(): Promise<void> {
+    this.#draining ??= this.#serving?.drain() ?? Promise.resolve();
+    return this.#draining;
+  }
+}
+
+class Serving {
+  readonly #options: Required<BatchJobSourceOptions>;
+  readonly #commands: RedisConnection;
+  readonly #blocking: RedisConnection;
+  readonly #listener: MarkerListener;
+  readonly #locks: LockKeeper;
+  readonly #slots: QueueSlot[];
+  readonly #sweep: ScriptCall;
+  readonly #queuePrefixes: string[];
+  #isDraining = false;
+  /** The slots whose markers the blocking call waits for; undefined: there is no such call. */
+  #listed: ReadonlySet<QueueSlot> | undefined;
+  #onSettled: (() => void) | undefined;
+  #pollAtMs = 0;
+  #sweepTimer: { cancel(): void } | undefined;
+
+  constructor(options: Required<BatchJobSourceOptions>) {
+    this.#options = options;
+    const { redis, keys, partition, worker, queues, pollMs, lockDurationMs, onError } = options;
+    const prefix = keys.partition(partition);
+    const scratchKey = keys.scratch(partition);
+    // A command that is not answered for a whole lock's life will not be: the connection is made anew, and ioredis sends
+    // it again. Swaps are numbered, the other commands harmless.
+    this.#commands = duplicateConnection(redis, { socketTimeoutMs: Math.max(SILENCE_MS, lockDurationMs) });
+    this.#blocking = duplicateConnection(redis, { socketTimeoutMs: pollMs + SILENCE_MS });
+    for (const connection of [this.#commands, this.#blocking]) connection.on('error', onError);
+    // What the old connection took from a marker, nobody has seen.
+    this.#blocking.on('ready', () => void this.#offerAll());
+    const wakeKey = `${prefix}wake:${worker}`;
+    const signal = bindScript(this.#commands, 'onqueueSignal', SIGNAL_LUA);
+    this.#listener = new MarkerListener({ blocking: this.#blocking, signal, scratchKey, wakeKey });
+    const renew = bindScript(this.#commands, 'onqueueRenew', RENEW_LUA);
+    this.#locks = new LockKeeper({ ...options, renew, scratchKey, prefix });
+    this.#sweep = bindScript(this.#commands, 'onqueueSweepStalled', SWEEP_STALLED_LUA);
+    const swap = bindScript(this.#commands, 'onqueueSwap', SWAP_LUA);
+    const inOrder = queues.toSorted((a, b) => LANES.indexOf(a.lane) - LANES.indexOf(b.lane));
+    const prefixOf = ({ model, lane }: ServedQueue) => `${keys.bullPrefix(partition)}:${queueName(model, lane)}:`;
+    this.#queuePrefixes = inOrder.map(prefixOf);
+    this.#slots = inOrder.map((queue) => {
+      const slot: QueueSlot = new QueueSlot({
+        ...options,
+        ...queue,
+        name: queueName(queue.model, queue.lane),
+        queuePrefix: prefixOf(queue),
+        scratchKey,
+        prefix,
+        swap,
+        locks: this.#locks,
+        onSettled: () => this.#settled(slot),
+      });
+      return slot;
+    });
+    this.#locks.start();
+    void this.#sweepStalled();
+    void this.#listen();
+  }
+
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    for (const slot of this.#slots) slot.stopClaiming();
+    this.#onSettled?.();
+    await closeRedis(this.#blocking);
+    await this.#handMarkersOn();
+    await Promise.all(this.#slots.map((slot) => slot.whenEmpty()));
+    this.#locks.stop();
+    this.#sweepTimer?.cancel();
+    this.#sweepTimer = undefined;
+    await closeRedis(this.#commands);
+  }
+
+  async #listen(): Promise<void> {
+    while (!this.#isDraining) {
+      const waiting = this.#slots.filter((slot) => slot.isWaiting);
+      if (waiting.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.#onSettled = resolve;
+        });
+        continue;
+      }
+      const { clock } = this.#options;
+      const untilMs = Math.min(this.#pollAtMs, ...waiting.map((slot) => slot.dueAtMs));
+      if (untilMs <= clock.now()) {
+        await this.#lookAt(waiting);
+        continue;
+      }
+      const marker = await this.#waitForMarker(waiting, untilMs - clock.now());
+      if (marker && !this.#isDraining) await this.#serve(marker);
+    }
+  }
+
+  async #waitForMarker(waiting: readonly QueueSlot[], timeoutMs: number): Promise<Marker | null> {
+    this.#listed = new Set(waiting);
+    try {
+      return await this.#listener.wait(
+        waiting.map((slot) => slot.markerKey),
+        timeoutMs,
+      );
+    } catch (error) {
+      if (this.#isDraining) return null;
+      this.#options.onError(error as Error);
+      this.#pollAtMs = 0;
+      await new Promise<void>((resolve) => this.#options.clock.setTimeout(resolve, RETRY_MS));
+      return null;
+    } finally {
+      this.#listed = undefined;
+    }
+  }
+
+  /** A marker may be lost (its taker died), and nobody tells when a pause or a limit ends elsewhere. */
+  async #lookAt(waiting: readonly QueueSlot[]): Promise<void> {
+    const { clock, pollMs } = this.#options;
+    const nowMs = clock.now();
+    const isPoll = this.#pollAtMs <= nowMs;
+    if (isPoll) this.#pollAtMs = nowMs + pollMs;
+    await Promise.all(waiting.filter((slot) => isPoll || slot.dueAtMs <= nowMs).map((slot) => slot.offer()));
+  }
+
+  async #serve(marker: Marker): Promise<void> {
+    const slot = this.#slots.find(({ markerKey }) => markerKey === marker.key);
+    if (slot?.hasRoom) {
+      await slot.offer();
+      return;
+    }
+    await this.#attempt(() => this.#listener.putBack([marker]));
+  }
+
+  async #offerAll(): Promise<void> {
+    if (this.#isDraining) return;
+    await Promise.all(this.#slots.map((slot) => slot.offer()));
+  }
+
+  #settled(slot: QueueSlot): void {
+    if (!slot.isWaiting) return;
+    this.#onSettled?.();
+    this.#onSettled = undefined;
+    if (!this.#listed || this.#listed.has(slot)) return;
+    this.#listed = undefined; // One wake is enough.
+    void this.#attempt(() => this.#listener.wake());
+  }
+
+  async #sweepStalled(): Promise<void> {
+    const { keys, partition, stalledIntervalMs, clock } = this.#options;
+    this.#sweepTimer = clock.setTimeout(() => void this.#sweepStalled(), stalledIntervalMs);
+    await this.#attempt(() => this.#sweep(keys.scratch(partition), stalledIntervalMs, ...this.#queuePrefixes));
+  }
+
+  /** The blocking call may have taken a marker when it was ended: somebody else shall look. */
+  async #handMarkersOn(): Promise<void> {
+    const markers = this.#slots.map(({ markerKey }) => ({ key: markerKey, score: '0', member: '0' }));
+    await this.#attempt(() => this.#listener.putBack(markers));
+  }
+
+  async #attempt(action: () => Promise<unknown>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      this.#options.onError(error as Error);
+    }
+  }
+}

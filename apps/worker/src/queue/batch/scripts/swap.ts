@@ -1,0 +1,139 @@
+import { COMMIT_FUNCTIONS, RECORD_FUNCTIONS } from '@onqueue/shared/redis';
+import { QUEUE_FUNCTIONS } from './bull-functions.ts';
+
+/** How long the answer of a slot's last swap is kept; after a longer outage the locks have run out anyway. */
+const ANSWER_TTL_MS = 600_000;
+/** Queue jobs beyond the wanted ones that one swap may look at and find over (canceled, expired). */
+const MAX_OVER = 64;
+/** Claiming stops beyond this many bytes of inputs: the rest comes with the next swap. */
+const MAX_INPUT_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Ends N attempts and claims up to M jobs of one queue, in our records and in BullMQ alike: all that a worker has to say
+ * to Redis about its jobs. README.md says what happens at each crash point.
+ *
+ * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 predictions kept per model, 4 prefix of the queue's keys, 5 slot,
+ *      6 number of the swap, 7 lock token for what is claimed, 8 lock ms, 9 how many to claim; then per ended job what
+ *      COMMIT_FUNCTIONS say, its lock token, the delay in ms ('' when the run has ended), '1' when that spends an attempt.
+ * Returns {codes, jobs, more, limited ms, ms to the next delayed job or -1, faults}:
+ *      codes per ended job as COMMIT_LUA; jobs {queue job's id, tenant, attempts made, options, …what claimRun returns};
+ *      more 1 when it stopped before the queue was empty; faults what went wrong with single jobs, for the log.
+ *
+ * Swaps of a slot are numbered. A repeat of the last number changes nothing and gets the same answer, less the jobs that
+ * another attempt or an end has taken away since: so a lost reply strands no job.
+ *
+ * Redis rolls nothing back, so all that can refuse is asked before the first write; and the first write is a DEL, which a
+ * full Redis allows. What BullMQ's code may throw is caught, job by job.
+ */
+export const SWAP_LUA = `
+local P, RETENTION_MS, MAX_PREDICTIONS, Q = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local ANSWER, NUMBER, TOKEN, LOCK_MS, WANTED = P .. 'swap:' .. ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+${RECORD_FUNCTIONS}
+${COMMIT_FUNCTIONS}
+${QUEUE_FUNCTIONS}
+local FIRST, STRIDE = 10, COMMIT_STRIDE + 3
+local faults = {}
+
+local function guarded(jobId, action, ...)
+  local isFine, value = pcall(action, ...)
+  if isFine then return value end
+  faults[#faults + 1] = jobId .. ': ' .. (type(value) == 'table' and value.err or tostring(value))
+  return nil
+end
+
+local function fieldsOf(hash)
+  local fields = {}
+  for i = 1, #hash, 2 do fields[hash[i]] = hash[i + 1] end
+  return fields
+end
+
+local function tenantOf(fields)
+  local isJson, data = pcall(cjson.decode, fields.data or '')
+  return isJson and type(data) == 'table' and data.tenant or ''
+end
+
+local function isOver(tenant, id, run)
+  local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'run')
+  return not isActive(record[1]) or record[2] ~= run
+end
+
+local function replay(held)
+  local jobs = {}
+  for _, item in ipairs(held) do
+    local jobId, attempt = item[1], item[2]
+    local fields = fieldsOf(redis.call('HGETALL', Q .. jobId))
+    local tenant, id = tenantOf(fields), string.match(jobId, '^(.*)%-%d+$')
+    local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'attempt', 'inputs', 'request', 'model', 'version',
+      'lane', 'queued_us')
+    if record[1] == 'running' and tonumber(record[2]) == attempt and redis.call('GET', Q .. jobId .. ':lock') == TOKEN then
+      jobs[#jobs + 1] = {jobId, tenant, fields.atm or '0', fields.opts or '{}', attempt, record[3], record[4], record[5],
+        record[6], record[7], record[8], NOW_US}
+    end
+  end
+  return jobs
+end
+
+local answer = redis.call('GET', ANSWER)
+if answer then
+  local number, codes, held = unpack(cmsgpack.unpack(answer))
+  if number == NUMBER then return {codes, replay(held), 1, 0, -1, {}} end
+  if number > NUMBER then return redis.error_reply('STALESWAP number ' .. NUMBER .. ' comes after ' .. number) end
+end
+
+local codes = {}
+for at = FIRST, #ARGV, STRIDE do
+  codes[#codes + 1] = mayCommit(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+end
+redis.call('DEL', KEYS[1])
+
+for i, code in ipairs(codes) do
+  local at = FIRST + (i - 1) * STRIDE
+  local tenant, id, run = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local jobId, token, delayMs = id .. '-' .. run, ARGV[at + COMMIT_STRIDE], ARGV[at + COMMIT_STRIDE + 1]
+  guarded(jobId, commitJob, ARGV, at, code)
+  if code ~= 0 and delayMs ~= '' then
+    guarded(jobId, delayQueueJob, jobId, token, delayMs, ARGV[at + COMMIT_STRIDE + 2])
+  elseif code ~= 0 or isOver(tenant, id, run) then
+    guarded(jobId, finishQueueJob, jobId, token)
+  end
+  -- Else a later attempt holds the job, and BullMQ's job with it.
+end
+
+local jobs, held, bytes, looks, more, limitedMs, delayedMs = {}, {}, 0, 0, 0, 0, -1
+local options = cmsgpack.pack({token = TOKEN, lockDuration = LOCK_MS})
+while #jobs < WANTED do
+  if looks >= WANTED + ${MAX_OVER} or bytes > ${MAX_INPUT_BYTES} then
+    more = 1
+    break
+  end
+  looks = looks + 1
+  local reply = guarded('claim', takeQueueJob, options)
+  if not reply then break end
+  if reply[1] == 0 then
+    limitedMs = math.ceil(reply[3])
+    if reply[4] > 0 then delayedMs = math.max(1, math.ceil(reply[4] - NOW_MS)) end
+    -- The marker says that there is something to claim: left here, it would wake the next one in vain.
+    if limitedMs == 0 then redis.call('ZREM', Q .. 'marker', '0') end
+    break
+  end
+  local jobId, fields = reply[2], fieldsOf(reply[1])
+  local tenant, id, run = tenantOf(fields), string.match(jobId, '^(.*)%-(%d+)$')
+  -- A queue job that is none of ours has no record: over, like one whose run has ended.
+  local claim = {}
+  if id then claim = guarded(jobId, claimRun, tenant, id, run) end
+  if claim and #claim > 0 then
+    bytes = bytes + #claim[2]
+    jobs[#jobs + 1] = {jobId, tenant, fields.atm or '0', fields.opts or '{}', unpack(claim)}
+    held[#held + 1] = {jobId, claim[1]}
+  elseif claim then
+    guarded(jobId, finishQueueJob, jobId, TOKEN)
+  end
+end
+-- Who claims nothing (it drains, or waits for the rate limit) tells others that there may be room and work.
+if WANTED == 0 and redis.call('LLEN', Q .. 'wait') > 0 then redis.call('ZADD', Q .. 'marker', 0, '0') end
+tell()
+if #codes + #held > 0 then
+  redis.call('SET', ANSWER, cmsgpack.pack({NUMBER, codes, held}), 'PX', ${ANSWER_TTL_MS})
+end
+return {codes, jobs, more, limitedMs, delayedMs, faults}
+`;

@@ -1,0 +1,141 @@
+import {
+  type ClaimedJob,
+  type ClaimOutcome,
+  type Commit,
+  type CommitOutcome,
+  faultPoint,
+  type JobOutcome,
+  type JobRef,
+  type JobStore,
+  type Lane,
+} from '@onqueue/shared';
+import type { RedisConnection } from '@onqueue/shared/redis';
+import { parseQueueJobId, queueName } from '@onqueue/shared/redis';
+import { DelayedError, type Job, Worker } from 'bullmq';
+import { z } from 'zod';
+import { Coalescer } from './coalescer.ts';
+import type { JobHandler, JobSource } from './job-source.ts';
+
+export interface StockJobSourceOptions {
+  model: string;
+  lane: Lane;
+  partition: number;
+  bullPrefix: string;
+  /** Must wait for Redis (`maxRetriesPerRequest: null`); BullMQ duplicates it for its blocking call. */
+  redis: RedisConnection;
+  store: Pick<JobStore, 'claim' | 'commit'>;
+  handler: JobHandler;
+  /** Jobs in hand at once: enough to fill the batches that run and the next ones. */
+  concurrency: number;
+  lockDurationMs: number;
+  stalledIntervalMs: number;
+  onFenced: (job: ClaimedJob) => void;
+  onCommitted: (job: ClaimedJob, outcome: JobOutcome) => void;
+  onError: (error: Error) => void;
+}
+
+const queueJobData = z.object({ tenant: z.string() });
+
+/** One script for many jobs; more than this would hold Redis up for the others. */
+const MAX_JOBS_PER_SCRIPT = 64;
+
+/** How soon a job that came to the wrong worker is offered again, to whoever asks first. */
+const HAND_ON_DELAY_MS = 250;
+
+/** How soon a job is tried again whose claim or commit broke for a reason of ours. */
+const AFTER_FAULT_DELAY_MS = 1000;
+
+/** Says to BullMQ that the attempt failed; our record says so already. */
+class AttemptFailed extends Error {
+  override readonly name = 'AttemptFailed';
+}
+
+/**
+ * Jobs from BullMQ's stock Worker: it locks, renews, backs off and finds stalled jobs; our record is claimed and
+ * committed beside it, coalesced over the jobs that come together. The commit goes first: a crash between the two makes
+ * BullMQ hand out a job whose run is over, which the next claim sees and finishes silently.
+ */
+export class StockJobSource implements JobSource {
+  readonly #options: StockJobSourceOptions;
+  readonly #worker: Worker;
+  readonly #claims: Coalescer<JobRef, ClaimOutcome>;
+  readonly #commits: Coalescer<Commit, CommitOutcome>;
+
+  constructor(options: StockJobSourceOptions) {
+    const { model, lane, bullPrefix, redis, store, concurrency, lockDurationMs, stalledIntervalMs, onError } = options;
+    this.#options = options;
+    this.#claims = new Coalescer({ perform: (refs) => claimAll(store, refs), maxSize: MAX_JOBS_PER_SCRIPT });
+    this.#commits = new Coalescer({ perform: (commits) => commitAll(store, commits), maxSize: MAX_JOBS_PER_SCRIPT });
+    this.#worker = new Worker(queueName(model, lane), (job) => this.#process(job), {
+      connection: redis,
+      prefix: bullPrefix,
+      autorun: false,
+      concurrency,
+      lockDuration: lockDurationMs,
+      stalledInterval: stalledIntervalMs,
+      // A stall says that a worker died, not that the job is to blame: it may be anybody's neighbour.
+      maxStalledCount: 1_000_000,
+    });
+    this.#worker.on('error', onError);
+    this.#worker.on('completed', () => faultPoint('finish.after'));
+  }
+
+  start(): void {
+    this.#worker.run().catch(this.#options.onError);
+  }
+
+  async drain(): Promise<void> {
+    await this.#worker.close();
+  }
+
+  /** BullMQ drops a job whose attempts are spent: an error of ours must not spend any, or an accepted job would be lost. */
+  async #process(queueJob: Job): Promise<void> {
+    try {
+      await this.#run(queueJob);
+    } catch (error) {
+      if (error instanceof AttemptFailed || error instanceof DelayedError) throw error;
+      this.#options.onError(error as Error);
+      await queueJob.moveToDelayed(Date.now() + AFTER_FAULT_DELAY_MS, queueJob.token);
+      throw new DelayedError();
+    }
+  }
+
+  async #run(queueJob: Job): Promise<void> {
+    const { handler, partition, onFenced, onCommitted } = this.#options;
+    const { tenant } = queueJobData.parse(queueJob.data);
+    const { id, run } = parseQueueJobId(String(queueJob.id));
+    const claim = await this.#claims.add({ id, run, tenant, partition });
+    if (claim.status === 'over') return;
+    if (claim.status === 'unreadable') throw claim.error;
+    const isLastAttempt = queueJob.attemptsMade + 1 >= (queueJob.opts.attempts ?? 1);
+    faultPoint('score.before');
+    const outcome = await handler(claim.job, isLastAttempt);
+    faultPoint('score.after');
+    const commit = await this.#commits.add({ job: claim.job, outcome });
+    if (commit.status === 'fenced') {
+      onFenced(claim.job);
+      return;
+    }
+    onCommitted(claim.job, outcome);
+    if (outcome.state !== 'queued') return;
+    if (outcome.spendsAttempt) throw new AttemptFailed('the attempt failed; another one follows');
+    faultPoint('requeue.before');
+    await queueJob.moveToDelayed(Date.now() + HAND_ON_DELAY_MS, queueJob.token);
+    faultPoint('requeue.after');
+    throw new DelayedError();
+  }
+}
+
+async function claimAll(store: Pick<JobStore, 'claim'>, refs: readonly JobRef[]): Promise<ClaimOutcome[]> {
+  faultPoint('claim.before');
+  const claims = await store.claim(refs);
+  faultPoint('claim.after');
+  return claims;
+}
+
+async function commitAll(store: Pick<JobStore, 'commit'>, commits: readonly Commit[]): Promise<CommitOutcome[]> {
+  faultPoint('commit.before');
+  const outcomes = await store.commit(commits);
+  faultPoint('commit.after');
+  return outcomes;
+}

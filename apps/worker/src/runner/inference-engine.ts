@@ -1,0 +1,34 @@
+/**
+ * The port between the product and whatever computes a model. Tensors are plain typed arrays, so that an engine can be
+ * replaced, or faked in a test, without anything else noticing.
+ */
+export type InferenceEngine = {
+  readonly name: string;
+  readonly version: string;
+  /** Loads the artifact at an absolute path. Rejects with the engine's own message when it cannot. */
+  load(path: string, options: { intraOpNumThreads: number }): Promise<EngineSession>;
+};
+
+export type EngineSession = {
+  readonly executionProvider: 'cpu';
+  readonly inputs: readonly GraphTensor[];
+  readonly outputs: readonly GraphTensor[];
+  /**
+   * Computes the named outputs. Blocks the thread until the engine is done: nothing in this process can interrupt it.
+   * Rejects for the batch as a whole, with the engine's own message.
+   */
+  run(feeds: Tensors, outputs: readonly string[]): Promise<Tensors>;
+  /** Gives the engine's memory back; the session is unusable afterwards. */
+  release(): Promise<void>;
+};
+
+/** An input or output as the graph declares it; a string in `shape` is a dimension that may vary. */
+export type GraphTensor = { name: string; dtype: string; shape: readonly (number | string)[] };
+
+/** Row-major values; `data` has as many elements as `dims` multiply to. */
+export type Tensor =
+  | { dtype: 'float32'; data: Float32Array; dims: readonly number[] }
+  | { dtype: 'int64'; data: BigInt64Array; dims: readonly number[] }
+  | { dtype: 'string'; data: string[]; dims: readonly number[] };
+
+export type Tensors = { [name: string]: Tensor };

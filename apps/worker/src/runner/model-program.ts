@@ -1,0 +1,82 @@
+import type { ModelManifest, RowResult } from '@onqueue/shared';
+import { assertGraphMatches } from './graph-signature.ts';
+import type { EngineSession, Tensors } from './inference-engine.ts';
+import { type BatchPostprocess, batchPostprocess } from './postprocess.ts';
+import { type RowKind, rowKindOf } from './row-kinds/row-kind.ts';
+
+type BatchTimings = { preprocess_ms: number; inference_ms: number; postprocess_ms: number };
+
+/** `results` are in the order of the rows. */
+export type ProgramBatch = { results: RowResult[]; timings: BatchTimings };
+
+/**
+ * The engine refused a batch as a whole, and does not say which row was at fault: whoever formed the batch halves it
+ * until it knows.
+ */
+export class EngineBatchError extends Error {
+  override readonly name = 'EngineBatchError';
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+
+  /** Memory that was short now may not be short later; everything else that an engine says, it says again. */
+  get isRetryable(): boolean {
+    return this.message.includes('Failed to allocate memory');
+  }
+}
+
+/** A loaded model together with the way into it and out of it: rows in, row results out. */
+export class ModelProgram {
+  readonly #session: EngineSession;
+  readonly #rowKind: RowKind;
+  readonly #postprocess: BatchPostprocess;
+
+  private constructor(session: EngineSession, rowKind: RowKind, postprocess: BatchPostprocess) {
+    this.#session = session;
+    this.#rowKind = rowKind;
+    this.#postprocess = postprocess;
+  }
+
+  /** Rejects with a `ModelLoadError` when the manifest contradicts itself or the graph. */
+  static async create(options: { manifest: ModelManifest; session: EngineSession }): Promise<ModelProgram> {
+    const { manifest, session } = options;
+    assertGraphMatches(manifest, session);
+    return new ModelProgram(session, await rowKindOf(manifest), batchPostprocess(manifest));
+  }
+
+  /**
+   * Computes a batch of any size. A row that cannot be preprocessed, or whose output is not finite, fails alone;
+   * throws an {@link EngineBatchError} when the engine fails, which says nothing about any single row.
+   */
+  async run(rows: readonly unknown[]): Promise<ProgramBatch> {
+    const started = performance.now();
+    const { feeds, joined, failures } = await this.#rowKind.prepare(rows);
+    const prepared = performance.now();
+    const fetches = joined.length > 0 ? await this.#infer(feeds) : undefined;
+    const inferred = performance.now();
+
+    const computed = fetches ? this.#postprocess.results(fetches, joined.length) : [];
+    const results = new Array<RowResult>(rows.length);
+    for (const [index, failure] of failures) results[index] = { status: 'failed', error: failure.toRowError() };
+    for (const [position, result] of computed.entries()) results[joined[position] as number] = result;
+    const timings = {
+      preprocess_ms: prepared - started,
+      inference_ms: inferred - prepared,
+      postprocess_ms: performance.now() - inferred,
+    };
+    return { results, timings };
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+
+  async #infer(feeds: Tensors): Promise<Tensors> {
+    try {
+      return await this.#session.run(feeds, [this.#postprocess.output]);
+    } catch (error) {
+      throw new EngineBatchError(error);
+    }
+  }
+}

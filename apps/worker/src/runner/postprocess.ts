@@ -1,0 +1,95 @@
+import { type ModelManifest, type Postprocess, RowFailure, type RowResult } from '@onqueue/shared';
+import { decide } from './decision.ts';
+import type { Tensors } from './inference-engine.ts';
+import { ModelLoadError } from './model-load-error.ts';
+
+/** From what the engine computed to what the client reads, one result per row of the batch. */
+export type BatchPostprocess = {
+  /** The output of the graph that it reads. */
+  output: string;
+  results(fetches: Tensors, batch: number): RowResult[];
+};
+
+/** Compiles a manifest's `postprocess` and `decision`; throws a {@link ModelLoadError} where they do not fit together. */
+export function batchPostprocess(manifest: ModelManifest): BatchPostprocess {
+  const { postprocess, decision } = manifest;
+  const width = outputWidth(manifest);
+  const rowOutput = rowOutputOf(postprocess);
+  const scoreField = postprocess.type === 'score' ? postprocess.field : 'probability';
+  if (decision && decision.score !== scoreField) {
+    throw new ModelLoadError(`The decision policy reads "${decision.score}", the output has "${scoreField}".`);
+  }
+  return {
+    output: postprocess.output,
+    results(fetches, batch) {
+      const data = numbersOf(fetches, postprocess.output);
+      if (data.length !== batch * width) {
+        throw new Error(
+          `Output "${postprocess.output}" has ${data.length} values for ${batch} rows, not ${width} each.`,
+        );
+      }
+      return Array.from({ length: batch }, (_, row): RowResult => {
+        const values = data.subarray(row * width, (row + 1) * width);
+        // An engine answers NaN without complaint; the neighbours' values are sound.
+        if (!values.every(Number.isFinite)) return NON_FINITE;
+        const output = rowOutput(values);
+        if (decision) output.decision = decide(decision, output[scoreField] as number);
+        return { status: 'succeeded', output };
+      });
+    },
+  };
+}
+
+const NON_FINITE: RowResult = {
+  status: 'failed',
+  error: new RowFailure('non_finite_output', 'The model answered NaN or infinity for this row.').toRowError(),
+};
+
+function outputWidth({ outputs, postprocess }: ModelManifest): number {
+  const spec = outputs.find(({ name }) => name === postprocess.output);
+  if (!spec)
+    throw new ModelLoadError(`Postprocessing reads "${postprocess.output}", which is no output of the manifest.`);
+  if (spec.dtype === 'string') throw new ModelLoadError(`Postprocessing reads "${spec.name}", which holds strings.`);
+  const width = spec.shape.slice(1).reduce((product, size) => product * size, 1);
+  const expected = postprocess.type === 'score' ? 1 : postprocess.labels.length;
+  if (width !== expected) {
+    throw new ModelLoadError(
+      `Postprocessing needs ${expected} value(s) a row of "${spec.name}", whose shape is [${spec.shape.join(', ')}].`,
+    );
+  }
+  return width;
+}
+
+function numbersOf(fetches: Tensors, name: string): Float32Array | Float64Array {
+  const tensor = fetches[name];
+  if (tensor?.dtype === 'float32') return tensor.data;
+  if (tensor?.dtype === 'int64') return Float64Array.from(tensor.data, Number);
+  throw new Error(`Output "${name}" came back as ${tensor?.dtype}.`);
+}
+
+type RowOutput = (values: Float32Array | Float64Array) => Record<string, unknown>;
+
+function rowOutputOf(postprocess: Postprocess): RowOutput {
+  if (postprocess.type === 'score') {
+    const { field } = postprocess;
+    return ([score]) => ({ [field]: score });
+  }
+  const { labels, activation } = postprocess;
+  return (values) => {
+    const probabilities = activation === 'softmax' ? softmax(values) : values;
+    const best = probabilities.indexOf(Math.max(...probabilities));
+    return {
+      label: labels[best],
+      probability: probabilities[best],
+      probabilities: Object.fromEntries(labels.map((label, index) => [label, probabilities[index]])),
+    };
+  };
+}
+
+/** In float64, and shifted by the maximum so that no exponential overflows. */
+function softmax(logits: Float32Array | Float64Array): Float64Array {
+  const maximum = Math.max(...logits);
+  const exponentials = Float64Array.from(logits, (logit) => Math.exp(logit - maximum));
+  const sum = exponentials.reduce((total, exponential) => total + exponential, 0);
+  return exponentials.map((exponential) => exponential / sum);
+}

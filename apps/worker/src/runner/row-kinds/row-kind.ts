@@ -1,0 +1,27 @@
+import type { ModelManifest, RowFailure } from '@onqueue/shared';
+import type { Tensors } from '../inference-engine.ts';
+import { tabularColumns } from './tabular-columns.ts';
+
+/** How the rows of one kind of model become tensors. */
+export type RowKind = {
+  /** Takes each row on its own: one that cannot become a tensor is left out of the batch and told in `failures`. */
+  prepare(rows: readonly unknown[]): Promise<PreparedRows>;
+};
+
+type PreparedRows = {
+  /** The tensors of the rows that joined, first dimension `joined.length`. */
+  feeds: Tensors;
+  /** Position in the batch → position in `rows`. */
+  joined: readonly number[];
+  /** Position in `rows` → why it did not join. */
+  failures: ReadonlyMap<number, RowFailure>;
+};
+
+/** The row kind of a manifest. Rejects when its inputs are not what its rows can become. */
+export async function rowKindOf(manifest: ModelManifest): Promise<RowKind> {
+  if (manifest.kind === 'tabular') return tabularColumns(manifest);
+  // libvips costs ~30 ms and ~15 MB: only the runners of image models load it.
+  const { imageRows } = await import('./image.ts');
+  const { decodeImage } = await import('./image-decoder.ts');
+  return imageRows(manifest, decodeImage);
+}

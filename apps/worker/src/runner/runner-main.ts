@@ -1,0 +1,40 @@
+import { Worker } from 'node:worker_threads';
+import { ortEngine } from './ort-engine.ts';
+import { removeOwnFolder } from './runner-folder.ts';
+import { type RunnerMessage, supervisorMessage } from './runner-protocol.ts';
+import { RunnerService } from './runner-service.ts';
+
+/**
+ * The entry of a runner: a child process that holds one session of one model version, because a session blocks its
+ * thread and can be stopped in no other way than by killing its process.
+ */
+
+// Ctrl-C and service managers signal the whole group; when a runner ends is the supervisor's decision.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+
+// A runner never outlives its supervisor, not even one that hangs in the engine and sees no `disconnect`.
+new Worker(new URL('./runner-lifeline.js', import.meta.url)).unref();
+process.on('disconnect', () => process.exit(0));
+process.on('exit', removeOwnFolder);
+
+const service = new RunnerService({ engine: ortEngine, send });
+
+/** Messages are handled in their order, one at a time. */
+let previous = Promise.resolve();
+process.on('message', (raw) => {
+  previous = previous.then(() => handle(raw));
+});
+
+async function handle(raw: unknown): Promise<void> {
+  const message = supervisorMessage.parse(raw);
+  if (message.type === 'load') return service.load(message);
+  if (message.type === 'run') return service.run(message);
+  await service.release();
+  process.exit(0);
+}
+
+function send(message: RunnerMessage): void {
+  // An error here means that the supervisor is gone, and `disconnect` follows.
+  process.send?.(message, undefined, undefined, () => undefined);
+}

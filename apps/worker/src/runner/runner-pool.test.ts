@@ -1,0 +1,271 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
+import type { WrittenModel } from '../../../../test/support/models/model-folder.ts';
+import { HANGING_STEPS, writeLinearModel, writeSlowModel } from '../../../../test/support/models/tiny-models.ts';
+import { RunnerCrashedError, type RunnerExit, RunnerStartError, RunnerTimeoutError } from './runner-errors.ts';
+import { RunnerPool, type RunnerPoolOptions } from './runner-pool.ts';
+import type { Runner } from './runner-process.ts';
+import type { BatchResult } from './runner-protocol.ts';
+import type { Restart } from './runner-slot.ts';
+
+const pools: RunnerPool[] = [];
+let dir: string;
+let slow: WrittenModel;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'onqueue-pool-'));
+  slow = await writeSlowModel({ dir, name: 'slow', version: '1' });
+});
+afterEach(async () => {
+  jest.useRealTimers();
+  await Promise.all(pools.splice(0).map((pool) => pool.stop()));
+});
+afterAll(() => rm(dir, { recursive: true }));
+
+function poolOf(options: Partial<RunnerPoolOptions>): RunnerPool {
+  const pool = new RunnerPool({
+    ...slow,
+    instances: 1,
+    intraOpNumThreads: 1,
+    startTimeoutMs: 30_000,
+    batchTimeoutMs: 30_000,
+    readyTimeoutMs: 30_000,
+    env: {},
+    ...options,
+  });
+  pools.push(pool);
+  return pool;
+}
+
+const BATCH: BatchResult = {
+  results: [],
+  timings: { preprocess_ms: 0, inference_ms: 0, postprocess_ms: 0 },
+  rss_bytes: 0,
+};
+
+/** A runner whose batches end, and which dies, when the test says so. */
+class FakeRunner implements Runner {
+  static pids = 0;
+  readonly pid = ++FakeRunner.pids;
+  readonly loaded = { runtime: { name: 'fake', version: '1' }, execution_provider: 'cpu', load_ms: 0, warmup_ms: 0 };
+  isAlive = true;
+  readonly exited: Promise<RunnerExit>;
+  finish: () => void = () => undefined;
+  die: (cause?: RunnerExit['cause']) => void = () => undefined;
+
+  constructor() {
+    this.exited = new Promise((resolve) => {
+      this.die = (cause = 'crash') => {
+        this.isAlive = false;
+        resolve({ cause, code: null, signal: 'SIGKILL', output: '' });
+      };
+    });
+  }
+
+  run(): Promise<BatchResult> {
+    return new Promise((resolve, reject) => {
+      this.finish = () => resolve(BATCH);
+      void this.exited.then((exit) => reject(new RunnerCrashedError(exit)));
+    });
+  }
+
+  stop(): Promise<RunnerExit> {
+    this.die('stopped');
+    return this.exited;
+  }
+}
+
+/** Starts fakes; while `failure` is set, starts fail. */
+class FakeStarter {
+  readonly runners: FakeRunner[] = [];
+  failure: Error | undefined;
+  starts = 0;
+
+  start = async (): Promise<Runner> => {
+    this.starts++;
+    if (this.failure) throw this.failure;
+    const runner = new FakeRunner();
+    this.runners.push(runner);
+    return runner;
+  };
+
+  get latest(): FakeRunner {
+    return this.runners.at(-1) as FakeRunner;
+  }
+}
+
+test('runs batches at once on idle runners, and in turn after that', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, instances: 2 });
+  expect(pool.state).toBe('starting');
+  await pool.start();
+  expect([pool.state, pool.readyCount, pool.idleCount]).toEqual(['ready', 2, 2]);
+
+  const batches = [0, 1, 2, 3].map((row) => pool.run([row]));
+  expect([pool.readyCount, pool.idleCount]).toEqual([2, 0]);
+  const idle = pool.whenIdle();
+  const [first, second] = starter.runners as [FakeRunner, FakeRunner];
+  for (const runner of [first, second, second, first]) {
+    await settled();
+    runner.finish();
+  }
+  const pids = (await Promise.all(batches)).map(({ runner }) => runner.pid);
+  // The runner that became ready last is taken first; the third batch gets the one that is free first, and so on.
+  expect(pids).toEqual([second.pid, first.pid, first.pid, second.pid]);
+  await idle;
+  expect(pool.idleCount).toBe(2);
+});
+
+test('refuses a batch when enough of them wait', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, maxWaiting: 1 });
+  await pool.start();
+  const [running, waiting] = [pool.run([]), pool.run([])];
+  await expect(pool.run([])).rejects.toMatchObject({
+    code: 'model_unavailable',
+    message: expect.stringContaining('1 batches'),
+  });
+  for (const batch of [running, waiting]) {
+    await settled();
+    starter.latest.finish();
+    await batch;
+  }
+});
+
+test('replaces a dead runner at once, then slower and slower, until a batch succeeds', async () => {
+  jest.useFakeTimers();
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, onRestart: (restart) => restarts.push(restart) });
+  await pool.start();
+  for (let deaths = 1; deaths <= 10; deaths++) {
+    const { pid } = starter.latest;
+    starter.latest.die(deaths === 2 ? 'timeout' : 'crash');
+    await jest.advanceTimersByTimeAsync(0);
+    expect(restarts).toHaveLength(deaths);
+    const delayMs = restarts.at(-1)?.delayMs ?? 0;
+    if (delayMs > 0) {
+      await jest.advanceTimersByTimeAsync(delayMs - 1);
+      expect(starter.latest.pid).toBe(pid);
+      await jest.advanceTimersByTimeAsync(1);
+    }
+    expect(starter.latest.pid).toBe(pid + 1);
+  }
+  expect(restarts.map(({ delayMs }) => delayMs)).toEqual([0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+  expect(restarts.slice(0, 3).map(({ cause }) => cause)).toEqual(['crash', 'timeout', 'crash']);
+  expect(restarts[0]?.detail).toBe('The runner was killed by SIGKILL.');
+
+  const batch = pool.run([]);
+  await jest.advanceTimersByTimeAsync(0);
+  starter.latest.finish();
+  await batch;
+  starter.latest.die();
+  await jest.advanceTimersByTimeAsync(0);
+  expect(restarts.at(-1)?.delayMs).toBe(0);
+  expect(pool.state).toBe('ready');
+});
+
+test('a model that cannot be loaded any more is tried again seldom, and batches are told', async () => {
+  jest.useFakeTimers();
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, readyTimeoutMs: 500, onRestart: (r) => restarts.push(r) });
+  await pool.start();
+  starter.failure = new RunnerStartError('load_failed', 'other bytes');
+  starter.latest.die();
+  await jest.advanceTimersByTimeAsync(1);
+  expect(pool.state).toBe('backing_off');
+  expect(restarts.map(({ cause, detail }) => [cause, detail])).toEqual([
+    ['crash', 'The runner was killed by SIGKILL.'],
+    ['load_failed', 'other bytes'],
+  ]);
+  const refused = expect(pool.run([])).rejects.toMatchObject({ code: 'model_unavailable', isRetryable: true });
+  await jest.advanceTimersByTimeAsync(500);
+  await refused;
+  await jest.advanceTimersByTimeAsync(60_000);
+  expect(starter.starts).toBeLessThan(20);
+
+  starter.failure = undefined;
+  await jest.advanceTimersByTimeAsync(10_000);
+  expect(pool.state).toBe('ready');
+});
+
+test('a batch that comes while the runner is being replaced is served by the next one', async () => {
+  jest.useFakeTimers();
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, readyTimeoutMs: 500 });
+  await pool.start();
+  starter.latest.die();
+  await jest.advanceTimersByTimeAsync(0);
+  starter.latest.die();
+  await jest.advanceTimersByTimeAsync(0);
+  expect(pool.state).toBe('backing_off');
+  const batch = pool.run([]);
+  await jest.advanceTimersByTimeAsync(100);
+  starter.latest.finish();
+  expect((await batch).runner.pid).toBe(starter.latest.pid);
+});
+
+test('a model that cannot be loaded at first is not tried again, and leaves nothing behind', async () => {
+  const starter = new FakeStarter();
+  const failure = new RunnerStartError('load_failed', 'other bytes');
+  const restarts: Restart[] = [];
+  const startRunner = () => (starter.starts === 1 ? Promise.reject(failure) : starter.start());
+  const pool = poolOf({ startRunner, instances: 2, onRestart: (restart) => restarts.push(restart) });
+  await expect(pool.start()).rejects.toBe(failure);
+  expect([pool.state, starter.starts, restarts]).toEqual(['stopped', 1, []]);
+  expect(starter.latest.isAlive).toBe(false);
+  await expect(pool.run([])).rejects.toMatchObject({ code: 'model_unavailable' });
+  await pool.whenIdle();
+});
+
+test('stopping lets the running batch end, and refuses who waits', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start });
+  await pool.start();
+  const running = pool.run([]);
+  const waiting = expect(pool.run([])).rejects.toMatchObject({ code: 'model_unavailable' });
+  await settled();
+  const stopped = pool.stop();
+  await waiting;
+  expect(starter.latest.isAlive).toBe(true);
+  starter.latest.finish();
+  expect(await running).toMatchObject({ results: [] });
+  await stopped;
+  expect([pool.state, pool.readyCount, starter.latest.isAlive]).toEqual(['stopped', 0, false]);
+});
+
+test('real runners: a kill, a hang, and the batches after them', async () => {
+  const restarts: string[] = [];
+  const pool = poolOf({ env: process.env, onRestart: ({ cause }) => restarts.push(cause) });
+  await pool.start();
+  expect(pool.loaded?.runtime.name).toBe('onnxruntime-node');
+
+  const held = pool.run([{ steps: HANGING_STEPS }]);
+  process.kill(pool.pids[0] as number, 'SIGKILL');
+  await expect(held).rejects.toThrow(RunnerCrashedError);
+  const scoreOf = async (steps: number) => (await pool.run([{ steps }])).results;
+  expect(await scoreOf(2)).toEqual([{ status: 'succeeded', output: { score: 2 } }]);
+
+  await expect(pool.run([{ steps: HANGING_STEPS }], { timeoutMs: 50 })).rejects.toThrow(RunnerTimeoutError);
+  expect(await scoreOf(3)).toEqual([{ status: 'succeeded', output: { score: 3 } }]);
+  expect(restarts).toEqual(['crash', 'timeout']);
+});
+
+test('real runners: several compute at the same time', async () => {
+  const pool = poolOf({
+    ...(await writeLinearModel({ dir, name: 'sum', version: '1' })),
+    instances: 2,
+    env: process.env,
+  });
+  await pool.start();
+  const batches = await Promise.all([1, 2].map((x0) => pool.run([{ x0, x1: 0, x2: 0 }])));
+  expect(new Set(batches.map(({ runner }) => runner.pid))).toEqual(new Set(pool.pids));
+});
+
+/** After everything that is due without a timer. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,204 @@
+import { RowFailure } from '@onqueue/shared';
+import { type Runner, RunnerProcess, type RunnerProcessOptions } from './runner-process.ts';
+import type { BatchResult, LoadedModel } from './runner-protocol.ts';
+import { type Restart, RunnerSlot, type StartRunner } from './runner-slot.ts';
+
+export type RunnerPoolOptions = Omit<RunnerProcessOptions, 'signal'> & {
+  /** How many runners; `instances * intraOpNumThreads` should not exceed the cores. */
+  instances: number;
+  /** The deadline of a batch that names none of its own; the runner is killed when it passes. */
+  batchTimeoutMs: number;
+  /** How long a batch waits while no runner is ready, before it fails with `model_unavailable`. */
+  readyTimeoutMs: number;
+  /** Batches that may wait for a runner; the next one fails with `model_unavailable` at once. */
+  maxWaiting?: number;
+  /** How long a runner that was asked to stop may take. */
+  stopGraceMs?: number;
+  /** A runner was lost, or could not be started again. */
+  onRestart?: (restart: Restart) => void;
+  /** How runners come to be; tests start others. */
+  startRunner?: StartRunner;
+};
+
+/** A batch together with what computed it. */
+export type PoolBatch = BatchResult & {
+  runner: { pid: number; runtime: LoadedModel['runtime']; execution_provider: string };
+};
+
+type Waiter = { grant: (slot: RunnerSlot, runner: Runner) => void; refuse: (error: Error) => void };
+
+/**
+ * The runners of one model version.
+ *
+ * - starting: `start()` waits for every runner to load; if one cannot, all are ended and `start()` rejects.
+ * - ready: `run()` takes idle runners, or waits its turn. A runner that dies is replaced (see RunnerSlot), meanwhile the
+ *   others go on.
+ * - backing_off: not one runner is ready. Batches wait up to `readyTimeoutMs` for one.
+ * - stopped: `stop()` refuses who waits, lets running batches end, then ends the runners.
+ *
+ * An idle runner is in `#idle` exactly when its slot has a live runner without a batch.
+ */
+export class RunnerPool {
+  readonly #options: RunnerPoolOptions;
+  readonly #slots: RunnerSlot[];
+  /** Last in, first out: the runner that ran last has its model in the caches. */
+  readonly #idle: RunnerSlot[] = [];
+  readonly #waiting = new Set<Waiter>();
+  readonly #running = new Set<Promise<unknown>>();
+  #idleListeners: (() => void)[] = [];
+  #started: Promise<void> | undefined;
+  #isStopped = false;
+  #loaded: LoadedModel | undefined;
+
+  constructor(options: RunnerPoolOptions) {
+    this.#options = options;
+    const startRunner = options.startRunner ?? (({ signal }) => RunnerProcess.start({ ...options, signal }));
+    this.#slots = Array.from(
+      { length: options.instances },
+      () => new RunnerSlot({ startRunner, onReady: (slot) => this.#offer(slot), onRestart: this.#onRestart }),
+    );
+  }
+
+  /** Resolves when every runner is ready; rejects with the reason, a `RunnerStartError`, when one cannot load. */
+  start(): Promise<void> {
+    this.#started ??= Promise.all(this.#slots.map((slot) => slot.start())).then(
+      () => undefined,
+      async (error) => {
+        await this.stop();
+        throw error;
+      },
+    );
+    return this.#started;
+  }
+
+  get state(): 'starting' | 'ready' | 'backing_off' | 'stopped' {
+    if (this.#isStopped) return 'stopped';
+    if (this.readyCount > 0) return 'ready';
+    return this.#loaded ? 'backing_off' : 'starting';
+  }
+
+  /** Runners that take batches, with or without one at the moment. */
+  get readyCount(): number {
+    return this.#slots.filter(({ runner }) => runner).length;
+  }
+
+  get idleCount(): number {
+    return this.#idle.filter(({ runner }) => runner).length;
+  }
+
+  /** What a runner became when it loaded; undefined before the first is ready. */
+  get loaded(): LoadedModel | undefined {
+    return this.#loaded;
+  }
+
+  /** Process ids of the ready runners, for whoever watches their memory. */
+  get pids(): number[] {
+    return this.#slots.flatMap(({ runner }) => (runner ? [runner.pid] : []));
+  }
+
+  /** Resolves as soon as a runner is idle, so that a batch given now starts now; at once when the pool is stopped. */
+  async whenIdle(): Promise<void> {
+    while (this.idleCount === 0 && !this.#isStopped) {
+      await new Promise<void>((resolve) => this.#idleListeners.push(resolve));
+    }
+  }
+
+  /**
+   * Computes a batch on the next free runner. Rejects with a `RowFailure` that holds for the whole batch:
+   * `RunnerBatchError` (`inference_failed`), `RunnerTimeoutError`, `RunnerAbortedError`, `RunnerCrashedError`, or
+   * `model_unavailable`.
+   */
+  async run(
+    rows: readonly unknown[],
+    { timeoutMs = this.#options.batchTimeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<PoolBatch> {
+    const { slot, runner } = await this.#acquire();
+    const batch = runner.run(rows, timeoutMs, signal);
+    this.#running.add(batch);
+    try {
+      const result = await batch;
+      slot.succeeded();
+      const { runtime, execution_provider } = runner.loaded;
+      return { ...result, runner: { pid: runner.pid, runtime, execution_provider } };
+    } finally {
+      this.#running.delete(batch);
+      if (slot.runner === runner) this.#offer(slot);
+    }
+  }
+
+  /** Lets running batches end, each by its deadline, and ends every process. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const waiter of this.#waiting) waiter.refuse(unavailable('The runners of the model are being stopped.'));
+    this.#tellIdleListeners();
+    await Promise.allSettled(this.#running);
+    await Promise.all(this.#slots.map((slot) => slot.stop(this.#options.stopGraceMs ?? 2000)));
+  }
+
+  async #acquire(): Promise<{ slot: RunnerSlot; runner: Runner }> {
+    if (this.#isStopped) throw unavailable('The runners of the model are stopped.');
+    const idle = this.#takeIdle();
+    if (idle) return idle;
+    const { maxWaiting = 64 } = this.#options;
+    if (this.#waiting.size >= maxWaiting) throw unavailable(`${maxWaiting} batches wait for a runner already.`);
+    return this.#wait();
+  }
+
+  #takeIdle(): { slot: RunnerSlot; runner: Runner } | undefined {
+    for (let slot = this.#idle.pop(); slot; slot = this.#idle.pop()) {
+      const { runner } = slot;
+      // One that died a moment ago is offered again when it is replaced.
+      if (runner) return { slot, runner };
+    }
+    return undefined;
+  }
+
+  #wait(): Promise<{ slot: RunnerSlot; runner: Runner }> {
+    const { readyTimeoutMs } = this.#options;
+    let waiter: Waiter | undefined;
+    let timer: NodeJS.Timeout | undefined;
+    const turn = new Promise<{ slot: RunnerSlot; runner: Runner }>((resolve, reject) => {
+      waiter = { grant: (slot, runner) => resolve({ slot, runner }), refuse: reject };
+      this.#waiting.add(waiter);
+      // While a runner is ready, only batches with deadlines of their own are before this one: that wait ends by itself.
+      timer = setInterval(() => {
+        if (this.readyCount === 0) reject(unavailable(`No runner became ready within ${readyTimeoutMs} ms.`));
+      }, readyTimeoutMs);
+    });
+    return turn.finally(() => {
+      clearInterval(timer);
+      if (waiter) this.#waiting.delete(waiter);
+    });
+  }
+
+  /** Gives a runner without a batch to whoever waits longest. */
+  #offer(slot: RunnerSlot): void {
+    const { runner } = slot;
+    if (!runner) return;
+    this.#loaded = runner.loaded;
+    const [waiter] = this.#waiting;
+    if (waiter) {
+      this.#waiting.delete(waiter);
+      waiter.grant(slot, runner);
+    } else {
+      this.#idle.push(slot);
+      this.#tellIdleListeners();
+    }
+  }
+
+  #tellIdleListeners(): void {
+    const listeners = this.#idleListeners;
+    this.#idleListeners = [];
+    for (const listener of listeners) listener();
+  }
+
+  readonly #onRestart = (slot: RunnerSlot, restart: Restart): void => {
+    const index = this.#idle.indexOf(slot);
+    if (index >= 0) this.#idle.splice(index, 1);
+    this.#options.onRestart?.(restart);
+  };
+}
+
+function unavailable(detail: string): RowFailure {
+  return new RowFailure('model_unavailable', detail);
+}

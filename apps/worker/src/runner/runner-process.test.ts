@@ -1,0 +1,215 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { access, appendFile, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import type { WrittenModel } from '../../../../test/support/models/model-folder.ts';
+import {
+  HANGING_STEPS,
+  writeCrashModel,
+  writeLinearModel,
+  writeLookupModel,
+  writeSlowModel,
+} from '../../../../test/support/models/tiny-models.ts';
+import { RunnerBatchError, RunnerCrashedError, RunnerStartError, RunnerTimeoutError } from './runner-errors.ts';
+import { RunnerProcess, type RunnerProcessOptions } from './runner-process.ts';
+
+let dir: string;
+let linear: WrittenModel;
+let slow: WrittenModel;
+const started: RunnerProcess[] = [];
+const LONG_MS = 30_000;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'onqueue-process-'));
+  linear = await writeLinearModel({ dir, name: 'linear', version: '1' });
+  slow = await writeSlowModel({ dir, name: 'slow', version: '1' });
+});
+afterEach(async () => {
+  await Promise.all(started.splice(0).map((runner) => runner.stop()));
+});
+afterAll(() => rm(dir, { recursive: true }));
+
+async function start(model: WrittenModel, options: Partial<RunnerProcessOptions> = {}): Promise<RunnerProcess> {
+  const env = { PATH: process.env.PATH, REDIS_URL: 'redis://:secret@nowhere' };
+  const runner = await RunnerProcess.start({
+    ...model,
+    intraOpNumThreads: 1,
+    startTimeoutMs: LONG_MS,
+    env,
+    ...options,
+  });
+  started.push(runner);
+  return runner;
+}
+
+test('loads the model in a process of its own, and computes batches there', async () => {
+  const runner = await start(linear);
+  expect(runner.pid).not.toBe(process.pid);
+  expect(runner.loaded).toMatchObject({
+    runtime: { name: 'onnxruntime-node', version: expect.stringMatching(/^1\./) },
+    execution_provider: 'cpu',
+  });
+  const { results, timings, rss_bytes } = await runner.run([{ x0: 1, x1: 2, x2: 3 }, { x0: 1 }], LONG_MS);
+  expect(results).toEqual([
+    { status: 'succeeded', output: { score: 6 } },
+    { status: 'failed', error: { code: 'invalid_row', detail: 'Field "x1" is missing.', pointer: '/x1' } },
+  ]);
+  expect(timings.inference_ms).toBeGreaterThan(0);
+  expect(rss_bytes).toBeGreaterThan(10e6);
+  expect(await runner.stop()).toMatchObject({ cause: 'stopped', code: 0 });
+});
+
+test('is told nothing of the environment that it does not need', async () => {
+  const runner = await start(linear);
+  const environment = await readFile(`/proc/${runner.pid}/environ`, 'latin1');
+  const names = environment.split('\0').map((variable) => variable.split('=')[0]);
+  expect(names).toContain('PATH');
+  expect(names).not.toContain('REDIS_URL');
+});
+
+test('a batch that the engine refuses leaves the runner alive', async () => {
+  const runner = await start(await writeLookupModel({ dir, name: 'lookup', version: '1' }));
+  const refused = runner.run([{ index: 99 }], LONG_MS);
+  await expect(refused).rejects.toThrow(RunnerBatchError);
+  await expect(refused).rejects.toMatchObject({ code: 'inference_failed', isRetryable: false });
+  expect(runner.isAlive).toBe(true);
+  expect((await runner.run([{ index: 2 }], LONG_MS)).results).toHaveLength(1);
+});
+
+test('a batch that hangs in the engine is ended at its deadline, with the runner', async () => {
+  const runner = await start(slow);
+  await expect(runner.run([{ steps: HANGING_STEPS }], 100)).rejects.toThrow(RunnerTimeoutError);
+  expect(runner.isAlive).toBe(false);
+  expect(await runner.exited).toMatchObject({ cause: 'timeout', signal: 'SIGKILL' });
+});
+
+test('a runner that is killed fails the batch that it held', async () => {
+  const runner = await start(slow);
+  const batch = runner.run([{ steps: HANGING_STEPS }], LONG_MS);
+  process.kill(runner.pid, 'SIGKILL');
+  await expect(batch).rejects.toThrow(RunnerCrashedError);
+  await expect(batch).rejects.toMatchObject({ code: 'runner_crashed', exit: { cause: 'crash', signal: 'SIGKILL' } });
+  await expect(runner.run([{ steps: 0 }], LONG_MS)).rejects.toThrow(RunnerCrashedError);
+});
+
+test('a row that kills the process is no more than a crashed runner', async () => {
+  const runner = await start(await writeCrashModel({ dir, name: 'crash', version: '1' }));
+  const batch = runner.run([{ divisor: 1 }, { divisor: -1 }], LONG_MS);
+  await expect(batch).rejects.toMatchObject({ code: 'runner_crashed', exit: { signal: 'SIGFPE' } });
+});
+
+test('signals to the whole group do not end a runner', async () => {
+  const runner = await start(linear);
+  process.kill(runner.pid, 'SIGINT');
+  process.kill(runner.pid, 'SIGTERM');
+  const { results } = await runner.run([{ x0: 1, x1: 1, x2: 1 }], LONG_MS);
+  expect(results).toHaveLength(1);
+});
+
+test('leaves no folder behind', async () => {
+  const runner = await start(linear);
+  const folder = await readlink(`/proc/${runner.pid}/cwd`);
+  await access(folder);
+  await runner.stop();
+  await expect(access(folder)).rejects.toThrow('ENOENT');
+});
+
+test.each<[string, (model: WrittenModel) => Promise<unknown>, string]>([
+  [
+    'another artifact than the manifest names',
+    ({ folder }) => appendFile(join(folder, 'model.onnx'), 'x'),
+    'the manifest says',
+  ],
+  [
+    'golden rows that it answers otherwise',
+    ({ folder }) =>
+      writeFile(
+        join(folder, 'golden.jsonl'),
+        [0, 1, 5, 2]
+          .map((score) => `{"input":{"x0":${score},"x1":0,"x2":0},"output":{"score":${score % 5}}}\n`)
+          .join(''),
+      ),
+    '1 of 4 golden rows differ by more than 0.00001; the worst is row 3, at /score: expected 0, got 5.',
+  ],
+  [
+    'golden rows that it cannot read',
+    ({ folder }) => writeFile(join(folder, 'golden.jsonl'), '{"input":{"x0":1},"output":{"score":1}}\n'),
+    'the worst is row 1, at /: expected {"score":1}, got {"code":"invalid_row"',
+  ],
+  ['no golden rows', ({ folder }) => rm(join(folder, 'golden.jsonl')), 'ENOENT'],
+])('refuses to load %s, and says so', async (_, damage, detail) => {
+  const model = await writeLinearModel({ dir, name: 'damaged', version: '1' });
+  await damage(model);
+  const starting = start(model);
+  await expect(starting).rejects.toThrow(RunnerStartError);
+  await expect(starting).rejects.toMatchObject({
+    reason: 'load_failed',
+    code: 'model_unavailable',
+    message: expect.stringContaining(detail),
+  });
+});
+
+test('gives up on a runner that is not ready in time, or that dies while it loads', async () => {
+  await expect(start(linear, { startTimeoutMs: 1 })).rejects.toMatchObject({ reason: 'timeout' });
+  await expect(start(linear, { entry: join(dir, 'none.js') })).rejects.toMatchObject({
+    reason: 'crash',
+    message: expect.stringContaining('Cannot find module'),
+  });
+  await expect(start(linear, { signal: AbortSignal.abort() })).rejects.toThrow('was given up');
+});
+
+// The supervisor of this fixture runs the built code, and prints the pid of its runner once that is ready or hangs.
+const SUPERVISOR = `
+  import { readFileSync } from 'node:fs';
+  import { setImmediate } from 'node:timers/promises';
+  const [{ RunnerProcess }, model, rows] = [await import(process.argv[1]), ...process.argv.slice(2).map((a) => JSON.parse(a))];
+  const runner = await RunnerProcess.start({ ...model, intraOpNumThreads: 1, startTimeoutMs: 30000, env: process.env });
+  const ticks = () => Number(readFileSync('/proc/' + runner.pid + '/stat', 'latin1').split(' ')[13]);
+  if (rows) {
+    runner.run(rows, 600000);
+    // A few ticks of 10 ms more than it has: inside the engine.
+    for (const before = ticks(); ticks() < before + 5; ) await setImmediate();
+  }
+  console.log(runner.pid);
+`;
+
+let supervisor: ChildProcess | undefined;
+let orphan: number | undefined;
+afterEach(() => {
+  supervisor?.kill('SIGKILL');
+  if (orphan && isRunning(orphan)) process.kill(orphan, 'SIGKILL');
+  supervisor = orphan = undefined;
+});
+
+test.each<[string, unknown[] | null]>([
+  ['idle', null],
+  ['hanging in the engine', [{ steps: HANGING_STEPS }]],
+])('a runner that is %s does not outlive its supervisor', async (_, rows) => {
+  const built = fileURLToPath(new URL('../../dist/runner/runner-process.js', import.meta.url));
+  const args = [built, JSON.stringify(slow), JSON.stringify(rows)];
+  supervisor = spawn(process.execPath, ['--input-type=module', '--eval', SUPERVISOR, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = await once(supervisor.stdout as NonNullable<ChildProcess['stdout']>, 'data');
+  const pid = Number(String(line));
+  orphan = pid;
+  const folder = await readlink(`/proc/${pid}/cwd`);
+  supervisor.kill('SIGKILL');
+  // It is nobody's child any more that could be waited for; the test's own limit bounds this.
+  while (isRunning(pid)) await nextTurn();
+  await expect(access(folder)).rejects.toThrow('ENOENT');
+});
+
+/** A zombie has ended: who waits for it is not our business. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false;
+  }
+}

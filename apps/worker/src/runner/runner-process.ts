@@ -1,0 +1,250 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import type { ModelManifest } from '@onqueue/shared';
+import { runnerEnvironment } from './runner-environment.ts';
+import {
+  RunnerAbortedError,
+  RunnerBatchError,
+  RunnerCrashedError,
+  type RunnerExit,
+  RunnerStartError,
+  RunnerTimeoutError,
+} from './runner-errors.ts';
+import {
+  type BatchResult,
+  type LoadedModel,
+  loadedModel,
+  type RunnerMessage,
+  runnerMessage,
+  type SupervisorMessage,
+} from './runner-protocol.ts';
+
+export type RunnerProcessOptions = {
+  /** Absolute path of the version's folder. */
+  folder: string;
+  manifest: ModelManifest;
+  intraOpNumThreads: number;
+  /** From the fork to ready: checksum, session, golden rows. */
+  startTimeoutMs: number;
+  /** The supervisor's environment, of which a few harmless variables are passed on. */
+  env: Readonly<Record<string, string | undefined>>;
+  /** The compiled runner-main; by default the one that belongs to this file. */
+  entry?: string;
+  /** Gives up starting, and kills what was started. */
+  signal?: AbortSignal;
+};
+
+/** A runner as its owner sees it: one batch at a time until it exits. */
+export type Runner = {
+  readonly pid: number;
+  readonly loaded: LoadedModel;
+  /** False from the moment on that the process is doomed, which is a little before `exited`. */
+  readonly isAlive: boolean;
+  readonly exited: Promise<RunnerExit>;
+  run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult>;
+  stop(graceMs?: number): Promise<RunnerExit>;
+};
+
+type Pending = { id: number; rows: number; resolve: (batch: BatchResult) => void; reject: (error: Error) => void };
+
+const OUTPUT_CHARACTERS = 4096;
+
+/**
+ * One runner child process.
+ *
+ * starting -- loaded --> ready <-- run, result --> busy; any -- exit --> exited. A batch that passes its deadline, a
+ * failed load, and a stop that is not heeded end in SIGKILL: an inference cannot be interrupted in any other way.
+ */
+export class RunnerProcess implements Runner {
+  readonly exited: Promise<RunnerExit>;
+  readonly #child: ChildProcess;
+  #loaded: LoadedModel | undefined;
+  #starting: { resolve: (loaded: LoadedModel) => void; reject: (error: Error) => void } | undefined;
+  #pending: Pending | undefined;
+  #lastId = 0;
+  /** Why the process is about to end, once that is decided; `crash` when nobody decided it. */
+  #endCause: RunnerExit['cause'] | undefined;
+  #hasExited = false;
+  #output = '';
+
+  private constructor(child: ChildProcess, folder: string) {
+    this.#child = child;
+    child.on('message', (raw) => this.#receive(runnerMessage.parse(raw)));
+    for (const stream of [child.stdout, child.stderr]) this.#collect(stream);
+    // Nobody writes to the lifeline; a reset while the child dies is no news.
+    child.stdin?.on('error', () => undefined);
+    this.exited = this.#watchExit(folder);
+  }
+
+  /** Forks, loads and warms up. Rejects with a `RunnerStartError`; nothing is left running then. */
+  static async start(options: RunnerProcessOptions): Promise<RunnerProcess> {
+    // An empty folder of its own: what the engine finds or leaves in its working directory is nobody else's.
+    const cwd = await mkdtemp(join(tmpdir(), 'onqueue-runner-'));
+    const { intraOpNumThreads, folder, manifest } = options;
+    const child = fork(options.entry ?? defaultEntry(), [], {
+      cwd,
+      env: runnerEnvironment(options.env, { intraOpNumThreads }),
+      execArgv: [],
+      serialization: 'advanced',
+      stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
+    });
+    const runner = new RunnerProcess(child, cwd);
+    try {
+      await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads }, options);
+    } catch (error) {
+      runner.#end('stopped');
+      await runner.exited;
+      throw error;
+    }
+    return runner;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  get loaded(): LoadedModel {
+    if (!this.#loaded) throw new Error('The runner is not loaded yet. This is a bug.');
+    return this.#loaded;
+  }
+
+  get isAlive(): boolean {
+    return !this.#hasExited && this.#endCause === undefined && this.#child.connected;
+  }
+
+  /**
+   * Computes a batch, within `timeoutMs` from now and unless `signal` aborts. Rejects with a `RunnerBatchError` (the engine refused the batch, the
+   * runner lives), a `RunnerTimeoutError` or a `RunnerCrashedError` (the runner is gone).
+   */
+  async run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult> {
+    if (this.#pending) throw new Error('The runner already holds a batch. This is a bug.');
+    if (!this.isAlive) throw new RunnerCrashedError(await this.exited);
+    const id = ++this.#lastId;
+    let timer: NodeJS.Timeout | undefined;
+    let onAbort = () => {};
+    try {
+      return await new Promise<BatchResult>((resolve, reject) => {
+        onAbort = () => {
+          this.#end('aborted');
+          reject(new RunnerAbortedError());
+        };
+        signal?.addEventListener('abort', onAbort, { once: true });
+        this.#pending = { id, rows: rows.length, resolve, reject };
+        timer = setTimeout(() => {
+          this.#end('timeout');
+          reject(new RunnerTimeoutError(timeoutMs));
+        }, timeoutMs);
+        this.#send({ type: 'run', id, rows: [...rows] });
+      });
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      this.#pending = undefined;
+    }
+  }
+
+  /** Asks the runner to end, and kills it after `graceMs`. A batch that it holds is lost. */
+  async stop(graceMs = 2000): Promise<RunnerExit> {
+    if (this.#hasExited || this.#endCause) return this.exited;
+    this.#endCause = 'stopped';
+    this.#send({ type: 'stop' });
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), graceMs);
+    const exit = await this.exited;
+    clearTimeout(timer);
+    return exit;
+  }
+
+  async #load(message: SupervisorMessage, { startTimeoutMs, signal }: RunnerProcessOptions): Promise<void> {
+    const fail = (reason: RunnerStartError['reason'], detail: string) =>
+      this.#starting?.reject(new RunnerStartError(reason, detail));
+    const onAbort = () => fail('crash', 'The start of the runner was given up.');
+    const timer = setTimeout(
+      () => fail('timeout', `The runner was not ready within ${startTimeoutMs} ms.`),
+      startTimeoutMs,
+    );
+    try {
+      this.#loaded = await new Promise<LoadedModel>((resolve, reject) => {
+        this.#starting = { resolve, reject };
+        signal?.addEventListener('abort', onAbort, { once: true });
+        if (signal?.aborted) onAbort();
+        this.#send(message);
+      });
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      this.#starting = undefined;
+    }
+  }
+
+  #send(message: SupervisorMessage): void {
+    // A channel that fails belongs to a process that is gone, or as good as: `exited` tells the rest.
+    this.#child.send(message, (error) => {
+      if (error && !this.#endCause) this.#end('crash');
+    });
+  }
+
+  #end(cause: RunnerExit['cause']): void {
+    this.#endCause ??= cause;
+    this.#child.kill('SIGKILL');
+  }
+
+  #receive(message: RunnerMessage): void {
+    switch (message.type) {
+      case 'loaded':
+        this.#starting?.resolve(loadedModel.parse(message));
+        break;
+      case 'load_failed':
+        this.#starting?.reject(new RunnerStartError('load_failed', message.detail));
+        break;
+      case 'result':
+        this.#resolveBatch(message);
+        break;
+      case 'batch_failed':
+        if (this.#pending?.id === message.id) this.#pending.reject(new RunnerBatchError(message.detail, message));
+    }
+  }
+
+  #resolveBatch({ id, results, timings, rss_bytes }: Extract<RunnerMessage, { type: 'result' }>): void {
+    const pending = this.#pending;
+    // The deadline passed while the answer was on its way.
+    if (pending?.id !== id) return;
+    if (results.length === pending.rows) pending.resolve({ results, timings, rss_bytes });
+    else pending.reject(new Error(`${results.length} results came for ${pending.rows} rows. This is a bug.`));
+  }
+
+  #collect(stream: Readable | null): void {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      this.#output = (this.#output + text).slice(-OUTPUT_CHARACTERS);
+    });
+  }
+
+  #watchExit(folder: string): Promise<RunnerExit> {
+    return new Promise<RunnerExit>((resolve) => {
+      const onExit = (code: number | null, signal: NodeJS.Signals | null) => {
+        if (this.#hasExited) return;
+        this.#hasExited = true;
+        const exit = { cause: this.#endCause ?? 'crash', code, signal, output: this.#output };
+        const error = new RunnerCrashedError(exit);
+        this.#starting?.reject(new RunnerStartError('crash', `${error.message} ${this.#output}`.trim()));
+        this.#pending?.reject(error);
+        void rm(folder, { recursive: true, force: true }).finally(() => resolve(exit));
+      };
+      // `close` comes after the last of the output; a process that could not be forked has only `error`.
+      this.#child.once('close', onExit);
+      this.#child.on('error', (error) => {
+        this.#output += error.message;
+        if (this.#child.pid === undefined) onExit(null, null);
+      });
+    });
+  }
+}
+
+/** Only the compiled entry can be forked; sources that run under jest find it in the dist folder beside `src`. */
+function defaultEntry(): string {
+  const beside = fileURLToPath(new URL('./runner-main.js', import.meta.url));
+  return beside.replace(/([\\/])src([\\/]runner[\\/]runner-main\.js)$/, '$1dist$2');
+}

@@ -1,0 +1,50 @@
+import { modelManifest, rowResult } from '@onqueue/shared';
+import { z } from 'zod';
+
+/**
+ * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
+ * once; one `run` at a time after that.
+ */
+export const supervisorMessage = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('load'),
+    /** Absolute path of the version's folder. */
+    folder: z.string(),
+    manifest: modelManifest,
+    intraOpNumThreads: z.number().int().positive(),
+  }),
+  z.object({ type: z.literal('run'), id: z.number().int(), rows: z.array(z.unknown()) }),
+  z.object({ type: z.literal('stop') }),
+]);
+export type SupervisorMessage = z.infer<typeof supervisorMessage>;
+
+const milliseconds = z.number().nonnegative();
+
+/** What a runner became when it loaded its model. */
+export const loadedModel = z.object({
+  runtime: z.object({ name: z.string(), version: z.string() }),
+  execution_provider: z.string(),
+  /** Checksum, session and the checks of the manifest. */
+  load_ms: milliseconds,
+  /** The golden rows. */
+  warmup_ms: milliseconds,
+});
+export type LoadedModel = z.infer<typeof loadedModel>;
+
+/** A batch that came back; `results` in the order of its rows. */
+const batchResult = z.object({
+  results: z.array(rowResult),
+  timings: z.object({ preprocess_ms: milliseconds, inference_ms: milliseconds, postprocess_ms: milliseconds }),
+  /** Resident memory of the runner after the batch. */
+  rss_bytes: z.number().int().nonnegative(),
+});
+export type BatchResult = z.infer<typeof batchResult>;
+
+export const runnerMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('loaded'), ...loadedModel.shape }),
+  z.object({ type: z.literal('load_failed'), detail: z.string() }),
+  z.object({ type: z.literal('result'), id: z.number().int(), ...batchResult.shape }),
+  /** The batch failed as a whole, the runner lives. */
+  z.object({ type: z.literal('batch_failed'), id: z.number().int(), detail: z.string(), retryable: z.boolean() }),
+]);
+export type RunnerMessage = z.infer<typeof runnerMessage>;

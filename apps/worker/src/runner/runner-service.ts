@@ -1,0 +1,77 @@
+import { join } from 'node:path';
+import { fileSha256 } from '../models/artifact.ts';
+import { readGoldenRows } from '../models/golden-rows.ts';
+import type { InferenceEngine } from './inference-engine.ts';
+import { ModelLoadError } from './model-load-error.ts';
+import { EngineBatchError, ModelProgram } from './model-program.ts';
+import type { RunnerMessage, SupervisorMessage } from './runner-protocol.ts';
+import { warmUp } from './warm-up.ts';
+
+export type RunnerServiceOptions = { engine: InferenceEngine; send: (message: RunnerMessage) => void };
+
+/**
+ * The runner's side of the conversation.
+ *
+ * empty -- load --> loading -- loaded --> serving; loading -- load_failed --> empty, until the supervisor ends the
+ * process. Serving, each `run` is answered by one `result` or `batch_failed`.
+ */
+export class RunnerService {
+  readonly #engine: InferenceEngine;
+  readonly #send: (message: RunnerMessage) => void;
+  #program: ModelProgram | undefined;
+
+  constructor({ engine, send }: RunnerServiceOptions) {
+    this.#engine = engine;
+    this.#send = send;
+  }
+
+  async load(message: Extract<SupervisorMessage, { type: 'load' }>): Promise<void> {
+    try {
+      const loaded = await this.#load(message);
+      this.#send({ type: 'loaded', ...loaded });
+    } catch (error) {
+      this.#send({ type: 'load_failed', detail: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  async run({ id, rows }: Extract<SupervisorMessage, { type: 'run' }>): Promise<void> {
+    if (!this.#program) throw new Error('A batch came before the model was loaded. This is a bug.');
+    try {
+      const { results, timings } = await this.#program.run(rows);
+      this.#send({ type: 'result', id, results, timings, rss_bytes: process.memoryUsage.rss() });
+    } catch (error) {
+      // Whatever it was, it came from these rows: the runner serves on, and whoever formed the batch finds the row.
+      const retryable = error instanceof EngineBatchError && error.isRetryable;
+      const detail = error instanceof Error ? error.message : String(error);
+      this.#send({ type: 'batch_failed', id, detail, retryable });
+    }
+  }
+
+  async release(): Promise<void> {
+    await this.#program?.release();
+    this.#program = undefined;
+  }
+
+  async #load({ folder, manifest, intraOpNumThreads }: Extract<SupervisorMessage, { type: 'load' }>) {
+    const started = performance.now();
+    const path = join(folder, manifest.artifact.file);
+    const sha256 = await fileSha256(path);
+    if (sha256 !== manifest.artifact.sha256) {
+      throw new ModelLoadError(`${path} has the SHA-256 ${sha256}, the manifest says ${manifest.artifact.sha256}.`);
+    }
+    const session = await this.#engine.load(path, { intraOpNumThreads });
+    const program = await ModelProgram.create({ manifest, session });
+    const loaded = performance.now();
+
+    const rows = await readGoldenRows(join(folder, manifest.golden.file));
+    const maxBatchSize = manifest.batching.max_batch_size;
+    await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
+    this.#program = program;
+    return {
+      runtime: { name: this.#engine.name, version: this.#engine.version },
+      execution_provider: session.executionProvider,
+      load_ms: loaded - started,
+      warmup_ms: performance.now() - loaded,
+    };
+  }
+}

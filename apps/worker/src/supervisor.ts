@@ -1,0 +1,224 @@
+import {
+  type Clock,
+  type JobStore,
+  LANES,
+  type ModelDescriptor,
+  type ModelRegistry,
+  partitionOf,
+} from '@onqueue/shared';
+import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
+import type { Logger } from 'pino';
+import { HeldJobs } from './held-jobs.ts';
+import { logJobEnd } from './job-log.ts';
+import { JobScorer } from './job-scorer.ts';
+import type { WorkerMetrics } from './metrics.ts';
+import { scanModelRepository } from './models/model-repository.ts';
+import { NewsGate } from './news-gate.ts';
+import { openJobSources } from './queue/batch/open-job-sources.ts';
+import type { ServedQueue } from './queue/batch/queue-slot.ts';
+import type { JobSource } from './queue/job-source.ts';
+import { ServedModelVersion } from './served-model.ts';
+
+export interface SupervisorOptions {
+  worker: string;
+  modelsDir: string;
+  /** Empty: every model of the repository. */
+  models: readonly string[];
+  instances: number;
+  intraOpNumThreads: number;
+  batchTimeoutMs: number;
+  runnerStartTimeoutMs: number;
+  lockDurationMs: number;
+  stalledIntervalMs: number;
+  jobSource: 'batch' | 'stock';
+  /** As the store has them. */
+  retentionMs: number;
+  maxPredictions: number;
+  /** How long a job may wait for a worker that has its version. */
+  versionWaitMs: number;
+  partitions: number;
+  /** Handed to runners, of which they pass on a few harmless variables. */
+  env: Readonly<Record<string, string | undefined>>;
+  redis: RedisConnection;
+  keys: RedisKeys;
+  store: JobStore;
+  registry: ModelRegistry;
+  clock: Clock;
+  metrics: WorkerMetrics;
+  logger: Logger;
+}
+
+/** How often a worker says which versions it serves, and for how long it is believed. */
+const BEAT_MS = 2000;
+const BEAT_TTL_MS = 7000;
+
+/** There is nothing to serve; the message says what to mend. */
+export class NothingToServeError extends Error {
+  override readonly name = 'NothingToServeError';
+}
+
+/**
+ * Owns everything between the queue and the runners: loads the models, publishes them, takes their jobs, has them
+ * scored and committed.
+ *
+ * starting ── start() ──> serving ── drain() ──> drained. A supervisor that dies on the way loses nothing: its locks run
+ * out, and other workers take up what it held.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #versions: ServedModelVersion[] = [];
+  readonly #sources: JobSource[] = [];
+  readonly #news: NewsGate;
+  readonly #held = new HeldJobs();
+  readonly #published = new Set<ModelDescriptor>();
+  #beat: NodeJS.Timeout | undefined;
+  #isDraining = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#news = new NewsGate({ clock: options.clock });
+  }
+
+  /** @throws NothingToServeError when not one version could be loaded. */
+  async start(): Promise<void> {
+    await this.#loadModels();
+    await this.#sayReady();
+    this.#beat = setInterval(() => void this.#sayReady(), BEAT_MS);
+    const names = [...new Set(this.#versions.map(({ descriptor }) => descriptor.name))];
+    const partitionOfModel = (model: string) => partitionOf(model, this.#options.partitions);
+    for (const partition of new Set(names.map(partitionOfModel))) {
+      const models = names.filter((model) => partitionOfModel(model) === partition);
+      await this.#startSources(partition, models);
+    }
+  }
+
+  get versions(): readonly ServedModelVersion[] {
+    return this.#versions;
+  }
+
+  /** Drops a job whose run ended elsewhere, if this worker holds it. */
+  halt(id: string): void {
+    this.#held.halt(id);
+  }
+
+  /** Stops claiming, lets what was claimed end and be committed, then ends the runners. */
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    clearInterval(this.#beat);
+    await this.#options.registry.beat(this.#options.worker, [], BEAT_TTL_MS);
+    await Promise.all(this.#sources.map((source) => source.drain()));
+    await Promise.all(this.#versions.map((version) => version.stop()));
+  }
+
+  /** For a drain that takes too long: what is held goes back to the queue, to be taken up by others at once. */
+  handBack(): void {
+    this.#held.handBackAll();
+  }
+
+  async #loadModels(): Promise<void> {
+    const { modelsDir, models, logger, clock, metrics, env } = this.#options;
+    const entries = await scanModelRepository({ modelsDir }).catch((error: Error) => {
+      throw new NothingToServeError(
+        `The model repository ${modelsDir} cannot be read (ONQUEUE_MODELS_DIR): ${error.message}`,
+      );
+    });
+    const wanted = entries.filter(({ manifest }) => !manifest || models.length === 0 || models.includes(manifest.name));
+    await Promise.all(
+      wanted.map(async ({ folder, manifest, error }) => {
+        if (!manifest) {
+          logger.error({ folder }, error.message);
+          return;
+        }
+        const { name: model, version } = manifest;
+        try {
+          const served = await ServedModelVersion.start({
+            folder,
+            manifest,
+            instances: this.#options.instances,
+            intraOpNumThreads: this.#options.intraOpNumThreads,
+            batchTimeoutMs: this.#options.batchTimeoutMs,
+            startTimeoutMs: this.#options.runnerStartTimeoutMs,
+            env,
+            clock,
+            metrics,
+            onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
+          });
+          this.#versions.push(served);
+          logger.info({ model, version }, 'model is ready');
+        } catch (cause) {
+          logger.error({ model, version, folder }, `model cannot be served: ${(cause as Error).message}`);
+        }
+      }),
+    );
+    if (this.#versions.length === 0) {
+      throw new NothingToServeError(
+        `No model in ${modelsDir} can be served${models.length > 0 ? ` (ONQUEUE_MODELS=${models.join(',')})` : ''}; the lines above say why.`,
+      );
+    }
+  }
+
+  async #startSources(partition: number, models: readonly string[]): Promise<void> {
+    const { metrics, logger } = this.#options;
+    const sources = await openJobSources({
+      ...this.#options,
+      kind: this.#options.jobSource,
+      partition,
+      queues: models.flatMap((model) => this.#queuesOf(model)),
+      onFenced: (job) => {
+        metrics.commitsFenced.inc({ model: job.model });
+        logger.warn(
+          { job_id: job.id, attempt: job.attempt },
+          'result discarded: another attempt holds the job or it has ended',
+        );
+      },
+      onCommitted: (job, outcome) => logJobEnd({ logger, metrics }, job, outcome),
+      onError: (error) => {
+        if (this.#news.isNews(error.message)) logger.warn({ partition, err: { message: error.message } }, 'queue');
+      },
+      onUnproven: (reason) =>
+        logger.warn({ partition, reason }, 'batch source does not work here; using the stock one'),
+    });
+    if (this.#isDraining) return;
+    for (const source of sources) source.start();
+    this.#sources.push(...sources);
+  }
+
+  #queuesOf(model: string): ServedQueue[] {
+    const { worker, logger } = this.#options;
+    const versions = this.#versions.filter(({ descriptor }) => descriptor.name === model);
+    const scorer = new JobScorer({
+      versions: new Map(versions.map((version) => [version.descriptor.version, version])),
+      worker,
+      versionWaitMs: this.#options.versionWaitMs,
+      onBug: (error, job) => logger.error({ err: error, job_id: job.id, request_id: job.request.request_id }, 'bug'),
+    });
+    const maxBatchSize = Math.max(...versions.map((version) => version.maxBatchSize));
+    return LANES.map((lane) => ({
+      model,
+      lane,
+      concurrency: concurrencyFor(maxBatchSize, this.#options.instances),
+      handler: (job, isLastAttempt) => this.#held.hold(job.id, (halt) => scorer.score(job, isLastAttempt, halt)),
+    }));
+  }
+
+  /** Publishes what is not published yet and renews the lease; what a full Redis refuses is tried again at the next beat. */
+  async #sayReady(): Promise<void> {
+    const { registry, worker, logger } = this.#options;
+    const ready = this.#versions.filter((version) => version.readyRunners > 0).map(({ descriptor }) => descriptor);
+    try {
+      await registry.beat(worker, ready, BEAT_TTL_MS);
+      for (const { descriptor } of this.#versions) {
+        if (this.#published.has(descriptor)) continue;
+        await registry.publish(descriptor);
+        this.#published.add(descriptor);
+      }
+    } catch (error) {
+      logger.warn({ err: { message: (error as Error).message } }, 'readiness could not be told');
+    }
+  }
+}
+
+/** Two batches per runner, so that the next one is there when one ends; BullMQ's Worker gains nothing above 256. */
+function concurrencyFor(maxBatchSize: number, instances: number): number {
+  return Math.min(256, Math.max(16, 2 * maxBatchSize * instances));
+}

@@ -1,0 +1,100 @@
+import type { WebhookSecret } from '@onqueue/shared';
+import type { RedisConnection } from '@onqueue/shared/redis';
+import { duplicateConnection, RedisOutbox } from '@onqueue/shared/redis';
+import { createDeliverySchedule, type DeliveryScheduleOptions } from './delivery-schedule.ts';
+import { OutboxRelay, type OutboxRelayOptions } from './outbox-relay.ts';
+import { createSsrfGuard, type SsrfGuardOptions } from './ssrf-guard.ts';
+import { type WebhookAttempt, WebhookDispatcher } from './webhook-dispatcher.ts';
+import type { WebhookLog } from './webhook-log.ts';
+import { createBullWebhookQueue } from './webhook-queue.ts';
+import { createWebhookSender } from './webhook-sender.ts';
+
+export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'> {
+  /** `maxRetriesPerRequest: null`. Queue and dispatcher use it, each outbox gets a copy; the caller closes it, after us. */
+  connection: RedisConnection;
+  /** The streams that commits write events to: one a partition. */
+  outboxKeys: readonly string[];
+  /** BullMQ's key prefix for the webhook queue. */
+  queuePrefix: string;
+  secret: WebhookSecret;
+  /** Ours, for the user agent. */
+  version: string;
+  guard: SsrfGuardOptions;
+  schedule?: DeliveryScheduleOptions;
+  timeoutMs?: number;
+  maxResponseBytes?: number;
+  concurrency?: number;
+  lockDurationMs?: number;
+  stalledIntervalMs?: number;
+  log: WebhookLog;
+  onAttempt?: (attempt: WebhookAttempt) => void;
+}
+
+export interface Webhooks {
+  /**
+   * Takes nothing new and waits for the deliveries in flight. With Redis away this waits for it: bring a deadline and
+   * close the connection then; what was in hand is taken up by the next process.
+   */
+  close(): Promise<void>;
+}
+
+/** Outboxes → queue → signed deliveries, in this process. Any number of processes may do so on the same Redis. */
+export function startWebhooks(options: WebhooksOptions): Webhooks {
+  const {
+    connection,
+    outboxKeys,
+    queuePrefix: prefix,
+    secret,
+    version,
+    readJob,
+    log,
+    onAttempt,
+    concurrency,
+  } = options;
+  const onError = (error: Error) => log.error({ error: error.message }, 'webhook redis');
+  const schedule = createDeliverySchedule(options.schedule);
+  const queue = createBullWebhookQueue({ connection, prefix, schedule, onError });
+  const sender = createWebhookSender({
+    secret,
+    version,
+    guard: createSsrfGuard(options.guard),
+    ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+    ...(options.maxResponseBytes !== undefined && { maxResponseBytes: options.maxResponseBytes }),
+  });
+  const dispatcher = new WebhookDispatcher({
+    connection,
+    prefix,
+    sender,
+    schedule,
+    log,
+    ...(onAttempt && { onAttempt }),
+    ...(concurrency !== undefined && { concurrency }),
+    ...(options.lockDurationMs !== undefined && { lockDurationMs: options.lockDurationMs }),
+    ...(options.stalledIntervalMs !== undefined && { stalledIntervalMs: options.stalledIntervalMs }),
+  });
+  const readers: RedisConnection[] = [];
+  const relays = outboxKeys.map((key) => {
+    const redis = duplicateConnection(connection, { socketTimeoutMs: OUTBOX_SOCKET_TIMEOUT_MS });
+    redis.on('error', onError);
+    readers.push(redis);
+    const outbox = new RedisOutbox({
+      redis,
+      key,
+      consumer: 'relay',
+      onInvalid: ({ entryId, reason }) => log.error({ entry: entryId, reason }, 'outbox entry dropped'),
+    });
+    return new OutboxRelay({ outbox, queue, readJob, log });
+  });
+  dispatcher.start();
+  for (const relay of relays) relay.start();
+  return {
+    async close() {
+      await Promise.all([dispatcher.close(), ...relays.map((relay) => relay.stop())]);
+      for (const reader of readers) reader.disconnect();
+      await queue.close();
+    },
+  };
+}
+
+/** Five times what a read waits for entries: silence for longer means a dead connection. */
+const OUTBOX_SOCKET_TIMEOUT_MS = 10_000;

@@ -1,0 +1,139 @@
+import { type Clock, faultPoint, type OutboxEvent, systemClock } from '@onqueue/shared';
+import type { OutboxEntry, OutboxReader } from '@onqueue/shared/redis';
+import type { WebhookLog } from './webhook-log.ts';
+import type { WebhookDelivery, WebhookQueue } from './webhook-queue.ts';
+
+export interface OutboxRelayOptions {
+  outbox: OutboxReader;
+  queue: WebhookQueue;
+  /** The job as `GET /jobs/{id}` shows it; null when it is gone. */
+  readJob: (tenant: string, jobId: string) => Promise<Record<string, unknown> | null>;
+  log: WebhookLog;
+  clock?: Clock;
+  /** Entries taken at once. */
+  count?: number;
+  /** How long a read waits for entries: also how long `stop` may take. */
+  blockMs?: number;
+  /** Time between two looks for entries of relays that died. The first is at start. */
+  reclaimEveryMs?: number;
+  /** How long an entry must have been in a relay's hands to count as left behind. A relay that is only slow loses
+   * nothing by it: the queue drops the second add. */
+  reclaimIdleMs?: number;
+}
+
+/**
+ * Carries events from the outbox into the webhook queue: add, then acknowledge. It may die anywhere: before the add, the
+ * entry is reclaimed; between the two, it is reclaimed and the second add dropped, since the queue's job id is the event's.
+ *
+ * States: idle → (start) running → (stop) stopping → stopped. Running, it reads, reclaims when it is time, and after an
+ * error waits 0.1 s, 0.2 s, … up to 5 s. Stopping, it ends the step it is in. Any number may run on one outbox.
+ */
+export class OutboxRelay {
+  readonly #options: Required<OutboxRelayOptions>;
+  #loop: Promise<void> | undefined;
+  #isStopping = false;
+  #endPause = () => {};
+
+  constructor(options: OutboxRelayOptions) {
+    this.#options = {
+      clock: systemClock,
+      count: 64,
+      blockMs: 2000,
+      reclaimEveryMs: 2000,
+      reclaimIdleMs: 5000,
+      ...options,
+    };
+  }
+
+  start(): void {
+    if (this.#loop) throw new Error('The outbox relay was started twice. This is a bug.');
+    this.#loop = this.#run();
+  }
+
+  /** Resolves when the step in hand has ended; with Redis away, when its connections are closed. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#endPause();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { outbox, log, clock, count, blockMs, reclaimEveryMs, reclaimIdleMs } = this.#options;
+    let reclaimAtMs = clock.now();
+    let failures = 0;
+    while (!this.#isStopping) {
+      try {
+        if (clock.now() >= reclaimAtMs) {
+          const left = await outbox.reclaim(reclaimIdleMs, count);
+          // A full hand may have left more behind.
+          if (left.length < count) reclaimAtMs = clock.now() + reclaimEveryMs;
+          if (left.length > 0) log.info({ entries: left.length }, 'outbox reclaimed');
+          await this.#relay(left);
+        }
+        await this.#relay(await outbox.read(count, blockMs));
+        failures = 0;
+      } catch (error) {
+        if (this.#isStopping) return;
+        log.error({ error: messageOf(error) }, 'outbox relay');
+        await this.#pause(Math.min(5000, 100 * 2 ** Math.min(failures++, 10)));
+      }
+    }
+  }
+
+  /** Each entry for itself: one that cannot be relayed keeps none of the others. It stays pending, for a later reclaim. */
+  async #relay(entries: readonly OutboxEntry[]): Promise<void> {
+    const { outbox, queue, readJob } = this.#options;
+    if (entries.length > 0) faultPoint('relay.read.after');
+    const relayed: string[] = [];
+    const failures: unknown[] = [];
+    await Promise.all(
+      entries.map(async ({ entryId, event }) => {
+        try {
+          const delivery = toDelivery(event, await readJob(event.tenant, event.job_id));
+          faultPoint('relay.add.before');
+          await queue.add(delivery);
+          faultPoint('relay.add.after');
+          relayed.push(entryId);
+        } catch (error) {
+          failures.push(error);
+        }
+      }),
+    );
+    if (relayed.length > 0) faultPoint('relay.acknowledge.before');
+    await outbox.acknowledge(relayed);
+    if (relayed.length > 0) faultPoint('relay.acknowledge.after');
+    if (failures.length > 0) {
+      throw new Error(`${failures.length} of ${entries.length} entries stay in the outbox: ${messageOf(failures[0])}`);
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.setTimeout(resolve, ms);
+      this.#endPause = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+}
+
+/** Of a body; the specification asks senders to stay below it and to send a link instead. */
+const MAX_BODY_BYTES = 20 * 1024;
+
+function toDelivery(event: OutboxEvent, job: Record<string, unknown> | null): WebhookDelivery {
+  const render = (data: Record<string, unknown>) =>
+    JSON.stringify({ type: event.type, timestamp: new Date(event.occurred_at_ms).toISOString(), data });
+  let body: string;
+  if (job === null || (job.run !== undefined && job.run !== event.run)) {
+    // Past its retention, or run again since: what there is now is not what the event tells.
+    body = render({ id: event.job_id, object: 'job', status: event.type.slice('job.'.length) });
+  } else {
+    body = render(job);
+    if (Buffer.byteLength(body) > MAX_BODY_BYTES) body = render({ ...job, results: null, results_truncated: true });
+  }
+  const { id, type, tenant, job_id, url } = event;
+  return { schema_version: 1, event_id: id, type, tenant, job_id, url, body };
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

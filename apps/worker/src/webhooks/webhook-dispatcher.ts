@@ -1,0 +1,129 @@
+import { faultPoint } from '@onqueue/shared';
+import type { RedisConnection } from '@onqueue/shared/redis';
+import { type Job, UnrecoverableError, Worker } from 'bullmq';
+import type { DeliverySchedule } from './delivery-schedule.ts';
+import type { WebhookLog } from './webhook-log.ts';
+import { WEBHOOK_QUEUE_NAME, type WebhookDelivery, webhookDelivery } from './webhook-queue.ts';
+import type { DeliveryOutcome, DeliveryResult, WebhookSender } from './webhook-sender.ts';
+
+/** How an attempt ended for the delivery: `exhausted` is a `retry` after which no attempt is left. */
+type AttemptOutcome = DeliveryOutcome | 'exhausted';
+
+export interface WebhookAttempt {
+  outcome: AttemptOutcome;
+  durationS: number;
+}
+
+export interface WebhookDispatcherOptions {
+  /** `maxRetriesPerRequest: null`; BullMQ makes a second, blocking connection from it and closes that one itself. */
+  connection: RedisConnection;
+  /** As the queue's. */
+  prefix: string;
+  sender: WebhookSender;
+  schedule: DeliverySchedule;
+  log: WebhookLog;
+  onAttempt?: (attempt: WebhookAttempt) => void;
+  /** After how long a dispatcher that fell silent counts as dead; its deliveries are sent again within lock + 2 × interval. */
+  lockDurationMs?: number;
+  stalledIntervalMs?: number;
+  /** Deliveries in flight. A slow receiver holds some of these and nothing else: inference has its own queues. */
+  concurrency?: number;
+}
+
+/**
+ * Takes deliveries from the queue and sends them, until they are delivered, refused, or out of attempts. A dispatcher
+ * that dies leaves its deliveries to BullMQ's stalled check: they are sent again, under the same event id.
+ */
+export class WebhookDispatcher {
+  readonly #options: WebhookDispatcherOptions;
+  #worker: Worker<WebhookDelivery> | undefined;
+
+  constructor(options: WebhookDispatcherOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    if (this.#worker) throw new Error('The webhook dispatcher was started twice. This is a bug.');
+    const { connection, prefix, schedule, log, concurrency = 32 } = this.#options;
+    const { lockDurationMs = 10_000, stalledIntervalMs = 5000 } = this.#options;
+    this.#worker = new Worker<WebhookDelivery>(WEBHOOK_QUEUE_NAME, (job) => this.#deliver(job), {
+      connection,
+      prefix,
+      concurrency,
+      lockDuration: lockDurationMs,
+      stalledInterval: stalledIntervalMs,
+      // A death in the middle of a delivery is not the delivery's fault; only one that comes again and again is given up.
+      maxStalledCount: 100,
+      settings: {
+        backoffStrategy: (attemptsMade, _type, error) => {
+          const askedForMs = error instanceof DeliveryFailed ? error.retryAfterMs : 0;
+          return Math.max(schedule.delayBeforeAttempt(attemptsMade + 1), askedForMs);
+        },
+      },
+    });
+    // The message alone: an ioredis error carries the command's arguments, and with them bodies and URLs.
+    this.#worker.on('error', (error) => log.error({ error: error.message }, 'webhook queue'));
+  }
+
+  /** Takes no more deliveries and waits for those in flight, at most one send timeout. */
+  async close(): Promise<void> {
+    await this.#worker?.close();
+  }
+
+  async #deliver(job: Job<unknown>): Promise<void> {
+    const { sender, log, onAttempt } = this.#options;
+    const parsed = webhookDelivery.safeParse(job.data);
+    if (!parsed.success) {
+      log.error(
+        { event_id: job.id, fields: parsed.error.issues.map(({ path }) => path.join('.')) },
+        'webhook unreadable',
+      );
+      throw new UnrecoverableError('the delivery cannot be read');
+    }
+    const { event_id, type, tenant, job_id, url, body } = parsed.data;
+    const attempt = job.attemptsMade + 1;
+    faultPoint('delivery.before');
+    const result = await sender.send({ eventId: event_id, url, body });
+    faultPoint('delivery.after');
+    const outcome =
+      result.outcome === 'retry' && attempt >= (job.opts.attempts ?? 1) ? ('exhausted' as const) : result.outcome;
+    log[outcome === 'delivered' ? 'info' : 'warn'](
+      {
+        event_id,
+        type,
+        tenant,
+        job_id,
+        receiver: receiverOf(url),
+        attempt,
+        outcome,
+        status: result.status,
+        error_class: result.errorClass,
+        latency_ms: Math.round(result.latencyMs),
+      },
+      'webhook attempt',
+    );
+    onAttempt?.({ outcome, durationS: result.latencyMs / 1000 });
+    if (outcome === 'delivered') return;
+    if (outcome === 'gone' || outcome === 'refused') throw new UnrecoverableError(reasonOf(result));
+    throw new DeliveryFailed(reasonOf(result), result.retryAfterMs ?? 0);
+  }
+}
+
+class DeliveryFailed extends Error {
+  override readonly name = 'DeliveryFailed';
+  readonly retryAfterMs: number;
+
+  constructor(message: string, retryAfterMs: number) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+function reasonOf({ outcome, status, errorClass }: DeliveryResult): string {
+  return [outcome, errorClass, status].filter((part) => part !== undefined).join(' ');
+}
+
+/** Scheme, host and port: paths and queries of webhook URLs hold secrets often enough. */
+function receiverOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : 'unreadable';
+}

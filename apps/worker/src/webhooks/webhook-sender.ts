@@ -1,0 +1,155 @@
+import { type Clock, systemClock, type WebhookSecret, webhookHeaders } from '@onqueue/shared';
+import nodeFetch, { type Response } from 'node-fetch';
+import type { SsrfGuard } from './ssrf-guard.ts';
+
+export type DeliveryOutcome =
+  /** The receiver has it. */
+  | 'delivered'
+  /** It may have it or not: try again. */
+  | 'retry'
+  /** It wants no more of these (410). Final. */
+  | 'gone'
+  /** Its address must not be called. Final. */
+  | 'refused';
+
+/** Why an attempt failed, in few words: goes into logs and may become a label. */
+type DeliveryErrorClass =
+  | 'timeout'
+  | 'dns'
+  | 'tls'
+  | 'connection'
+  | 'redirect'
+  | 'status'
+  | 'refused_url'
+  | 'refused_address';
+
+export interface DeliveryResult {
+  outcome: DeliveryOutcome;
+  /** Of the answer, when there was one. */
+  status?: number;
+  latencyMs: number;
+  errorClass?: DeliveryErrorClass;
+  /** What the receiver asked for, at most 24 h. */
+  retryAfterMs?: number;
+}
+
+export interface WebhookSender {
+  /** One attempt. Never rejects: every failure is an outcome. */
+  send(attempt: { eventId: string; url: string; body: string }): Promise<DeliveryResult>;
+}
+
+export interface WebhookSenderOptions {
+  secret: WebhookSecret;
+  guard: SsrfGuard;
+  /** Ours, for the user agent. */
+  version: string;
+  /** For all of it: lookup, connect, answer and body. 15 s is the lower end of what the specification suggests. */
+  timeoutMs?: number;
+  /** Of the answer's body. Read to let the receiver finish, and thrown away; at the cap the connection is dropped. */
+  maxResponseBytes?: number;
+  clock?: Clock;
+  /** Unix milliseconds. */
+  wallClock?: () => number;
+  fetch?: typeof nodeFetch;
+}
+
+/** Posts signed events; https://github.com/standard-webhooks/standard-webhooks. */
+export function createWebhookSender({
+  secret,
+  guard,
+  version,
+  timeoutMs = 15_000,
+  maxResponseBytes = 65_536,
+  clock = systemClock,
+  wallClock = Date.now,
+  fetch = nodeFetch,
+}: WebhookSenderOptions): WebhookSender {
+  async function attempt(eventId: string, url: string, body: string, abort: AbortController): Promise<Judgement> {
+    const target = guard.checkUrl(url);
+    const timestampS = Math.floor(wallClock() / 1000);
+    const response = await fetch(target.href, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'user-agent': `onqueue-webhooks/${version}`,
+        ...webhookHeaders({ id: eventId, timestampS, body, secret }),
+      },
+      body,
+      agent: (parsed) => guard.agentFor(parsed),
+      // Followed, a redirect would carry the event to an address that nobody gave us.
+      redirect: 'manual',
+      // No compressed answers: nobody reads them, and a small one may unpack to gigabytes.
+      compress: false,
+      signal: abort.signal,
+    });
+    // What a failing receiver has to say is neither needed nor shown to anybody: only a success is read to its end.
+    if (response.ok) await drain(response, maxResponseBytes);
+    return judge(response, wallClock());
+  }
+
+  return {
+    async send({ eventId, url, body }) {
+      const startedMs = clock.now();
+      const abort = new AbortController();
+      let isTimedOut = false;
+      const timer = clock.setTimeout(() => {
+        isTimedOut = true;
+        abort.abort();
+      }, timeoutMs);
+      let judgement: Judgement;
+      try {
+        judgement = await attempt(eventId, url, body, abort);
+      } catch (error) {
+        judgement = judgeFailure(error, guard, isTimedOut);
+      } finally {
+        timer.cancel();
+        abort.abort(); // Drops the connection of an answer that was not read to its end.
+      }
+      return { ...judgement, latencyMs: clock.now() - startedMs };
+    },
+  };
+}
+
+type Judgement = Omit<DeliveryResult, 'latencyMs'>;
+
+const MAX_RETRY_AFTER_MS = 24 * 3600 * 1000;
+
+function judge({ status, ok, headers }: Response, nowMs: number): Judgement {
+  if (ok) return { outcome: 'delivered', status };
+  if (status === 410) return { outcome: 'gone', status, errorClass: 'status' };
+  const retryAfterMs = parseRetryAfter(headers.get('retry-after'), nowMs);
+  return {
+    outcome: 'retry',
+    status,
+    errorClass: status < 400 ? 'redirect' : 'status',
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  };
+}
+
+function judgeFailure(error: unknown, guard: SsrfGuard, isTimedOut: boolean): Judgement {
+  if (guard.isRefusal(error)) {
+    const isAboutUrl = error instanceof Error && error.name === 'WebhookTargetRefused';
+    return { outcome: 'refused', errorClass: isAboutUrl ? 'refused_url' : 'refused_address' };
+  }
+  if (isTimedOut) return { outcome: 'retry', errorClass: 'timeout' };
+  const code = String((error as { code?: unknown } | null)?.code ?? '');
+  if (/^(ENOTFOUND|EAI_|ENODATA|ESERVFAIL)/.test(code)) return { outcome: 'retry', errorClass: 'dns' };
+  if (/CERT|TLS|SSL|SIGNATURE|^EPROTO$/.test(code)) return { outcome: 'retry', errorClass: 'tls' };
+  return { outcome: 'retry', errorClass: 'connection' };
+}
+
+async function drain({ body }: Response, maxBytes: number): Promise<void> {
+  if (body === null) return;
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes >= maxBytes) return;
+  }
+}
+
+/** Seconds, or a date (RFC 9110, 10.2.3); anything else counts as not said. */
+function parseRetryAfter(text: string | null, nowMs: number): number | undefined {
+  if (text === null) return undefined;
+  const ms = /^\d{1,10}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : undefined;
+}

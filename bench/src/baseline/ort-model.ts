@@ -1,0 +1,35 @@
+import { join } from 'node:path';
+import * as ort from 'onnxruntime-node';
+import { MODEL_FOLDER, readManifest } from '../workload.ts';
+
+/** The model without a platform around it: one row in, its score out. The only file here that imports onnxruntime-node. */
+export interface OrtModel {
+  score(input: Readonly<Record<string, unknown>>): Promise<number>;
+}
+
+/** Loads the model with the options that the platform's runners use: one thread, no spinning. */
+export async function loadOrtModel(): Promise<OrtModel> {
+  const { artifact, inputs, postprocess } = await readManifest();
+  const session = await ort.InferenceSession.create(join(MODEL_FOLDER, artifact.file), {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: 1,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+    logSeverityLevel: 3,
+  });
+  const fetches = [postprocess.output];
+  return {
+    async score(input) {
+      const feeds: Record<string, ort.Tensor> = {};
+      for (const { name, dtype } of inputs) {
+        feeds[name] =
+          dtype === 'string'
+            ? new ort.Tensor('string', [String(input[name])], [1, 1])
+            : new ort.Tensor('float32', Float32Array.of(Number(input[name])), [1, 1]);
+      }
+      const { [postprocess.output]: scores } = await session.run(feeds, fetches);
+      return Number(scores?.data[0]);
+    },
+  };
+}

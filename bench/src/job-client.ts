@@ -1,0 +1,74 @@
+import { Agent, type IncomingMessage, request } from 'node:http';
+import { type JobView, jobView } from '@onqueue/shared';
+import { z } from 'zod';
+import { MeasurementError } from './bench.ts';
+
+export interface JobClientOptions {
+  baseUrl: string;
+  /** Connections that are kept open and used again. */
+  maxSockets: number;
+  /** For each of the two requests. */
+  timeoutMs: number;
+}
+
+const accepted = z.object({ id: z.string() });
+
+/** A client of the platform as an application would write it: node:http, connections kept alive, long polls. */
+export class JobClient {
+  readonly #agent: Agent;
+  readonly #options: JobClientOptions;
+
+  constructor(options: JobClientOptions) {
+    this.#options = options;
+    this.#agent = new Agent({ keepAlive: true, maxSockets: options.maxSockets, maxFreeSockets: options.maxSockets });
+  }
+
+  /** POST /jobs; the body is JSON already, so that making it costs no time that is measured. */
+  async post(body: string): Promise<string> {
+    const answer = await this.#send('POST', '/jobs', body);
+    if (answer.status !== 202) throw new MeasurementError(`POST /jobs was answered ${answer.status}: ${answer.body}`);
+    return accepted.parse(JSON.parse(answer.body)).id;
+  }
+
+  /** GET /jobs/:id?wait=, and the text of the answer as soon as the job has ended; parse it with `jobOf`. */
+  async result(id: string): Promise<string> {
+    const { status, body } = await this.#send('GET', `/jobs/${id}?wait=${Math.ceil(this.#options.timeoutMs / 1000)}`);
+    if (status !== 200) throw new MeasurementError(`GET /jobs/${id} was answered ${status}: ${body}`);
+    return body;
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #send(method: string, path: string, body?: string): Promise<{ status: number; body: string }> {
+    const { baseUrl, timeoutMs } = this.#options;
+    const headers =
+      body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+    return new Promise((resolve, reject) => {
+      const sent = request(`${baseUrl}${path}`, { method, agent: this.#agent, headers, timeout: timeoutMs });
+      sent.once('timeout', () =>
+        sent.destroy(new MeasurementError(`${method} ${path}: no answer in ${timeoutMs} ms.`)),
+      );
+      sent.once('error', reject);
+      sent.once('response', (response) => {
+        readText(response).then((text) => resolve({ status: response.statusCode ?? 0, body: text }), reject);
+      });
+      sent.end(body);
+    });
+  }
+}
+
+/** The job in an answer of `result`. @throws MeasurementError when it did not succeed. */
+export function jobOf(text: string): JobView {
+  const job = jobView.parse(JSON.parse(text));
+  if (job.status !== 'succeeded') throw new MeasurementError(`Job ${job.id} is ${job.status}: ${job.error?.detail}`);
+  return job;
+}
+
+async function readText(response: IncomingMessage): Promise<string> {
+  response.setEncoding('utf8');
+  let text = '';
+  for await (const chunk of response) text += chunk;
+  return text;
+}

@@ -1,0 +1,26 @@
+const swc = {
+  jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
+  module: { type: 'es6' },
+  sourceMaps: 'inline',
+};
+
+const project = (displayName, testMatch, extra = {}) => ({
+  displayName,
+  testMatch,
+  testEnvironment: '<rootDir>/test/support/jest-environment.js',
+  testEnvironmentOptions: { customExportConditions: ['@onqueue/source', 'node', 'node-addons'] },
+  transform: { '^.+\\.ts$': ['@swc/jest', swc] },
+  extensionsToTreatAsEsm: ['.ts'],
+  modulePathIgnorePatterns: ['/dist/', '/.onqueue/'],
+  ...extra,
+});
+
+/** Unit tests stand beside the code; everything that starts a Redis or a process of the platform stands in test/. */
+export default {
+  globalSetup: '<rootDir>/test/support/global-setup.js',
+  testTimeout: 180_000,
+  projects: [
+    project('unit', ['<rootDir>/{apps,packages,bench}/**/src/**/*.test.ts', '<rootDir>/scripts/**/*.test.ts']),
+    project('integration', ['<rootDir>/test/**/*.test.ts']),
+  ],
+};

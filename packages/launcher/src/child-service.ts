@@ -1,0 +1,121 @@
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { httpGet } from './http-get.ts';
+import { LaunchError } from './launch-error.ts';
+import { describeExit, type Exit, ManagedProcess } from './managed-process.ts';
+
+/** Where a process's lines go besides the memory: nowhere, to our own stdout, or to the end of a file. */
+export type LogTarget = 'quiet' | 'inherit' | { file: string };
+
+export interface ChildServiceOptions {
+  /** As it is called in messages: `api`, `worker`. */
+  name: string;
+  /** A JavaScript file that Node runs. */
+  entry: string;
+  args?: readonly string[];
+  /** Node's own flags, such as `--enable-source-maps`. */
+  nodeArgs?: readonly string[];
+  /** The whole environment of the process. */
+  env: NodeJS.ProcessEnv;
+  /** Where it serves `/readyz`. */
+  baseUrl: string;
+  cwd?: string;
+  log?: LogTarget;
+  /** Default 60 s. */
+  readyTimeoutMs?: number;
+}
+
+/** A process of the platform: starting → ready → exited. */
+export interface ChildService {
+  readonly name: string;
+  readonly baseUrl: string;
+  readonly pid: number;
+  /** Resolves when `/readyz` answers 200; rejects with a LaunchError when the process ends first or takes too long. */
+  readonly ready: Promise<void>;
+  readonly exited: Promise<Exit>;
+  readonly hasExited: boolean;
+  /** The newest lines of stdout and stderr, oldest first. */
+  logs(): string[];
+  /** Asks (default SIGTERM) and waits; SIGKILL after the deadline (default 30 s, more than a worker takes to drain). */
+  stop(signal?: NodeJS.Signals, deadlineMs?: number): Promise<Exit>;
+  /** SIGKILL. */
+  kill(): Promise<Exit>;
+  /** SIGSTOP, as a machine that hangs. */
+  pause(): void;
+  resume(): void;
+}
+
+/** Resolves when the process runs; await `ready` to talk to it. */
+export async function startChildService(options: ChildServiceOptions): Promise<ChildService> {
+  const sink = openSink(options.log ?? 'quiet');
+  const child = await ManagedProcess.start({
+    command: process.execPath,
+    args: [...(options.nodeArgs ?? []), options.entry, ...(options.args ?? [])],
+    env: options.env,
+    onLine: sink.write,
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
+  const exited = child.exited.then((exit) => {
+    sink.close();
+    return exit;
+  });
+  const ready = untilReady(options, child);
+  // Who does not wait for `ready` learns of the end through `exited`.
+  ready.catch(() => undefined);
+  return {
+    name: options.name,
+    baseUrl: options.baseUrl,
+    pid: child.pid,
+    ready,
+    exited,
+    get hasExited() {
+      return child.hasExited;
+    },
+    logs: () => child.output.lines(),
+    stop: (signal = 'SIGTERM', deadlineMs = STOP_DEADLINE_MS) => child.stop(signal, deadlineMs).then(() => exited),
+    kill: () => child.stop('SIGKILL').then(() => exited),
+    pause: () => child.signal('SIGSTOP'),
+    resume: () => child.signal('SIGCONT'),
+  };
+}
+
+/** What a service said last, for a message about its end. */
+export function lastWords(service: Pick<ChildService, 'logs'>, count = 5): string {
+  const lines = service.logs().filter((line) => line.trim() !== '');
+  return lines.slice(-count).join('\n  ') || '(it wrote nothing)';
+}
+
+const STOP_DEADLINE_MS = 30_000;
+const READY_TIMEOUT_MS = 60_000;
+const POLL_MS = 50;
+
+async function untilReady(
+  { name, baseUrl, readyTimeoutMs }: ChildServiceOptions,
+  child: ManagedProcess,
+): Promise<void> {
+  const timeoutMs = readyTimeoutMs ?? READY_TIMEOUT_MS;
+  const deadline = performance.now() + timeoutMs;
+  const words = () => lastWords({ logs: () => child.output.lines() });
+  while (!child.hasExited) {
+    const status = await httpGet(`${baseUrl}/readyz`).then(
+      (answer) => answer.status,
+      () => undefined,
+    );
+    if (status === 200 && !child.hasExited) return;
+    if (performance.now() > deadline) {
+      throw new LaunchError(`The ${name} was not ready after ${timeoutMs / 1000} s. Its last lines:\n  ${words()}`);
+    }
+    await Promise.race([delay(POLL_MS), child.exited]);
+  }
+  const exit = await child.exited;
+  throw new LaunchError(`The ${name} ended before it was ready (${describeExit(exit)}). Its last lines:\n  ${words()}`);
+}
+
+function openSink(target: LogTarget): { write: (line: string) => void; close: () => void } {
+  if (target === 'quiet') return { write: () => undefined, close: () => undefined };
+  if (target === 'inherit') return { write: (line) => void process.stdout.write(`${line}\n`), close: () => undefined };
+  const file: WriteStream = createWriteStream(target.file, { flags: 'a' });
+  // A full disk must not end the platform: the lines are still in memory.
+  file.on('error', () => undefined);
+  return { write: (line) => void file.write(`${line}\n`), close: () => void file.end() };
+}

@@ -1,0 +1,65 @@
+import { describe, expect, test } from '@jest/globals';
+import { ConfigError, loadConfig, SETTINGS, unknownSettings } from './config.ts';
+
+describe('loadConfig', () => {
+  test('has a default for everything but the two that have none', () => {
+    const config = loadConfig({});
+    const unset = Object.entries(config).flatMap(([key, value]) => (value === undefined ? [key] : []));
+    expect(unset).toEqual(['publicUrl', 'webhookSecret']);
+    expect(config).toMatchObject({
+      redisUrl: 'redis://127.0.0.1:6379',
+      port: 8080,
+      models: [],
+      webhookAllowHttp: false,
+    });
+  });
+
+  test('reads numbers, lists and flags', () => {
+    expect(
+      loadConfig({
+        ONQUEUE_PORT: '9000',
+        ONQUEUE_MODELS: 'fraud, digits',
+        ONQUEUE_WEBHOOK_ALLOW_HTTP: 'true',
+        ONQUEUE_WEBHOOK_SCHEDULE_MS: '0,10',
+        ONQUEUE_PUBLIC_URL: 'https://jobs.example/',
+      }),
+    ).toMatchObject({
+      port: 9000,
+      models: ['fraud', 'digits'],
+      webhookAllowHttp: true,
+      webhookScheduleMs: [0, 10],
+      publicUrl: 'https://jobs.example',
+    });
+  });
+
+  test('takes an empty variable for an unset one', () => {
+    expect(loadConfig({ ONQUEUE_PORT: '' }).port).toBe(8080);
+  });
+
+  test('names every wrong variable at once', () => {
+    const env = {
+      ONQUEUE_PORT: '70000',
+      ONQUEUE_MAX_ROWS_PER_JOB: 'many',
+      REDIS_URL: 'localhost',
+      ONQUEUE_WEBHOOK_SECRET: 'x',
+    };
+    expect(() => loadConfig(env)).toThrow(ConfigError);
+    for (const name of Object.keys(env)) expect(() => loadConfig(env)).toThrow(new RegExp(`^  ${name}: `, 'm'));
+  });
+
+  test('accepts the bounds of a limit and refuses what is beyond them', () => {
+    expect(loadConfig({ ONQUEUE_MAX_WAIT_S: '1' }).maxWaitS).toBe(1);
+    expect(loadConfig({ ONQUEUE_MAX_WAIT_S: '300' }).maxWaitS).toBe(300);
+    expect(() => loadConfig({ ONQUEUE_MAX_WAIT_S: '0' })).toThrow('ONQUEUE_MAX_WAIT_S');
+    expect(() => loadConfig({ ONQUEUE_MAX_WAIT_S: '301' })).toThrow('ONQUEUE_MAX_WAIT_S');
+  });
+
+  test('has one variable per setting', () => {
+    const names = Object.values(SETTINGS).map(({ env }) => env);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test('tells what looks like a setting and is none', () => {
+    expect(unknownSettings({ ONQUEUE_PROT: '1', ONQUEUE_PORT: '1', HOME: '/' })).toEqual(['ONQUEUE_PROT']);
+  });
+});

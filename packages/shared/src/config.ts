@@ -1,0 +1,405 @@
+import { z } from 'zod';
+import { parseWebhookSecret } from './standard-webhooks.ts';
+
+/** Who reads a setting. `docs/configuration.md` is generated from this table. */
+type Reader = 'api' | 'worker' | 'both';
+
+interface Setting<Schema extends z.ZodType = z.ZodType> {
+  env: string;
+  reader: Reader;
+  schema: Schema;
+  /** As a person would write it in the environment; undefined: not set. */
+  default: string | undefined;
+  /** With the unit, and what happens when the limit is met. */
+  about: string;
+}
+
+const setting = <Schema extends z.ZodType>(value: Setting<Schema>) => value;
+
+const integer = (minimum: number, maximum = Number.MAX_SAFE_INTEGER) =>
+  z.string().regex(/^\d+$/, 'a whole number').transform(Number).pipe(z.number().int().min(minimum).max(maximum));
+const flag = z.enum(['true', 'false']).transform((text) => text === 'true');
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+);
+const webhookSecret = z.string().superRefine((text, context) => {
+  try {
+    parseWebhookSecret(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+  }
+});
+
+const KB = 1024;
+const MB = 1024 * KB;
+
+/** Every setting of the platform, its default and its limits. */
+export const SETTINGS = {
+  redisUrl: setting({
+    env: 'REDIS_URL',
+    reader: 'both',
+    schema: z.string().regex(/^rediss?:\/\//, 'a URL that starts with redis:// or rediss://'),
+    default: 'redis://127.0.0.1:6379',
+    about:
+      'The Redis that holds queues and jobs. Redis 6.2 or newer with `maxmemory-policy noeviction`; anything else is refused at start.',
+  }),
+  redisCluster: setting({
+    env: 'ONQUEUE_REDIS_CLUSTER',
+    reader: 'both',
+    schema: flag,
+    default: 'false',
+    about:
+      '`true`: `REDIS_URL` names nodes of a Redis Cluster, separated by commas. Set `ONQUEUE_PARTITIONS` to spread the models over its slots.',
+  }),
+  keyPrefix: setting({
+    env: 'ONQUEUE_KEY_PREFIX',
+    reader: 'both',
+    schema: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, '1-32 of letters, digits, _ and -'),
+    default: 'oq',
+    about: 'The start of every key in Redis. Two platforms can share one Redis under two prefixes.',
+  }),
+  partitions: setting({
+    env: 'ONQUEUE_PARTITIONS',
+    reader: 'both',
+    schema: integer(1, 1024),
+    default: '1',
+    about:
+      'Over how many hash tags the models are spread. Keep 1 on a single Redis. The same number on every process; drain the queues before you change it.',
+  }),
+  logLevel: setting({
+    env: 'ONQUEUE_LOG_LEVEL',
+    reader: 'both',
+    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    default: 'info',
+    about: 'The least severe level that is logged, one JSON line each, to stdout.',
+  }),
+  publicUrl: setting({
+    env: 'ONQUEUE_PUBLIC_URL',
+    reader: 'both',
+    schema: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, '')),
+    default: undefined,
+    about: 'Where clients reach the API; makes the links in answers and webhooks absolute. Without it they are paths.',
+  }),
+  webhookSecret: setting({
+    env: 'ONQUEUE_WEBHOOK_SECRET',
+    reader: 'both',
+    schema: webhookSecret,
+    default: undefined,
+    about:
+      'Signs webhooks: `whsec_` and the base64 of 24-64 random bytes. Without it the API refuses jobs that name a webhook, and workers deliver none.',
+  }),
+  webhookAllowHttp: setting({
+    env: 'ONQUEUE_WEBHOOK_ALLOW_HTTP',
+    reader: 'both',
+    schema: flag,
+    default: 'false',
+    about: '`true` lets webhooks go to plain `http:` URLs.',
+  }),
+  host: setting({
+    env: 'ONQUEUE_HOST',
+    reader: 'api',
+    schema: z.string().min(1),
+    default: '127.0.0.1',
+    about:
+      'The address that the API listens on. The API has no authentication: put it on other than loopback only inside a trusted network.',
+  }),
+  port: setting({
+    env: 'ONQUEUE_PORT',
+    reader: 'api',
+    schema: integer(0, 65_535),
+    default: '8080',
+    about: 'The port that the API listens on. 0 takes any free one.',
+  }),
+  maxBodyBytes: setting({
+    env: 'ONQUEUE_MAX_BODY_BYTES',
+    reader: 'api',
+    schema: integer(1 * KB, 512 * MB),
+    default: String(16 * MB),
+    about: 'Bytes of a request body. A larger one is answered 413 without being read to its end.',
+  }),
+  maxJsonDepth: setting({
+    env: 'ONQUEUE_MAX_JSON_DEPTH',
+    reader: 'api',
+    schema: integer(2, 1000),
+    default: '32',
+    about: 'How deep JSON may nest. Deeper is answered 400 before it is parsed.',
+  }),
+  maxJsonNodes: setting({
+    env: 'ONQUEUE_MAX_JSON_NODES',
+    reader: 'api',
+    schema: integer(10),
+    default: '500000',
+    about: 'How many values a body may hold. More is answered 400 before it is parsed.',
+  }),
+  maxRowsPerJob: setting({
+    env: 'ONQUEUE_MAX_ROWS_PER_JOB',
+    reader: 'api',
+    schema: integer(1, 100_000),
+    default: '1000',
+    about: 'Rows in one job. More is answered 400.',
+  }),
+  backlogMaxJobs: setting({
+    env: 'ONQUEUE_BACKLOG_MAX_JOBS',
+    reader: 'api',
+    schema: integer(1),
+    default: '100000',
+    about:
+      'Jobs of one model that have been accepted and have not ended. At the cap new jobs are answered 429 with `Retry-After`.',
+  }),
+  backlogMaxRows: setting({
+    env: 'ONQUEUE_BACKLOG_MAX_ROWS',
+    reader: 'api',
+    schema: integer(1),
+    default: '1000000',
+    about: 'The same, in rows.',
+  }),
+  backlogMaxBytes: setting({
+    env: 'ONQUEUE_BACKLOG_MAX_BYTES',
+    reader: 'api',
+    schema: integer(1),
+    default: String(256 * MB),
+    about: 'The same, in bytes of their inputs as JSON.',
+  }),
+  memoryLimitPercent: setting({
+    env: 'ONQUEUE_MEMORY_LIMIT_PERCENT',
+    reader: 'api',
+    schema: integer(1, 100),
+    default: '80',
+    about:
+      "Percent of Redis' `maxmemory` that new jobs may fill; beyond it they are answered 503, so that accepted ones can end.",
+  }),
+  maxWaitS: setting({
+    env: 'ONQUEUE_MAX_WAIT_S',
+    reader: 'api',
+    schema: integer(1, 300),
+    default: '60',
+    about: 'Seconds that `?wait=` may ask for. A longer wait is cut to this.',
+  }),
+  maxWaiters: setting({
+    env: 'ONQUEUE_MAX_WAITERS',
+    reader: 'api',
+    schema: integer(1),
+    default: '10000',
+    about: 'Long polls that one API process holds open. One more is answered 503 with `Retry-After`.',
+  }),
+  redisTimeoutMs: setting({
+    env: 'ONQUEUE_REDIS_TIMEOUT_MS',
+    reader: 'api',
+    schema: integer(50, 10_000),
+    default: '750',
+    about: 'Milliseconds that the API waits for Redis before it answers 503.',
+  }),
+  apiDrainTimeoutMs: setting({
+    env: 'ONQUEUE_API_DRAIN_TIMEOUT_MS',
+    reader: 'api',
+    schema: integer(0, 600_000),
+    default: '10000',
+    about: 'Milliseconds that requests in flight get after SIGTERM. Long polls are answered at once.',
+  }),
+  workerHost: setting({
+    env: 'ONQUEUE_WORKER_HOST',
+    reader: 'worker',
+    schema: z.string().min(1),
+    default: '127.0.0.1',
+    about: "The address of the worker's own listener (`/livez`, `/readyz`, `/metrics`).",
+  }),
+  workerPort: setting({
+    env: 'ONQUEUE_WORKER_PORT',
+    reader: 'worker',
+    schema: integer(0, 65_535),
+    default: '8081',
+    about: "The port of the worker's own listener. 0 takes any free one.",
+  }),
+  modelsDir: setting({
+    env: 'ONQUEUE_MODELS_DIR',
+    reader: 'worker',
+    schema: z.string().min(1),
+    default: 'models',
+    about: 'The model repository: `<name>/<version>/model.json`.',
+  }),
+  models: setting({
+    env: 'ONQUEUE_MODELS',
+    reader: 'worker',
+    schema: list,
+    default: '',
+    about: 'The models that this worker serves, by name, separated by commas. Empty: all in the repository.',
+  }),
+  instances: setting({
+    env: 'ONQUEUE_INSTANCES',
+    reader: 'worker',
+    schema: integer(1, 64),
+    default: '1',
+    about: 'Runner processes per model version. Instances × threads over all models should not exceed the cores.',
+  }),
+  intraOpThreads: setting({
+    env: 'ONQUEUE_INTRA_OP_THREADS',
+    reader: 'worker',
+    schema: integer(1, 256),
+    default: '1',
+    about: 'Threads that ONNX Runtime uses inside one run.',
+  }),
+  attempts: setting({
+    env: 'ONQUEUE_ATTEMPTS',
+    reader: 'both',
+    schema: integer(1, 20),
+    default: '3',
+    about:
+      'How often a job is tried when it fails for a reason that may pass (a runner that died, a model that is loading). Then it fails.',
+  }),
+  retryDelayMs: setting({
+    env: 'ONQUEUE_RETRY_DELAY_MS',
+    reader: 'both',
+    schema: integer(1, 3_600_000),
+    default: '500',
+    about: 'Milliseconds before the second attempt; doubled for each one after it.',
+  }),
+  batchTimeoutMs: setting({
+    env: 'ONQUEUE_BATCH_TIMEOUT_MS',
+    reader: 'worker',
+    schema: integer(10, 3_600_000),
+    default: '30000',
+    about:
+      'Milliseconds that a batch may take in its runner. Then the runner is killed and the batch is split to find the row that hangs.',
+  }),
+  runnerStartTimeoutMs: setting({
+    env: 'ONQUEUE_RUNNER_START_TIMEOUT_MS',
+    reader: 'worker',
+    schema: integer(100, 3_600_000),
+    default: '60000',
+    about:
+      'Milliseconds that a runner may take to load and warm up its model. Then it is killed and started again, ever more slowly.',
+  }),
+  retentionS: setting({
+    env: 'ONQUEUE_RETENTION_S',
+    reader: 'both',
+    schema: integer(1),
+    default: '86400',
+    about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 404.',
+  }),
+  versionWaitS: setting({
+    env: 'ONQUEUE_VERSION_WAIT_S',
+    reader: 'worker',
+    schema: integer(0, 604_800),
+    default: '600',
+    about:
+      'Seconds that a job waits for a worker with its version, while those that take it have others of the model. Then it fails with `model_unavailable`.',
+  }),
+  maxPredictions: setting({
+    env: 'ONQUEUE_MAX_PREDICTIONS',
+    reader: 'worker',
+    schema: integer(0, 10_000_000),
+    default: '10000',
+    about:
+      'Prediction records (model, hashes, scores, latency, never inputs) kept per model, the newest ones, about. 0 keeps none.',
+  }),
+  lockDurationMs: setting({
+    env: 'ONQUEUE_LOCK_DURATION_MS',
+    reader: 'worker',
+    schema: integer(500, 600_000),
+    default: '10000',
+    about: "Milliseconds after which a silent worker's jobs count as stalled. Locks are renewed at half of it.",
+  }),
+  stalledIntervalMs: setting({
+    env: 'ONQUEUE_STALLED_INTERVAL_MS',
+    reader: 'worker',
+    schema: integer(100, 600_000),
+    default: '5000',
+    about: 'Milliseconds between two looks for stalled jobs. An orphan is taken up within lock + 2 × this.',
+  }),
+  jobSource: setting({
+    env: 'ONQUEUE_JOB_SOURCE',
+    reader: 'worker',
+    schema: z.enum(['batch', 'stock']),
+    default: 'batch',
+    about:
+      "How jobs are taken from the queue: `batch`, many at a time in one script, or `stock`, one by one with BullMQ's Worker. A worker whose Redis does not pass the test of the scripts at start uses `stock` and says so.",
+  }),
+  workerDrainTimeoutMs: setting({
+    env: 'ONQUEUE_WORKER_DRAIN_TIMEOUT_MS',
+    reader: 'worker',
+    schema: integer(0, 3_600_000),
+    default: '25000',
+    about:
+      'Milliseconds that running batches get after SIGTERM (set it below the notice of a spot machine). What is left then goes back to the queue.',
+  }),
+  webhookAllowCidrs: setting({
+    env: 'ONQUEUE_WEBHOOK_ALLOW_CIDRS',
+    reader: 'worker',
+    schema: list,
+    default: '',
+    about:
+      'Networks beside the public ones that webhooks may go to, such as `10.1.0.0/16`, separated by commas. Any other private, loopback or link-local address is refused at connect.',
+  }),
+  webhookTimeoutMs: setting({
+    env: 'ONQUEUE_WEBHOOK_TIMEOUT_MS',
+    reader: 'worker',
+    schema: integer(100, 60_000),
+    default: '15000',
+    about: 'Milliseconds for one delivery, from connecting to the last byte read. Then the attempt has failed.',
+  }),
+  webhookMaxResponseBytes: setting({
+    env: 'ONQUEUE_WEBHOOK_MAX_RESPONSE_BYTES',
+    reader: 'worker',
+    schema: integer(0, 10 * MB),
+    default: String(64 * KB),
+    about: "Bytes of a receiver's answer that are read. Then the connection is closed.",
+  }),
+  webhookConcurrency: setting({
+    env: 'ONQUEUE_WEBHOOK_CONCURRENCY',
+    reader: 'worker',
+    schema: integer(1, 1024),
+    default: '32',
+    about: 'Deliveries that one worker has in flight.',
+  }),
+  webhookScheduleMs: setting({
+    env: 'ONQUEUE_WEBHOOK_SCHEDULE_MS',
+    reader: 'worker',
+    schema: list.pipe(z.array(integer(0)).min(1).max(20)),
+    default: '0,5000,300000,1800000,7200000,18000000,36000000,50400000,72000000,86400000',
+    about: 'Milliseconds before each attempt of a delivery, ± 10 %. When the last one has failed, the delivery has.',
+  }),
+} as const;
+
+type Settings = typeof SETTINGS;
+type Value<S> = S extends Setting<infer Schema> ? z.output<Schema> : never;
+type OptionalSetting = 'publicUrl' | 'webhookSecret';
+export type Config = {
+  [K in keyof Settings]: K extends OptionalSetting ? Value<Settings[K]> | undefined : Value<Settings[K]>;
+};
+
+/** Settings are wrong; the message has one line for each, saying what it must be. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/**
+ * Reads the environment; every process reads the whole table, so that a wrong value is told wherever it is first seen.
+ * @throws ConfigError that names every wrong variable.
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const faults: string[] = [];
+  const entries = Object.entries(SETTINGS).map(([key, { env: name, schema, default: fallback }]) => {
+    const text = env[name] === undefined || env[name] === '' ? fallback : env[name];
+    if (text === undefined) return [key, undefined];
+    const parsed = (schema as z.ZodType).safeParse(text);
+    if (parsed.success) return [key, parsed.data];
+    faults.push(`${name}: ${parsed.error.issues.map(({ message }) => message).join('; ')}`);
+    return [key, undefined];
+  });
+  if (faults.length > 0) {
+    throw new ConfigError(`The configuration is not valid (docs/configuration.md):\n  ${faults.join('\n  ')}`);
+  }
+  return Object.fromEntries(entries) as Config;
+}
+
+/** Variables that look like ours and are not: most often a misspelling. */
+export function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
+  const known = new Set<string>([...Object.values(SETTINGS).map(({ env: name }) => name), ...LAUNCHER_VARIABLES]);
+  return Object.keys(env).filter((name) => name.startsWith('ONQUEUE_') && !known.has(name));
+}
+
+/** Read by `npm start`, `npm run demo` and `npm test`, before the platform starts; the last one is fault-point.ts's. */
+const LAUNCHER_VARIABLES = ['ONQUEUE_REDIS_SERVER', 'ONQUEUE_DEBUG', 'ONQUEUE_FAULT_POINTS'];

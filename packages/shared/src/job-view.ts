@@ -1,0 +1,125 @@
+import { z } from 'zod';
+import { type JobRecord, jobError, metadata, provenance, type RunRecord, type Timings, timings } from './job.ts';
+import { isTerminal, jobState } from './job-state.ts';
+import { lane } from './lane.ts';
+import { rowResult } from './row-result.ts';
+
+const timestamp = z.iso.datetime();
+
+/** A job as clients see it: the answer of `GET /jobs/{id}` and the `data` of a webhook. */
+export const jobView = z.object({
+  id: z.string(),
+  object: z.literal('job'),
+  status: jobState,
+  model: z.string(),
+  version: z.string(),
+  lane,
+  run: z.number().int(),
+  attempt: z.number().int(),
+  created_at: timestamp,
+  started_at: timestamp.nullable(),
+  finished_at: timestamp.nullable(),
+  /** When the job is forgotten; null while it has not ended. */
+  expires_at: timestamp.nullable(),
+  rows: z.object({ total: z.number().int(), succeeded: z.number().int(), failed: z.number().int() }),
+  /** One entry a row, in the order of `inputs`; null while the job has not ended. */
+  results: z.array(rowResult).nullable(),
+  error: jobError.nullable(),
+  timings: timings.nullable(),
+  provenance: provenance.nullable(),
+  metadata,
+  request_id: z.string(),
+  urls: z.object({ self: z.string(), cancel: z.string(), retry: z.string(), runs: z.string() }),
+});
+export type JobView = z.infer<typeof jobView>;
+
+/** `baseUrl` makes the links absolute; without it they are paths. */
+export function toJobView(record: JobRecord, baseUrl = ''): JobView {
+  const results = record.results ?? null;
+  return {
+    id: record.id,
+    object: 'job',
+    status: record.state,
+    model: record.model,
+    version: record.version,
+    lane: record.lane,
+    run: record.run,
+    attempt: record.attempt,
+    created_at: isoTime(record.created_us),
+    started_at: record.started_us === undefined ? null : isoTime(record.started_us),
+    finished_at: record.finished_us === undefined ? null : isoTime(record.finished_us),
+    expires_at: record.expires_ms === undefined ? null : new Date(record.expires_ms).toISOString(),
+    rows: { total: record.rows, ...countRows(results) },
+    results,
+    error: record.error ?? null,
+    timings: viewTimings(record),
+    provenance: record.provenance ?? null,
+    metadata: record.request.metadata ?? {},
+    request_id: record.request.request_id,
+    urls: jobUrls(record.id, baseUrl),
+  };
+}
+
+/** One run of a job, in `GET /jobs/{id}/runs`. */
+export const runView = jobView
+  .pick({ run: true, status: true, attempt: true, started_at: true, finished_at: true, rows: true, results: true })
+  .extend({
+    object: z.literal('run'),
+    queued_at: timestamp,
+    error: jobView.shape.error,
+    timings: jobView.shape.timings,
+    provenance: jobView.shape.provenance,
+  });
+export type RunView = z.infer<typeof runView>;
+
+/** `rows`: how many the job has. */
+export function toRunView(record: RunRecord | JobRecord, rows: number): RunView {
+  const results = record.results ?? null;
+  return {
+    object: 'run',
+    run: record.run,
+    status: record.state,
+    attempt: record.attempt,
+    queued_at: isoTime(record.queued_us),
+    started_at: record.started_us === undefined ? null : isoTime(record.started_us),
+    finished_at: record.finished_us === undefined ? null : isoTime(record.finished_us),
+    rows: { total: rows, ...countRows(results) },
+    results,
+    error: record.error ?? null,
+    timings: viewTimings(record),
+    provenance: record.provenance ?? null,
+  };
+}
+
+export function jobUrls(id: string, baseUrl = ''): JobView['urls'] {
+  const self = `${baseUrl}/jobs/${id}`;
+  return { self, cancel: `${self}/cancel`, retry: `${self}/retry`, runs: `${self}/runs` };
+}
+
+function countRows(results: JobView['results']): { succeeded: number; failed: number } {
+  const succeeded = results?.filter((row) => row.status === 'succeeded').length ?? 0;
+  return { succeeded, failed: (results?.length ?? 0) - succeeded };
+}
+
+function viewTimings(record: RunRecord | JobRecord): Timings | null {
+  if (!isTerminal(record.state) || record.finished_us === undefined || !record.timings) return null;
+  const worker = record.timings;
+  const queueMs = ((record.started_us ?? record.finished_us) - record.queued_us) / 1000;
+  const totalMs = (record.finished_us - record.queued_us) / 1000;
+  const workerMs = worker.batch_wait_ms + worker.preprocess_ms + worker.inference_ms + worker.postprocess_ms;
+  const rounded = (ms: number) => Math.round(ms * 1000) / 1000;
+  return {
+    queue_ms: rounded(queueMs),
+    batch_wait_ms: rounded(worker.batch_wait_ms),
+    preprocess_ms: rounded(worker.preprocess_ms),
+    inference_ms: rounded(worker.inference_ms),
+    postprocess_ms: rounded(worker.postprocess_ms),
+    // The worker's clock and Redis' may disagree by a hair; a phase is never negative.
+    store_ms: rounded(Math.max(0, totalMs - queueMs - workerMs)),
+    total_ms: rounded(totalMs),
+  };
+}
+
+function isoTime(microseconds: number): string {
+  return new Date(Math.floor(microseconds / 1000)).toISOString();
+}

@@ -1,0 +1,52 @@
+import { z } from 'zod';
+import {
+  batching,
+  decisionPolicy,
+  decisionPolicySha256,
+  imagePreprocess,
+  imageRow,
+  type ModelManifest,
+  modelName,
+  modelVersion,
+  postprocess,
+  preprocessSha256,
+  tabularRow,
+  tensorSpec,
+} from './model-manifest.ts';
+
+/**
+ * What a worker publishes about a version that it can serve. The API validates rows against it and never opens a
+ * model; it stays when the last worker goes, so that jobs for a known model are accepted while workers are away.
+ */
+const common = {
+  schema_version: z.literal(1),
+  name: modelName,
+  version: modelVersion,
+  description: z.string(),
+  artifact_sha256: z.string(),
+  preprocess_sha256: z.string(),
+  decision_policy_sha256: z.string(),
+  inputs: z.array(tensorSpec),
+  outputs: z.array(tensorSpec),
+  example: z.record(z.string(), z.unknown()),
+  postprocess,
+  decision: decisionPolicy.optional(),
+  batching,
+  metrics: z.record(z.string(), z.unknown()).optional(),
+};
+
+export const modelDescriptor = z.discriminatedUnion('kind', [
+  z.object({ ...common, kind: z.literal('tabular'), row: tabularRow }),
+  z.object({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
+]);
+export type ModelDescriptor = z.infer<typeof modelDescriptor>;
+
+export function describeModel(manifest: ModelManifest): ModelDescriptor {
+  return modelDescriptor.parse({
+    ...manifest,
+    artifact_sha256: manifest.artifact.sha256,
+    preprocess_sha256: preprocessSha256(manifest),
+    decision_policy_sha256: decisionPolicySha256(manifest),
+    metrics: manifest.training?.metrics,
+  });
+}

@@ -1,0 +1,166 @@
+import { z } from 'zod';
+import { canonicalSha256 } from './canonical-json.ts';
+
+/** `models/<name>/<version>/model.json`: all that is needed to serve a model, beside the artifact itself. */
+
+export const modelName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$/, 'a model name is 1-64 of a-z, 0-9, - and _');
+export const modelVersion = z
+  .string()
+  .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/, 'a version is 1-64 of letters, digits, ., _ and -');
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 is 64 lower-case hex digits');
+const relativeFile = z
+  .string()
+  .min(1)
+  .refine(
+    (path) => !path.startsWith('/') && !path.split(/[\\/]/).includes('..'),
+    'stay inside the folder of the version',
+  );
+
+export const tensorDtype = z.enum(['float32', 'int64', 'string']);
+export type TensorDtype = z.infer<typeof tensorDtype>;
+
+/** A named tensor of the graph; -1 in `shape` is a dimension that may vary, the first one being the batch. */
+export const tensorSpec = z.strictObject({
+  name: z.string().min(1),
+  dtype: tensorDtype,
+  shape: z.array(z.number().int().min(-1)).min(1),
+});
+export type TensorSpec = z.infer<typeof tensorSpec>;
+
+const fieldBase = { name: z.string().min(1), description: z.string().optional(), unit: z.string().optional() };
+export const tabularField = z.discriminatedUnion('type', [
+  z.strictObject({
+    ...fieldBase,
+    type: z.literal('number'),
+    minimum: z.number().optional(),
+    maximum: z.number().optional(),
+  }),
+  z.strictObject({
+    ...fieldBase,
+    type: z.literal('integer'),
+    minimum: z.number().optional(),
+    maximum: z.number().optional(),
+  }),
+  z.strictObject({
+    ...fieldBase,
+    type: z.literal('string'),
+    enum: z.array(z.string()).min(1).optional(),
+    max_length: z.number().int().positive().optional(),
+  }),
+]);
+export type TabularField = z.infer<typeof tabularField>;
+
+/** A row of named fields, all required. */
+export const tabularRow = z.strictObject({ fields: z.array(tabularField).min(1) });
+
+/** A row is `{pixels: number[]}` or `{image: base64 or data URL}`; both limits hold before anything is decoded. */
+export const imageRow = z.strictObject({
+  pixels: z.strictObject({ length: z.number().int().positive(), minimum: z.number(), maximum: z.number() }).optional(),
+  image: z.strictObject({
+    formats: z.array(z.enum(['png', 'jpeg'])).min(1),
+    max_bytes: z.number().int().positive(),
+    max_pixels: z.number().int().positive(),
+  }),
+});
+
+/** Each field is fed as a column `[batch, 1]` of its own; every transform is in the graph. */
+export const columnsPreprocess = z.strictObject({ type: z.literal('columns') });
+
+/** Decode → composite over white → luma → polarity → pad to a square → area average; tensor `[1, height, width]` in 0…1. */
+export const imagePreprocess = z.strictObject({
+  type: z.literal('image'),
+  width: z.number().int().positive(),
+  height: z.number().int().positive(),
+  color: z.literal('grayscale'),
+  polarity: z.enum(['auto', 'keep', 'invert']),
+  fit: z.literal('contain'),
+  resample: z.literal('area'),
+  /** Rows of pixels are divided by this. */
+  pixel_scale: z.number().positive(),
+});
+export type ImagePreprocess = z.infer<typeof imagePreprocess>;
+
+export const postprocess = z.discriminatedUnion('type', [
+  /** One number per row, under `field`. */
+  z.strictObject({ type: z.literal('score'), output: z.string(), field: z.string() }),
+  /** `{label, probability, probabilities}` per row. */
+  z.strictObject({
+    type: z.literal('classify'),
+    output: z.string(),
+    activation: z.enum(['softmax', 'none']),
+    labels: z.array(z.string()).min(2),
+  }),
+]);
+export type Postprocess = z.infer<typeof postprocess>;
+
+/**
+ * The decision policy: thresholds over a score, versioned apart from the weights. Bands are tried in order; `above` is
+ * exclusive, `from` inclusive, and the last band has neither: it is what remains.
+ */
+export const decisionPolicy = z
+  .strictObject({
+    score: z.string(),
+    bands: z
+      .array(z.strictObject({ decision: z.string().min(1), above: z.number().optional(), from: z.number().optional() }))
+      .min(2),
+  })
+  .refine(
+    ({ bands }) =>
+      bands.every((band, index) => {
+        const bounds = Number(band.above !== undefined) + Number(band.from !== undefined);
+        return index === bands.length - 1 ? bounds === 0 : bounds === 1;
+      }),
+    'every band has one of above and from, the last one neither',
+  );
+export type DecisionPolicy = z.infer<typeof decisionPolicy>;
+
+export const batching = z.strictObject({
+  max_batch_size: z.number().int().min(1).max(4096),
+  /** How long the first row of a batch may wait for company. 0: batches form by themselves while the runner is busy. */
+  max_queue_delay_ms: z.number().min(0).max(60_000),
+});
+export type BatchingPolicy = z.infer<typeof batching>;
+
+const common = {
+  schema_version: z.literal(1),
+  name: modelName,
+  version: modelVersion,
+  description: z.string(),
+  artifact: z.strictObject({ file: relativeFile, sha256 }),
+  inputs: z.array(tensorSpec).min(1),
+  outputs: z.array(tensorSpec).min(1),
+  example: z.record(z.string(), z.unknown()),
+  postprocess,
+  decision: decisionPolicy.optional(),
+  batching,
+  golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }),
+  baseline: relativeFile.optional(),
+  card: relativeFile.optional(),
+  training: z.looseObject({ script: z.string().optional() }).optional(),
+};
+
+export const modelManifest = z.discriminatedUnion('kind', [
+  z.strictObject({ ...common, kind: z.literal('tabular'), row: tabularRow, preprocess: columnsPreprocess }),
+  z.strictObject({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
+]);
+export type ModelManifest = z.infer<typeof modelManifest>;
+
+/**
+ * Changes whenever the code that turns rows into tensors changes its output; part of the preprocessing hash, since a
+ * manifest alone does not say which code read it.
+ */
+const PREPROCESS_CODE = 1;
+
+/** What identifies the way from a row to tensors: SHA-256, hex. */
+export function preprocessSha256(manifest: ModelManifest): string {
+  const { kind, row, preprocess, inputs } = manifest;
+  return canonicalSha256({ code: PREPROCESS_CODE, kind, row, preprocess, inputs });
+}
+
+/** What identifies the way from outputs to an answer: labels, thresholds, bands. SHA-256, hex. */
+export function decisionPolicySha256(manifest: ModelManifest): string {
+  return canonicalSha256({ postprocess: manifest.postprocess, decision: manifest.decision ?? null });
+}

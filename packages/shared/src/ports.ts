@@ -1,0 +1,179 @@
+import type {
+  JobError,
+  JobRecord,
+  JobRequestRecord,
+  PredictionRecord,
+  Provenance,
+  RunRecord,
+  WorkerTimings,
+} from './job.ts';
+import type { JobState, TerminalState } from './job-state.ts';
+import type { Lane } from './lane.ts';
+import type { ModelDescriptor } from './model-descriptor.ts';
+import type { RowResult } from './row-result.ts';
+
+/** A job that the API wants to accept. */
+export interface NewJob {
+  id: string;
+  tenant: string;
+  partition: number;
+  model: string;
+  version: string;
+  lane: Lane;
+  inputs: readonly Record<string, unknown>[];
+  request: JobRequestRecord;
+}
+
+/** How much may wait for one model, counted from acceptance to the end of the run. */
+export interface BacklogLimits {
+  maxJobs: number;
+  maxRows: number;
+  maxBytes: number;
+}
+
+/** What waits for a model now, and how many jobs have ever ended. */
+export interface Backlog {
+  jobs: number;
+  rows: number;
+  bytes: number;
+  finishedJobs: number;
+  finishedRows: number;
+}
+
+/** The oldest job of a lane that no worker has claimed; none: age 0. */
+export interface OldestUnclaimed {
+  lane: Lane;
+  ageS: number;
+}
+
+export type EnqueueOutcome =
+  | { status: 'accepted'; createdAtMs: number }
+  /** The cap of this dimension would be passed. Nothing was stored. */
+  | { status: 'backlog_full'; dimension: 'jobs' | 'rows' | 'bytes'; backlog: Backlog };
+
+/** Names a run of a job. */
+export interface JobRef {
+  id: string;
+  tenant: string;
+  partition: number;
+  run: number;
+}
+
+/** A job in a worker's hands. `attempt` is the fence: only its holder may commit. */
+export interface ClaimedJob extends JobRef {
+  attempt: number;
+  model: string;
+  version: string;
+  lane: Lane;
+  inputs: readonly Record<string, unknown>[];
+  request: JobRequestRecord;
+  /** Time between queueing and this claim, on Redis' clock. */
+  queuedMs: number;
+}
+
+export type ClaimOutcome =
+  | { status: 'claimed'; job: ClaimedJob }
+  /** The run has ended already, or the record is gone: finish the queue's job and say nothing. */
+  | { status: 'over' }
+  /** The record is of a kind that this version does not understand; it is claimed, and must be given back. */
+  | { status: 'unreadable'; error: Error };
+
+/** How an attempt ended. */
+export type JobOutcome =
+  | {
+      state: 'succeeded' | 'failed';
+      results: readonly RowResult[];
+      error?: JobError;
+      /** Both are missing only when no model ever saw the rows. */
+      provenance?: Provenance;
+      timings?: WorkerTimings;
+      prediction?: PredictionRecord;
+    }
+  /** Back to the queue: a retryable failure with attempts left, or a worker that drains. */
+  | {
+      state: 'queued';
+      /** Whether this counts against the attempts that the job has; not when it only came to the wrong worker. */
+      spendsAttempt: boolean;
+    };
+
+export interface Commit {
+  job: ClaimedJob;
+  outcome: JobOutcome;
+}
+
+export type CommitOutcome =
+  | { status: 'committed' }
+  /** Another attempt holds the job, or the run has ended: this attempt's result was discarded. */
+  | { status: 'fenced' };
+
+export type CancelOutcome =
+  | { status: 'canceled' }
+  | { status: 'missing' }
+  /** The run had ended in this state before. */
+  | { status: 'ended'; state: TerminalState };
+
+export type RetryOutcome =
+  | { status: 'queued'; run: number }
+  | { status: 'missing' }
+  /** Only a run that ended without success is retried. */
+  | { status: 'not_retryable'; state: JobState }
+  | Extract<EnqueueOutcome, { status: 'backlog_full' }>;
+
+/** The job records. Our record is the truth; the queue only schedules. */
+export interface JobStore {
+  /** Writes the record and puts the job into its queue, both or neither. */
+  enqueue(job: NewJob, limits: BacklogLimits): Promise<EnqueueOutcome>;
+  /** Null for an unknown id, a foreign tenant's, and one past its retention: the three look the same. */
+  read(tenant: string, id: string): Promise<JobRecord | null>;
+  /** Takes jobs for attempts of their own: state running, attempt + 1. Jobs of one call share a partition. */
+  claim(refs: readonly JobRef[]): Promise<ClaimOutcome[]>;
+  /** Ends attempts: record, results, events and counters together. Jobs of one call share a partition. */
+  commit(commits: readonly Commit[]): Promise<CommitOutcome[]>;
+  /** Ends a run that has not ended; final at once, also for one that a worker holds. */
+  cancel(tenant: string, id: string): Promise<CancelOutcome>;
+  /** Opens the next run of a job that failed, expired or was canceled. */
+  retry(tenant: string, id: string, limits: BacklogLimits): Promise<RetryOutcome>;
+  /** The runs of a job before its latest one, oldest first. */
+  runs(tenant: string, id: string): Promise<RunRecord[]>;
+  /** Ends up to `limit` runs of a partition whose time is up; how many were due. */
+  sweep(partition: number, limit: number): Promise<number>;
+  backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }>;
+}
+
+/** What workers say about the models that they serve. */
+export interface ModelRegistry {
+  publish(descriptor: ModelDescriptor): Promise<void>;
+  /** Says that `worker` serves these versions, for `ttlMs`; an empty list takes the worker off. */
+  beat(worker: string, versions: readonly { name: string; version: string }[], ttlMs: number): Promise<void>;
+  list(): Promise<PublishedModel[]>;
+}
+
+export interface PublishedModel {
+  descriptor: ModelDescriptor;
+  /** Workers that serve this version now. */
+  readyWorkers: number;
+}
+
+/** Tells that a job has ended. */
+export interface CompletionListener {
+  /**
+   * Calls back when the job may have ended: on its message, and also after every reconnect and every 10 s, since
+   * pub/sub loses messages. The caller reads the record to know. Subscribed when the promise resolves.
+   */
+  watch(id: string, onHint: () => void): Promise<() => void>;
+}
+
+/** The time, so that tests can turn it. */
+export interface Clock {
+  /** Monotonic, milliseconds. */
+  now(): number;
+  setTimeout(callback: () => void, ms: number): { cancel(): void };
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (callback, ms) => {
+    const timer = setTimeout(callback, ms);
+    return { cancel: () => clearTimeout(timer) };
+  },
+};

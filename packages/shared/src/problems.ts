@@ -1,0 +1,171 @@
+import { z } from 'zod';
+
+/**
+ * Every error that the API answers, RFC 9457. `docs/problems.md` is generated from this table, and a test keeps the
+ * two equal. `type` is a URN made of the code; `code` is what a program should compare.
+ */
+export const PROBLEMS = {
+  invalid_request: {
+    status: 400,
+    title: 'The request is not valid.',
+    about:
+      'The body or a parameter breaks the schema. `errors` names each offending place by JSON pointer. Mend it and send again; the same request will always be refused.',
+  },
+  malformed_json: {
+    status: 400,
+    title: 'The body is not JSON.',
+    about:
+      'The body could not be parsed as UTF-8 JSON (RFC 8259). `NaN`, `Infinity`, comments and trailing commas are not JSON.',
+  },
+  json_too_complex: {
+    status: 400,
+    title: 'The JSON is nested too deeply or has too many values.',
+    about:
+      'Refused before parsing. The limits are `ONQUEUE_MAX_JSON_DEPTH` and `ONQUEUE_MAX_JSON_NODES`. Flatten the rows, or send fewer rows a job.',
+  },
+  too_many_rows: {
+    status: 400,
+    title: 'The job has too many rows.',
+    about: 'A job takes at most `ONQUEUE_MAX_ROWS_PER_JOB` rows. Split the rows over several jobs.',
+  },
+  webhooks_not_configured: {
+    status: 400,
+    title: 'This server cannot sign webhooks.',
+    about:
+      'The job names a `webhook`, but no `ONQUEUE_WEBHOOK_SECRET` is set. Set it on the API and the workers, or poll instead.',
+  },
+  model_not_found: {
+    status: 404,
+    title: 'There is no such model.',
+    about: 'No worker has ever published a model of this name. `GET /models` lists those that are known.',
+  },
+  version_not_found: {
+    status: 404,
+    title: 'The model has no such version.',
+    about: '`GET /models/{name}` lists the versions that are known.',
+  },
+  job_not_found: {
+    status: 404,
+    title: 'There is no such job.',
+    about:
+      'The id is unknown, belongs to somebody else, or the job is past its `expires_at`: jobs are kept for `ONQUEUE_RETENTION_S` after they end.',
+  },
+  not_found: { status: 404, title: 'There is nothing here.', about: 'No route has this path.' },
+  method_not_allowed: {
+    status: 405,
+    title: 'The method is not allowed here.',
+    about: 'The path exists, the method does not. `Allow` lists those that do.',
+  },
+  job_ended: {
+    status: 409,
+    title: 'The job has ended already.',
+    about: 'Only a job that is queued or running can be canceled. `GET /jobs/{id}` tells how it ended.',
+  },
+  job_not_retryable: {
+    status: 409,
+    title: 'The job cannot be retried.',
+    about:
+      'Only a job that `failed`, `expired` or was `canceled` can be run again. Post a new job to score the same rows once more.',
+  },
+  payload_too_large: {
+    status: 413,
+    title: 'The body is too large.',
+    about: 'A body has at most `ONQUEUE_MAX_BODY_BYTES` bytes. Send fewer rows a job, or smaller images.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: 'The content type is not supported.',
+    about: 'Send `Content-Type: application/json`, in UTF-8 and without a `Content-Encoding`.',
+  },
+  backlog_full: {
+    status: 429,
+    title: 'The model has too much work waiting.',
+    about:
+      'The jobs, rows or bytes that wait for this model have reached their cap (`ONQUEUE_BACKLOG_MAX_JOBS`, `_ROWS`, `_BYTES`). Nothing was stored. `Retry-After` is computed from how fast the backlog drains.',
+  },
+  internal_error: {
+    status: 500,
+    title: 'Something broke on our side.',
+    about: 'This is a bug. The log line with the same `request_id` says more.',
+  },
+  storage_unavailable: {
+    status: 503,
+    title: 'The job store cannot be reached.',
+    about:
+      'Redis is away or does not answer in time. A job posted meanwhile may or may not have been stored; no 202 was sent for it. Try again after `Retry-After`.',
+  },
+  storage_full: {
+    status: 503,
+    title: 'The job store is full.',
+    about:
+      'Redis has reached `maxmemory`, or the share of it that new jobs may fill (`ONQUEUE_MEMORY_LIMIT_PERCENT`). Nothing was stored; work that was accepted goes on draining.',
+  },
+  too_many_waiters: {
+    status: 503,
+    title: 'Too many requests are waiting.',
+    about:
+      'At most `ONQUEUE_MAX_WAITERS` long polls are held open by one API process. Poll without `wait`, or try again after `Retry-After`.',
+  },
+} as const satisfies Record<string, { status: number; title: string; about: string }>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** One offending place in a request. */
+export const problemError = z.object({
+  /** JSON pointer (RFC 6901) into the body, or `?name` for a query parameter. */
+  pointer: z.string(),
+  detail: z.string(),
+});
+export type ProblemError = z.infer<typeof problemError>;
+
+/** The body of every error answer, `application/problem+json`. */
+export const problemDocument = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number().int(),
+  detail: z.string(),
+  code: z.string(),
+  request_id: z.string(),
+  errors: z.array(problemError).optional(),
+});
+export type ProblemDocument = z.infer<typeof problemDocument>;
+
+/** An error that becomes an answer; whoever can say what is wrong throws it, the problem handler renders it. */
+export class Problem extends Error {
+  readonly code: ProblemCode;
+  readonly errors: ProblemError[] | undefined;
+  readonly retryAfterS: number | undefined;
+
+  constructor(
+    code: ProblemCode,
+    detail: string,
+    options: { errors?: ProblemError[]; retryAfterS?: number; cause?: unknown } = {},
+  ) {
+    super(detail, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'Problem';
+    this.code = code;
+    this.errors = options.errors;
+    this.retryAfterS = options.retryAfterS;
+  }
+
+  get status(): number {
+    return PROBLEMS[this.code].status;
+  }
+
+  toDocument(requestId: string): ProblemDocument {
+    return {
+      type: `urn:onqueue:problem:${this.code}`,
+      title: PROBLEMS[this.code].title,
+      status: this.status,
+      detail: this.message,
+      code: this.code,
+      request_id: requestId,
+      ...(this.errors ? { errors: this.errors } : {}),
+    };
+  }
+}
+
+/** RFC 6901: `~` and `/` are escaped inside a segment. */
+export function jsonPointer(path: readonly PropertyKey[]): string {
+  return path.map((segment) => `/${String(segment).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
+}

@@ -1,0 +1,14 @@
+export * from './connection.ts';
+export * from './keys.ts';
+export * from './record-codec.ts';
+export * from './redis-completion-listener.ts';
+export * from './redis-halt-listener.ts';
+export * from './redis-job-store.ts';
+export * from './redis-model-registry.ts';
+export * from './redis-outbox.ts';
+export { ADD_QUEUE_JOB } from './scripts/add-queue-job.ts';
+export { COMMIT_FUNCTIONS } from './scripts/commit.ts';
+export { RECORD_FUNCTIONS } from './scripts/record-functions.ts';
+export * from './server-check.ts';
+export * from './server-memory.ts';
+export * from './store-error.ts';

@@ -1,0 +1,88 @@
+import type { Lane } from '../lane.ts';
+
+/**
+ * Every key of the platform. Keys that meet in one script share the hash tag of their partition, so that they live in
+ * one Redis Cluster slot; the fleet's keys have a tag of their own.
+ */
+export class RedisKeys {
+  readonly #prefix: string;
+
+  constructor(prefix: string) {
+    this.#prefix = prefix;
+  }
+
+  /** How every key of a partition begins. */
+  partition(partition: number): string {
+    return `${this.#prefix}:{${partition}}:`;
+  }
+
+  /** Hash: the job record. */
+  job(partition: number, tenant: string, id: string): string {
+    return `${this.partition(partition)}job:${tenant}:${id}`;
+  }
+
+  /** Hash: what waits for a model, and how much has ended. */
+  backlog(partition: number, model: string): string {
+    return `${this.partition(partition)}backlog:${model}`;
+  }
+
+  /** List: the runs of a job before its latest one, oldest first, as JSON. */
+  runs(partition: number, tenant: string, id: string): string {
+    return `${this.partition(partition)}runs:${tenant}:${id}`;
+  }
+
+  /** Stream: what a model answered, the newest ones: what drift is measured by. */
+  predictions(partition: number, model: string): string {
+    return `${this.partition(partition)}predictions:${model}`;
+  }
+
+  /** Stream: events on their way to the webhook queue. */
+  outbox(partition: number): string {
+    return `${this.partition(partition)}outbox`;
+  }
+
+  /** Never written: what a script deletes first, so that a full Redis lets it through (see commit.ts). */
+  scratch(partition: number): string {
+    return `${this.partition(partition)}scratch`;
+  }
+
+  /** Channel: ids of jobs that have ended, separated by blanks. */
+  done(partition: number): string {
+    return `${this.partition(partition)}done`;
+  }
+
+  /** Channel: ids of jobs that ended while a worker may hold them, separated by blanks. */
+  halt(partition: number): string {
+    return `${this.partition(partition)}halt`;
+  }
+
+  /** The `prefix` option of every BullMQ queue and worker of a partition. */
+  bullPrefix(partition: number): string {
+    return `${this.partition(partition)}bull`;
+  }
+
+  /** Hash `<name>/<version>` → descriptor. */
+  get models(): string {
+    return `${this.#prefix}:{fleet}:models`;
+  }
+
+  /** Sorted set `<name>/<version>@<worker>` → when the claim to serve it ends, Unix ms. */
+  get ready(): string {
+    return `${this.#prefix}:{fleet}:ready`;
+  }
+}
+
+/** One BullMQ queue per model and lane. */
+export function queueName(model: string, lane: Lane): string {
+  return `${model}.${lane}`;
+}
+
+/** A run's id in BullMQ: which may hold no colon, and of which there is one per run. */
+export function queueJobId(id: string, run: number): string {
+  return `${id}-${run}`;
+}
+
+export function parseQueueJobId(text: string): { id: string; run: number } {
+  const dash = text.lastIndexOf('-');
+  return { id: text.slice(0, dash), run: Number(text.slice(dash + 1)) };
+}

@@ -1,0 +1,51 @@
+import { jobRequestRecord } from '../job.ts';
+import type { ClaimOutcome, Commit, CommitOutcome, JobRef } from '../ports.ts';
+
+/** What the scripts' functions take and give for one job; scripts/record-functions.ts and scripts/commit.ts have the other side. */
+
+/** Attempt, inputs, request, model, version, lane, queued µs, now µs; empty when the run is over. */
+export type ClaimReply = [] | [number, string, string, string, string, string, string, string];
+
+export function toClaimOutcome(ref: JobRef, reply: ClaimReply = []): ClaimOutcome {
+  if (reply.length === 0) return { status: 'over' };
+  const [attempt, inputs, request, model, version, lane, queuedUs, nowUs] = reply;
+  return {
+    status: 'claimed',
+    job: {
+      ...ref,
+      attempt,
+      model,
+      version,
+      lane: lane === 'bulk' ? 'bulk' : 'interactive',
+      inputs: JSON.parse(inputs),
+      request: jobRequestRecord.parse(JSON.parse(request)),
+      queuedMs: (Number(nowUs) - Number(queuedUs)) / 1000,
+    },
+  };
+}
+
+/** Tenant, id, run, attempt, state, results, error, provenance, timings, prediction; '' where there is nothing. */
+export function commitArguments({ job, outcome }: Commit): (string | number)[] {
+  const { id, tenant, run, attempt } = job;
+  if (outcome.state === 'queued') return [tenant, id, run, attempt, 'queued', '', '', '', '', ''];
+  return [
+    tenant,
+    id,
+    run,
+    attempt,
+    outcome.state,
+    JSON.stringify(outcome.results),
+    json(outcome.error),
+    json(outcome.provenance),
+    json(outcome.timings),
+    json(outcome.prediction),
+  ];
+}
+
+export function toCommitOutcome(code: number): CommitOutcome {
+  return { status: code === 0 ? 'fenced' : 'committed' };
+}
+
+function json(value: unknown): string {
+  return value === undefined ? '' : JSON.stringify(value);
+}

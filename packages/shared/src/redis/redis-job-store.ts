@@ -1,0 +1,267 @@
+import { JOB_SCHEMA_VERSION, type JobRecord, jobRecord, type RunRecord, runRecord } from '../job.ts';
+import { parseJobId } from '../job-id.ts';
+import { jobState, terminalState } from '../job-state.ts';
+import { LANES, type Lane } from '../lane.ts';
+import { partitionOf } from '../partition.ts';
+import type {
+  Backlog,
+  BacklogLimits,
+  CancelOutcome,
+  ClaimOutcome,
+  Commit,
+  CommitOutcome,
+  EnqueueOutcome,
+  JobRef,
+  JobStore,
+  NewJob,
+  OldestUnclaimed,
+  RetryOutcome,
+} from '../ports.ts';
+import type { RedisConnection } from './connection.ts';
+import { parseQueueJobId, queueJobId, queueName, type RedisKeys } from './keys.ts';
+import { type ClaimReply, commitArguments, toClaimOutcome, toCommitOutcome } from './record-codec.ts';
+import { BACKLOG_LUA } from './scripts/backlog.ts';
+import { CANCEL_LUA } from './scripts/cancel.ts';
+import { CLAIM_LUA } from './scripts/claim.ts';
+import { COMMIT_LUA } from './scripts/commit.ts';
+import { ENQUEUE_LUA } from './scripts/enqueue.ts';
+import { RETRY_LUA } from './scripts/retry.ts';
+import { SWEEP_LUA } from './scripts/sweep.ts';
+import { translateStoreError } from './store-error.ts';
+
+export interface RedisJobStoreOptions {
+  redis: RedisConnection;
+  keys: RedisKeys;
+  partitions: number;
+  /** How long a job is kept after its end. */
+  retentionMs: number;
+  /** How often BullMQ hands a job out again after a retryable failure, and the wait before the second time. */
+  attempts: number;
+  retryDelayMs: number;
+  /** Prediction records kept per model, about; 0 keeps none. */
+  maxPredictions: number;
+}
+
+/** The scripts, by the names of their commands. */
+const SCRIPTS = {
+  onqueueEnqueue: ENQUEUE_LUA,
+  onqueueClaim: CLAIM_LUA,
+  onqueueCommit: COMMIT_LUA,
+  onqueueCancel: CANCEL_LUA,
+  onqueueRetry: RETRY_LUA,
+  onqueueSweep: SWEEP_LUA,
+} as const;
+type ScriptName = keyof typeof SCRIPTS;
+type Argument = string | number;
+
+/** Everything of a record but its inputs, in the order of the HMGET. */
+const FIELDS = [
+  'schema_version',
+  'id',
+  'tenant',
+  'state',
+  'run',
+  'attempt',
+  'model',
+  'version',
+  'lane',
+  'rows',
+  'created_us',
+  'queued_us',
+  'started_us',
+  'finished_us',
+  'expires_ms',
+  'request',
+  'results',
+  'error',
+  'provenance',
+  'timings',
+] as const;
+const JSON_FIELDS = new Set<string>(['request', 'results', 'error', 'provenance', 'timings']);
+
+/** The job records in Redis: one hash a job, changed by scripts and nothing else. */
+export class RedisJobStore implements JobStore {
+  readonly #redis: RedisConnection;
+  readonly #keys: RedisKeys;
+  readonly #options: RedisJobStoreOptions;
+  readonly #queueOptions: string;
+
+  constructor(options: RedisJobStoreOptions) {
+    const { redis, keys, attempts, retryDelayMs } = options;
+    this.#options = options;
+    this.#redis = redis;
+    this.#keys = keys;
+    for (const [name, lua] of Object.entries(SCRIPTS)) redis.defineCommand(name, { lua, numberOfKeys: 1 });
+    // Our record tells how a job ended: BullMQ forgets it at once.
+    this.#queueOptions = JSON.stringify({
+      attempts,
+      backoff: { type: 'exponential', delay: retryDelayMs, jitter: 0.5 },
+      removeOnComplete: true,
+      removeOnFail: true,
+    });
+  }
+
+  async enqueue(job: NewJob, limits: BacklogLimits): Promise<EnqueueOutcome> {
+    const inputs = JSON.stringify(job.inputs);
+    const { webhook, timeout_s: timeoutS, expires_in_s: expiresInS } = job.request;
+    const reply = (await this.#run('onqueueEnqueue', job.partition, [
+      job.id,
+      job.tenant,
+      job.model,
+      job.version,
+      job.lane,
+      job.inputs.length,
+      Buffer.byteLength(inputs),
+      JSON.stringify(job.request),
+      inputs,
+      limits.maxJobs,
+      limits.maxRows,
+      limits.maxBytes,
+      `${this.#keys.bullPrefix(job.partition)}:${queueName(job.model, job.lane)}:`,
+      queueJobId(job.id, 1),
+      queueJobData(job.tenant),
+      this.#queueOptions,
+      JOB_SCHEMA_VERSION,
+      webhook ?? '',
+      timeoutS === undefined ? '' : Math.round(timeoutS * 1000),
+      expiresInS === undefined ? '' : Math.round(expiresInS * 1000),
+    ])) as ['accepted', string] | BacklogFullReply;
+    if (reply[0] === 'accepted') return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000) };
+    return toBacklogFull(reply);
+  }
+
+  async read(tenant: string, id: string): Promise<JobRecord | null> {
+    const parts = parseJobId(id);
+    if (!parts) return null;
+    const key = this.#keys.job(parts.partition, tenant, id);
+    const values = await this.#guard(() => this.#redis.hmget(key, ...FIELDS));
+    if (values[0] === null || values[0] === undefined) return null;
+    const entries = FIELDS.flatMap((field, index): [string, unknown][] => {
+      const text = values[index];
+      if (text === null || text === undefined) return [];
+      return [[field, JSON_FIELDS.has(field) ? JSON.parse(text) : text]];
+    });
+    return jobRecord.parse(Object.fromEntries(entries));
+  }
+
+  async runs(tenant: string, id: string): Promise<RunRecord[]> {
+    const parts = parseJobId(id);
+    if (!parts) return [];
+    const runs = await this.#guard(() => this.#redis.lrange(this.#keys.runs(parts.partition, tenant, id), 0, -1));
+    return runs.map((text) => runRecord.parse(withoutNulls(JSON.parse(text))));
+  }
+
+  async claim(refs: readonly JobRef[]): Promise<ClaimOutcome[]> {
+    const [first] = refs;
+    if (!first) return [];
+    const replies = (await this.#run(
+      'onqueueClaim',
+      first.partition,
+      refs.flatMap(({ tenant, id, run }) => [tenant, id, run]),
+    )) as ClaimReply[];
+    return refs.map((ref, index) => {
+      try {
+        return toClaimOutcome(ref, replies[index]);
+      } catch (error) {
+        // One record that cannot be read is no reason to lose the others.
+        return { status: 'unreadable', error: error as Error };
+      }
+    });
+  }
+
+  async commit(commits: readonly Commit[]): Promise<CommitOutcome[]> {
+    const [first] = commits;
+    if (!first) return [];
+    const codes = (await this.#run('onqueueCommit', first.job.partition, [
+      this.#options.maxPredictions,
+      ...commits.flatMap(commitArguments),
+    ])) as number[];
+    return codes.map(toCommitOutcome);
+  }
+
+  async cancel(tenant: string, id: string): Promise<CancelOutcome> {
+    const parts = parseJobId(id);
+    if (!parts) return { status: 'missing' };
+    const reply = (await this.#run('onqueueCancel', parts.partition, [tenant, id])) as string;
+    if (reply === '') return { status: 'missing' };
+    return reply === 'canceled' ? { status: 'canceled' } : { status: 'ended', state: terminalState.parse(reply) };
+  }
+
+  async retry(tenant: string, id: string, limits: BacklogLimits): Promise<RetryOutcome> {
+    const parts = parseJobId(id);
+    if (!parts) return { status: 'missing' };
+    const reply = (await this.#run('onqueueRetry', parts.partition, [
+      tenant,
+      id,
+      limits.maxJobs,
+      limits.maxRows,
+      limits.maxBytes,
+      this.#keys.bullPrefix(parts.partition),
+      queueJobData(tenant),
+      this.#queueOptions,
+    ])) as ['missing'] | ['not_retryable', string] | ['queued', number] | BacklogFullReply;
+    if (reply[0] === 'missing') return { status: 'missing' };
+    if (reply[0] === 'not_retryable') return { status: 'not_retryable', state: jobState.parse(reply[1]) };
+    if (reply[0] === 'queued') return { status: 'queued', run: reply[1] };
+    return toBacklogFull(reply);
+  }
+
+  async sweep(partition: number, limit: number): Promise<number> {
+    return (await this.#run('onqueueSweep', partition, [limit])) as number;
+  }
+
+  async backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }> {
+    const partition = partitionOf(model, this.#options.partitions);
+    const waitList = (lane: Lane) => `${this.#keys.bullPrefix(partition)}:${queueName(model, lane)}:wait`;
+    const keys = [this.#keys.backlog(partition, model), ...LANES.map(waitList)];
+    const [nowMs, counts, oldest] = (await this.#guard(() => this.#redis.eval(BACKLOG_LUA, keys.length, ...keys))) as [
+      number,
+      (string | null)[],
+      string[],
+    ];
+    return {
+      ...toBacklog(counts.map(Number)),
+      oldestUnclaimed: LANES.map((name, index) => ({ lane: name, ageS: ageOf(oldest[index] ?? '', nowMs) })),
+    };
+  }
+
+  /** Runs a script in the slot of a partition; every script takes the prefix and the retention first. */
+  #run(name: ScriptName, partition: number, args: Argument[]): Promise<unknown> {
+    const commands = this.#redis as unknown as Record<ScriptName, (...args: Argument[]) => Promise<unknown>>;
+    const { retentionMs } = this.#options;
+    return this.#guard(() =>
+      commands[name](this.#keys.scratch(partition), this.#keys.partition(partition), retentionMs, ...args),
+    );
+  }
+
+  async #guard<T>(command: () => Promise<T>): Promise<T> {
+    try {
+      return await command();
+    } catch (error) {
+      throw translateStoreError(error);
+    }
+  }
+}
+
+type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes', ...number[]];
+
+function toBacklogFull([, dimension, ...counts]: BacklogFullReply) {
+  return { status: 'backlog_full' as const, dimension, backlog: toBacklog(counts) };
+}
+
+function queueJobData(tenant: string): string {
+  return JSON.stringify({ tenant });
+}
+
+function toBacklog([jobs = 0, rows = 0, bytes = 0, finishedJobs = 0, finishedRows = 0]: readonly number[]): Backlog {
+  return { jobs, rows, bytes, finishedJobs, finishedRows };
+}
+
+function ageOf(queueJob: string, nowMs: number): number {
+  const parts = parseJobId(parseQueueJobId(queueJob).id);
+  return parts === null ? 0 : Math.max(0, (nowMs - parts.createdAtMs) / 1000);
+}
+
+function withoutNulls(record: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== null));
+}

@@ -1,0 +1,49 @@
+import { RECORD_FUNCTIONS } from './record-functions.ts';
+
+/**
+ * Writes how an attempt ended: a run that ended, with the prediction that drift is measured by, or one that goes back to
+ * the queue. Needs RECORD_FUNCTIONS and `MAX_PREDICTIONS`. Nothing is written when the attempt may not commit.
+ *
+ * Arguments per job: tenant, id, run, attempt, state, results, error, provenance, timings, prediction.
+ */
+export const COMMIT_FUNCTIONS = `
+local COMMIT_STRIDE = 10
+local function commitJob(ARGS, at, code)
+  local tenant, id, state = ARGS[at], ARGS[at + 1], ARGS[at + 4]
+  if code ~= 1 then return end
+  if state == 'queued' then
+    redis.call('HSET', recordKey(tenant, id), 'state', 'queued')
+    return
+  end
+  endRun(tenant, id, {
+    state = state, results = ARGS[at + 5], error = ARGS[at + 6], provenance = ARGS[at + 7], timings = ARGS[at + 8]})
+  if ARGS[at + 9] ~= '' and MAX_PREDICTIONS > 0 then
+    local model = redis.call('HGET', recordKey(tenant, id), 'model')
+    redis.call('XADD', P .. 'predictions:' .. model, 'MAXLEN', '~', MAX_PREDICTIONS, '*', 'prediction', ARGS[at + 9])
+  end
+end
+`;
+
+/**
+ * Ends attempts of N jobs, together with all that must follow, so that no crash leaves one without the others.
+ *
+ * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 predictions kept per model; then per job what COMMIT_FUNCTIONS say.
+ * Returns per job 1 committed, 2 committed before (the reply was lost and the client sent it again), 0 fenced: the run
+ * has ended, or a later attempt holds it.
+ *
+ * Redis rolls nothing back, so all that can refuse is asked before the first write; and the first write is a DEL, which a
+ * full Redis allows: finishing a job is what frees its memory.
+ */
+export const COMMIT_LUA = `
+local P, RETENTION_MS, MAX_PREDICTIONS = ARGV[1], ARGV[2], tonumber(ARGV[3])
+${RECORD_FUNCTIONS}
+${COMMIT_FUNCTIONS}
+local codes = {}
+for at = 4, #ARGV, COMMIT_STRIDE do
+  codes[#codes + 1] = mayCommit(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+end
+redis.call('DEL', KEYS[1])
+for i, code in ipairs(codes) do commitJob(ARGV, 4 + (i - 1) * COMMIT_STRIDE, code) end
+tell()
+return codes
+`;

@@ -1,0 +1,129 @@
+/**
+ * What the scripts do to a job record, as Lua functions; every script begins with them. They need `P`, the partition's
+ * key prefix, and `RETENTION_MS` as locals above them.
+ *
+ * Keys are built here from the prefix: they share one hash tag, and each script names one key of it in KEYS, so that
+ * Redis Cluster sends it to the right node. All times are Redis' own: clients' clocks jump.
+ *
+ * A record is a hash. `state`, `run` and `attempt` decide who may change it (job-state.ts has the table); `queue_due_ms`
+ * and `run_due_ms` say by when it must have started and ended, and stand in the partition's `due` set while they matter.
+ */
+export const RECORD_FUNCTIONS = `
+local time = redis.call('TIME')
+local NOW_US = string.format('%.0f', time[1] * 1000000 + time[2])
+local NOW_MS = math.floor(time[1] * 1000 + time[2] / 1000)
+local OUTBOX, DUE = P .. 'outbox', P .. 'due'
+-- Ids of runs that ended in this script, for those who wait; and of those that ended without their worker knowing.
+local ended, halted = {}, {}
+
+local function recordKey(tenant, id) return P .. 'job:' .. tenant .. ':' .. id end
+local function dueMember(tenant, id, run) return tenant .. ':' .. id .. ':' .. run end
+local function isActive(state) return state == 'queued' or state == 'running' end
+
+-- The same as eventId() in events.ts.
+local function eventId(id, run, type)
+  return 'evt_' .. string.sub(redis.sha1hex(id .. '\\n' .. run .. '\\n' .. type .. '\\n0'), 1, 32)
+end
+
+-- What changes in the backlogs, summed up by model: many jobs of one model end in one script. 'tell' writes it.
+local counts = {}
+local function count(model, changes)
+  local sums = counts[model] or {}
+  counts[model] = sums
+  for field, change in pairs(changes) do sums[field] = (sums[field] or 0) + change end
+end
+
+-- Ends the run: record, counters, outbox and those who wait together. Whoever calls has checked that it may.
+-- 'outcome' has a state, and may have results, error, provenance and timings, each as JSON.
+local function endRun(tenant, id, outcome)
+  local key = recordKey(tenant, id)
+  local record = redis.call('HMGET', key, 'model', 'rows', 'bytes', 'webhook', 'run', 'queue_due_ms', 'run_due_ms')
+  local fields = {'state', outcome.state, 'finished_us', NOW_US, 'expires_ms', NOW_MS + RETENTION_MS}
+  for _, field in ipairs({'results', 'error', 'provenance', 'timings'}) do
+    local json = outcome[field]
+    if json and json ~= '' then
+      fields[#fields + 1] = field
+      fields[#fields + 1] = json
+    end
+  end
+  redis.call('HSET', key, unpack(fields))
+  -- Only a run without success is ever run again; inputs are most of what a job with pictures weighs.
+  if outcome.state == 'succeeded' then redis.call('HDEL', key, 'inputs') end
+  redis.call('PEXPIRE', key, RETENTION_MS)
+  if record[5] ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, RETENTION_MS) end
+  count(record[1], {
+    jobs = -1, rows = -record[2], bytes = -record[3], finished_jobs = 1, finished_rows = tonumber(record[2])})
+  if record[6] or record[7] then redis.call('ZREM', DUE, dueMember(tenant, id, record[5])) end
+  if record[4] then
+    local type = 'job.' .. outcome.state
+    redis.call('XADD', OUTBOX, '*', 'event', cjson.encode({
+      schema_version = 1, id = eventId(id, record[5], type), type = type, tenant = tenant, job_id = id,
+      run = tonumber(record[5]), occurred_at_ms = NOW_MS, url = record[4]}))
+  end
+  ended[#ended + 1] = id
+end
+
+-- Ends a run whose time is up, and says so; false when it has time left, or has ended.
+local function endIfDue(tenant, id, record)
+  local state, started, queueDue, runDue = record[1], record[2], tonumber(record[3]), tonumber(record[4])
+  if state == 'queued' and not started and queueDue and queueDue <= NOW_MS then
+    endRun(tenant, id, {state = 'expired', error = cjson.encode({
+      code = 'expired', detail = 'No worker started the job within its expires_in.'})})
+    return true
+  end
+  if isActive(state) and started and runDue and runDue <= NOW_MS then
+    endRun(tenant, id, {state = 'failed', error = cjson.encode({
+      code = 'timeout', detail = 'The run did not end within its timeout.'})})
+    halted[#halted + 1] = id
+    return true
+  end
+  return false
+end
+
+-- Takes a job for an attempt of its own: {attempt, inputs, request, model, version, lane, queued us, now us}, or {} when
+-- there is nothing to do. The attempt's number is the fence: it is counted up here and nowhere else.
+local function claimRun(tenant, id, run)
+  local key = recordKey(tenant, id)
+  local record = redis.call('HMGET', key, 'state', 'started_us', 'queue_due_ms', 'run_due_ms', 'run', 'inputs', 'request',
+    'model', 'version', 'lane', 'queued_us', 'timeout_ms', 'attempt')
+  if not isActive(record[1]) or tonumber(record[5]) ~= tonumber(run) then return {} end
+  if endIfDue(tenant, id, record) then return {} end
+  local attempt = record[13] + 1
+  redis.call('HSET', key, 'state', 'running', 'attempt', attempt, 'started_us', record[2] or NOW_US)
+  if not record[2] then
+    if record[12] then
+      local due = NOW_MS + record[12]
+      redis.call('HSET', key, 'run_due_ms', due)
+      redis.call('ZADD', DUE, due, dueMember(tenant, id, run))
+    elseif record[3] then
+      redis.call('ZREM', DUE, dueMember(tenant, id, run))
+    end
+  end
+  return {attempt, record[6], record[7], record[8], record[9], record[10], record[11], NOW_US}
+end
+
+-- Whether this attempt may commit this state: 1 yes, 2 it has done so before (its reply was lost), 0 no.
+local function mayCommit(tenant, id, run, attempt, state)
+  local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'run', 'attempt')
+  if record[2] ~= run or record[3] ~= attempt then return 0 end
+  return record[1] == 'running' and 1 or record[1] == state and 2 or 0
+end
+
+-- The cap that one more job would pass, or nil; {jobs, rows, bytes, finished jobs, finished rows}.
+local function fullDimension(model, rows, bytes, maxJobs, maxRows, maxBytes)
+  local backlog = redis.call('HMGET', P .. 'backlog:' .. model, 'jobs', 'rows', 'bytes', 'finished_jobs', 'finished_rows')
+  for i = 1, 5 do backlog[i] = tonumber(backlog[i]) or 0 end
+  if backlog[1] + 1 > tonumber(maxJobs) then return 'jobs', backlog end
+  if backlog[2] + rows > tonumber(maxRows) then return 'rows', backlog end
+  if backlog[3] + bytes > tonumber(maxBytes) then return 'bytes', backlog end
+  return nil, backlog
+end
+
+local function tell()
+  for model, changes in pairs(counts) do
+    for field, change in pairs(changes) do redis.call('HINCRBY', P .. 'backlog:' .. model, field, change) end
+  end
+  if #ended > 0 then redis.call('PUBLISH', P .. 'done', table.concat(ended, ' ')) end
+  if #halted > 0 then redis.call('PUBLISH', P .. 'halt', table.concat(halted, ' ')) end
+end
+`;

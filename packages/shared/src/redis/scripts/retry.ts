@@ -1,0 +1,47 @@
+import { ADD_QUEUE_JOB } from './add-queue-job.ts';
+import { RECORD_FUNCTIONS } from './record-functions.ts';
+
+/**
+ * Opens the next run of a job whose last one did not succeed. What that one left is kept under `runs`; the record
+ * begins anew, with a fence that starts at 0 for the new run.
+ *
+ * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 tenant, 4 id, 5 max jobs, 6 max rows, 7 max bytes, 8 prefix of all
+ *      BullMQ queues of the partition, 9 BullMQ's job data, 10 its options as JSON.
+ * Returns {'missing'}, {'not_retryable', state}, {'backlog_full', dimension, …} or {'queued', run}.
+ */
+export const RETRY_LUA = `
+local P, RETENTION_MS = ARGV[1], ARGV[2]
+${RECORD_FUNCTIONS}
+${ADD_QUEUE_JOB}
+local tenant, id = ARGV[3], ARGV[4]
+local key = recordKey(tenant, id)
+local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes', 'lane', 'expires_in_ms', 'attempt',
+  'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings')
+local state, run, model = record[1], record[2], record[3]
+if not state then return {'missing'} end
+if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
+local full, backlog = fullDimension(model, record[4], record[5], ARGV[5], ARGV[6], ARGV[7])
+if full then return {'backlog_full', full, unpack(backlog)} end
+
+-- The fields of a run are numbers and JSON already: put together as text, since cjson would round them.
+local function member(name, json) return '"' .. name .. '":' .. (json or 'null') end
+redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
+  member('run', run), member('state', '"' .. state .. '"'), member('attempt', record[8]), member('queued_us', record[9]),
+  member('started_us', record[10]), member('finished_us', record[11]), member('results', record[12]),
+  member('error', record[13]), member('provenance', record[14]), member('timings', record[15])}, ',') .. '}')
+redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'timings',
+  'queue_due_ms', 'run_due_ms')
+local nextRun = redis.call('HINCRBY', key, 'run', 1)
+redis.call('HSET', key, 'state', 'queued', 'attempt', 0, 'queued_us', NOW_US)
+redis.call('PERSIST', key)
+redis.call('PERSIST', P .. 'runs:' .. tenant .. ':' .. id)
+if record[7] then
+  local due = NOW_MS + record[7]
+  redis.call('HSET', key, 'queue_due_ms', due)
+  redis.call('ZADD', DUE, due, dueMember(tenant, id, nextRun))
+end
+count(model, {jobs = 1, rows = record[4], bytes = record[5]})
+addQueueJob(ARGV[8] .. ':' .. model .. '.' .. record[6] .. ':', id .. '-' .. nextRun, ARGV[9], ARGV[10])
+tell()
+return {'queued', nextRun}
+`;

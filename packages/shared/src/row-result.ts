@@ -1,0 +1,12 @@
+import { z } from 'zod';
+
+/** Why a row failed. `code` is from the table in row-error.ts; `pointer` is a JSON pointer into the row. */
+export const rowError = z.object({ code: z.string(), detail: z.string(), pointer: z.string().optional() });
+export type RowError = z.infer<typeof rowError>;
+
+/** How a row ended. */
+export const rowResult = z.discriminatedUnion('status', [
+  z.object({ status: z.literal('succeeded'), output: z.record(z.string(), z.unknown()) }),
+  z.object({ status: z.literal('failed'), error: rowError }),
+]);
+export type RowResult = z.infer<typeof rowResult>;

@@ -1,0 +1,78 @@
+import { describe, expect, test } from '@jest/globals';
+import { type RowDeclaration, rowJsonSchema, rowSchema } from './row-schema.ts';
+
+const tabular: RowDeclaration = {
+  kind: 'tabular',
+  row: {
+    fields: [
+      { name: 'amount', type: 'number', minimum: 0, maximum: 100, unit: 'EUR', description: 'What was paid.' },
+      { name: 'hour', type: 'integer', minimum: 0, maximum: 23 },
+      { name: 'category', type: 'string', enum: ['grocery', 'fuel'] },
+      { name: 'free', type: 'number' },
+    ],
+  },
+};
+const row = { amount: 12.5, hour: 3, category: 'fuel', free: -1e30 };
+
+const image: RowDeclaration = {
+  kind: 'image',
+  row: {
+    pixels: { length: 2, minimum: 0, maximum: 16 },
+    image: { formats: ['png', 'jpeg'], max_bytes: 30, max_pixels: 100 },
+  },
+};
+
+const accepts = (declaration: RowDeclaration, value: unknown) => rowSchema(declaration).safeParse(value).success;
+
+describe('rowSchema of named fields', () => {
+  test('accepts a row at its bounds', () => {
+    expect(accepts(tabular, row)).toBe(true);
+    expect(accepts(tabular, { ...row, amount: 0, hour: 0 })).toBe(true);
+    expect(accepts(tabular, { ...row, amount: 100, hour: 23 })).toBe(true);
+  });
+
+  test.each([
+    ['a missing field', { ...row, amount: undefined }],
+    ['an extra field', { ...row, extra: 1 }],
+    ['a number as text', { ...row, amount: '12.5' }],
+    ['too little', { ...row, amount: -0.001 }],
+    ['too much', { ...row, amount: 100.001 }],
+    ['a fraction for an integer', { ...row, hour: 1.5 }],
+    ['an unknown category', { ...row, category: 'toys' }],
+    ['NaN', { ...row, free: Number.NaN }],
+    ['what JSON.parse makes of 1e400', { ...row, free: JSON.parse('1e400') }],
+    ['more than float32 holds', { ...row, free: 3.5e38 }],
+    ['null', { ...row, free: null }],
+    ['no object', [row]],
+  ])('refuses %s', (_, value) => expect(accepts(tabular, value)).toBe(false));
+
+  test('is told as JSON Schema', () => {
+    expect(rowJsonSchema(tabular)).toEqual({
+      type: 'object',
+      additionalProperties: false,
+      required: ['amount', 'hour', 'category', 'free'],
+      properties: {
+        amount: { type: 'number', minimum: 0, maximum: 100, description: 'What was paid. Unit: EUR.' },
+        hour: { type: 'integer', minimum: 0, maximum: 23 },
+        category: { type: 'string', enum: ['grocery', 'fuel'] },
+        free: { type: 'number', minimum: -3.4028234663852886e38, maximum: 3.4028234663852886e38 },
+      },
+    });
+  });
+});
+
+describe('rowSchema of images', () => {
+  test('accepts pixels or an image', () => {
+    expect(accepts(image, { pixels: [0, 16] })).toBe(true);
+    expect(accepts(image, { image: 'aGVsbG8=' })).toBe(true);
+  });
+
+  test.each([
+    ['too few pixels', { pixels: [0] }],
+    ['too many pixels', { pixels: [0, 1, 2] }],
+    ['a pixel out of range', { pixels: [0, 17] }],
+    ['both', { pixels: [0, 1], image: 'aGVsbG8=' }],
+    ['neither', {}],
+    ['more base64 than the bytes allowed', { image: 'a'.repeat(105) }],
+  ])('refuses %s', (_, value) => expect(accepts(image, value)).toBe(false));
+});

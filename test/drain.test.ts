@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { acceptedJob, endedJob, type JobBody, postJob, request } from './support/client.ts';
+import { writeTestModels } from './support/models/models-dir.ts';
+import { startTestPlatform, type TestPlatform } from './support/platform.ts';
+import { until } from './support/until.ts';
+
+let platform: TestPlatform;
+let models: Awaited<ReturnType<typeof writeTestModels>>;
+
+beforeAll(async () => {
+  models = await writeTestModels();
+  platform = await startTestPlatform({ modelsDir: models.dir, apis: 2, workers: 1 });
+});
+
+afterAll(async () => {
+  await platform?.stop();
+  await models?.remove();
+});
+
+test('SIGTERM lets a worker finish what it has claimed, and leaves the rest to others', async () => {
+  const [api] = platform.apis;
+  const baseUrl = String(api?.baseUrl);
+  const [worker] = platform.workers;
+  const ids = await Promise.all(
+    Array.from({ length: 40 }, () => acceptedJob(baseUrl, { model: 'slow', input: { steps: 100 } })),
+  );
+  await until('some have ended', async () => {
+    const { body } = await request<string>(`${worker?.baseUrl}/metrics`);
+    return /^onqueue_jobs_finished_total\{model="slow"/m.test(body);
+  });
+  expect(await worker?.stop()).toMatchObject({ code: 0 });
+
+  const states = await Promise.all(ids.map(async (id) => (await request<JobBody>(`${baseUrl}/jobs/${id}`)).body));
+  expect(states.filter(({ status }) => status === 'running')).toEqual([]);
+  expect(states.filter(({ status }) => status === 'succeeded').length).toBeGreaterThan(0);
+
+  await platform.startWorker();
+  const jobs = await Promise.all(ids.map((id) => endedJob(baseUrl, id)));
+  // Nothing was claimed in vain: every job ended at its first attempt.
+  expect(jobs.map(({ status, attempt }) => [status, attempt])).toEqual(jobs.map(() => ['succeeded', 1]));
+});
+
+test('a worker that cannot finish in time hands its jobs back, and another takes them up at once', async () => {
+  const [api] = platform.apis;
+  const baseUrl = String(api?.baseUrl);
+  for (const worker of platform.workers) if (!worker.hasExited) await worker.stop();
+  const hasty = await platform.startWorker({ ONQUEUE_WORKER_DRAIN_TIMEOUT_MS: '100' });
+  const id = await acceptedJob(baseUrl, { model: 'slow', input: { steps: 6000 } });
+  await until('the job runs', async () => (await request(`${baseUrl}/jobs/${id}`)).body.status === 'running');
+  const startedAt = performance.now();
+  expect(await hasty.stop()).toMatchObject({ code: 0 });
+  expect(performance.now() - startedAt).toBeLessThan(5000);
+  expect((await request(`${baseUrl}/jobs/${id}`)).body).toMatchObject({ status: 'queued', attempt: 1 });
+
+  await platform.startWorker();
+  expect(await endedJob(baseUrl, id)).toMatchObject({ status: 'succeeded', attempt: 2 });
+});
+
+test('SIGTERM lets an API answer who waits, and take nothing more', async () => {
+  const [keeper, leaver] = platform.apis;
+  for (const worker of platform.workers) if (!worker.hasExited) worker.pause();
+  try {
+    const { body } = await postJob(String(leaver?.baseUrl), { model: 'linear', input: { x0: 1, x1: 1, x2: 1 } });
+    const waiting = request<JobBody>(`${leaver?.baseUrl}/jobs/${body.id}?wait=60`);
+    await until('the wait is held', async () =>
+      /^onqueue_waiters 1$/m.test((await request<string>(`${leaver?.baseUrl}/metrics`)).body),
+    );
+    const exit = leaver?.stop();
+    expect((await waiting).status).toBe(200);
+    expect(await exit).toMatchObject({ code: 0 });
+    await expect(request(`${leaver?.baseUrl}/livez`)).rejects.toThrow();
+    expect(await request(`${keeper?.baseUrl}/readyz`)).toMatchObject({ status: 200 });
+  } finally {
+    for (const worker of platform.workers) if (!worker.hasExited) worker.resume();
+  }
+});

@@ -1,0 +1,155 @@
+import type { ChildService } from '@onqueue/launcher';
+import { eventType } from '@onqueue/shared';
+import { request } from '../../support/client.ts';
+import { until } from '../../support/until.ts';
+import { checkHistory } from '../history/history-checker.ts';
+import { digestOf, HistoryRecorder } from '../history/history-recorder.ts';
+import type { FaultPlatform } from './fault-platform.ts';
+import { faultSeed } from './fault-size.ts';
+import { inParallel } from './in-parallel.ts';
+import { RecordingClient } from './recording-client.ts';
+import { SeededRandom } from './seeded-random.ts';
+
+/** Requests that a verdict has open at a time: long polls hold a connection each. */
+const IN_FLIGHT = 64;
+/** What a dead relay or dispatcher held comes back within ten seconds; a slow machine gets more. */
+const WEBHOOKS_MS = 45_000;
+
+/** What is left to say about a history in which nothing is wrong. */
+export interface Verdict {
+  /** Acknowledged jobs by how their last run ended. */
+  ended: Record<string, number>;
+  mostAttempts: number;
+  webhooks: number;
+}
+
+/** One test's part of a platform: its client, its chances and its history. */
+export class FaultScene {
+  readonly random: SeededRandom;
+  readonly history: HistoryRecorder;
+  readonly client: RecordingClient;
+  readonly #scenario: string;
+  readonly #stage: FaultPlatform;
+  /** Events that arrived, by job. */
+  readonly #events = new Map<string, Set<string>>();
+  #webhooks = 0;
+  #onWebhook = () => {};
+
+  constructor(stage: FaultPlatform, scenario: string) {
+    this.#stage = stage;
+    this.#scenario = scenario;
+    this.random = new SeededRandom(faultSeed());
+    process.stdout.write(`${scenario}: FAULT_SEED=${this.random.seed}\n`);
+    this.history = new HistoryRecorder({ scenario, seed: this.random.seed });
+    this.client = new RecordingClient({
+      history: this.history,
+      random: this.random,
+      baseUrls: () => this.apis.map(({ baseUrl }) => baseUrl),
+      webhookUrl: (key) => stage.sink.url(scenario, key),
+    });
+    stage.sink.listen(scenario, ({ body, type, ...webhook }) => {
+      this.#webhooks += 1;
+      const events = this.#events.get(webhook.id) ?? new Set();
+      this.#events.set(webhook.id, events.add(webhook.event));
+      this.history.record({ kind: 'webhook', type: eventType.parse(type), digest: digestOf(body), ...webhook });
+      this.#onWebhook();
+    });
+  }
+
+  get platform(): FaultPlatform['platform'] {
+    return this.#stage.platform;
+  }
+
+  get apis(): ChildService[] {
+    return this.platform.apis.filter((api) => !api.hasExited);
+  }
+
+  get workers(): ChildService[] {
+    return this.platform.workers.filter((worker) => !worker.hasExited);
+  }
+
+  async kill(service: ChildService): Promise<void> {
+    this.history.record({ kind: 'fault', what: `SIGKILL ${service.name} ${service.pid}` });
+    await service.kill();
+  }
+
+  /** Without a verdict: what still comes is forgotten, and so is the history. */
+  close(): void {
+    this.#stage.sink.forget(this.#scenario);
+    this.history.remove();
+  }
+
+  /** Waits for the ends and the webhooks of all jobs, reads everything once more, and checks the history. */
+  async verdict(): Promise<Verdict> {
+    const { client, history } = this;
+    const runs = await inParallel(client.acknowledged.keys(), IN_FLIGHT, async (id) => {
+      await client.end(id);
+      return [id, (await client.runs(id))?.length ?? 0] as const;
+    });
+    await this.#untilWebhooks(runs);
+    const jobs = await this.#readAll();
+    await this.#readBacklogs();
+    const violations = checkHistory(history.lines);
+    if (violations.length > 0) {
+      this.#stage.sink.forget(this.#scenario);
+      const list = violations.slice(0, 20).map(({ rule, subject, detail }) => `  ${rule}: ${subject} ${detail}`);
+      throw new Error(
+        `${violations.length} violations with FAULT_SEED=${this.random.seed}, history in ${history.file}:\n${list.join('\n')}`,
+      );
+    }
+    this.close();
+    const ended: Record<string, number> = {};
+    for (const { status } of jobs) ended[status] = (ended[status] ?? 0) + 1;
+    return { ended, mostAttempts: Math.max(0, ...jobs.map(({ attempt }) => attempt)), webhooks: this.#webhooks };
+  }
+
+  /** At least a webhook for each run; when that takes too long, the checker says which are missing. */
+  async #untilWebhooks(runs: readonly (readonly [id: string, count: number])[]): Promise<void> {
+    const haveArrived = () => runs.every(([id, count]) => (this.#events.get(id)?.size ?? 0) >= count);
+    if (haveArrived()) return;
+    await new Promise<void>((resolve) => {
+      const deadline = setTimeout(resolve, WEBHOOKS_MS);
+      this.#onWebhook = () => {
+        if (!haveArrived()) return;
+        clearTimeout(deadline);
+        resolve();
+      };
+    });
+  }
+
+  /** Every job that was told or seen, once more and from each API; the acknowledged ones. */
+  async #readAll() {
+    const { client } = this;
+    const untold = [...this.#events.keys()].filter((id) => !client.acknowledged.has(id));
+    await inParallel(untold, IN_FLIGHT, async (id) => {
+      await client.end(id);
+      await client.runs(id);
+    });
+    for (const { baseUrl } of this.apis) {
+      await inParallel([...client.acknowledged.keys(), ...untold], IN_FLIGHT, (id) => client.read(id, { baseUrl }));
+    }
+    return inParallel(client.acknowledged.keys(), IN_FLIGHT, (id) => client.end(id));
+  }
+
+  async #readBacklogs(): Promise<void> {
+    const read = async () => {
+      const { body } = await request<string>(`${this.apis[0]?.baseUrl}/metrics`);
+      return backlogsOf(String(body));
+    };
+    const areEmpty = async () =>
+      (await read()).every(({ jobs, rows, bytes }) => jobs === 0 && rows === 0 && bytes === 0);
+    await until('the backlog is empty', areEmpty, 15_000).catch(() => {}); // The checker says what is left.
+    for (const backlog of await read()) this.history.record({ kind: 'backlog', ...backlog });
+  }
+}
+
+function backlogsOf(metrics: string): { model: string; jobs: number; rows: number; bytes: number }[] {
+  const value = (dimension: string, model: string) =>
+    Number(new RegExp(`^onqueue_queue_depth_${dimension}\\{model="${model}"\\} (-?\\d+)$`, 'm').exec(metrics)?.[1]);
+  return [...metrics.matchAll(/^onqueue_queue_depth_jobs\{model="([^"]+)"\}/gm)].map(([, model = '']) => ({
+    model,
+    jobs: value('jobs', model),
+    rows: value('rows', model),
+    bytes: value('bytes', model),
+  }));
+}

@@ -1,0 +1,159 @@
+import { isTerminal, type JobState } from '@onqueue/shared';
+import { digestOf, type HistoryRecorder } from '../history/history-recorder.ts';
+import type { SeededRandom } from './seeded-random.ts';
+
+export interface RecordingClientOptions {
+  history: HistoryRecorder;
+  random: SeededRandom;
+  /** Where requests may go now. */
+  baseUrls: () => readonly string[];
+  webhookUrl: (key: string) => string;
+}
+
+/** What to ask, and what must be answered. */
+export interface Order {
+  model: string;
+  input: Record<string, unknown>;
+  score: number;
+  version?: string;
+  expires_in?: number;
+}
+
+interface JobAnswer {
+  id: string;
+  run: number;
+  attempt: number;
+  status: JobState;
+  results: { output?: { score?: number } }[] | null;
+}
+
+/** A client that writes down what it asks and sees. No answer, or a 5xx, is a thing that happens: it never throws for it. */
+export class RecordingClient {
+  readonly #options: RecordingClientOptions;
+  /** Every job that was acknowledged, with its request's key. */
+  readonly acknowledged = new Map<string, string>();
+  /** Those that were seen to have ended. */
+  readonly ended = new Set<string>();
+  #requests = 0;
+
+  constructor(options: RecordingClientOptions) {
+    this.#options = options;
+  }
+
+  /** The id when it was acknowledged. */
+  async submit({ score, ...order }: Order, baseUrl = this.#anyUrl()): Promise<string | undefined> {
+    const { history, webhookUrl } = this.#options;
+    const key = `k${++this.#requests}`;
+    history.record({ kind: 'request', key, model: order.model, webhook: true, score });
+    const answer = await this.#ask('POST', `${baseUrl}/jobs`, { ...order, webhook: webhookUrl(key) });
+    if (answer.status === 202) {
+      const { id } = JSON.parse(answer.text) as { id: string };
+      history.record({ kind: 'acknowledged', key, id });
+      this.acknowledged.set(id, key);
+      return id;
+    }
+    const code = codeOf(answer.text);
+    // A 503 says that Redis did not answer: it may have done what it was told all the same.
+    if ((answer.status >= 400 && answer.status < 500) || code === 'storage_full') {
+      history.record({ kind: 'refused', key, status: answer.status, code });
+    } else {
+      history.record({ kind: 'unanswered', key, reason: answer.status === 0 ? answer.text : code });
+    }
+    return undefined;
+  }
+
+  /** Undefined when there was no answer. */
+  async read(id: string, { wait, baseUrl = this.#anyUrl() }: { wait?: number; baseUrl?: string } = {}) {
+    const from = this.#options.history.now();
+    const answer = await this.#ask('GET', `${baseUrl}/jobs/${id}${wait ? `?wait=${wait}` : ''}`);
+    if (answer.status === 404) this.#options.history.record({ kind: 'missing', id });
+    return answer.status === 200 ? this.#observe(from, answer.text) : undefined;
+  }
+
+  /** Waits by long poll, at whichever API answers. */
+  async end(id: string, deadlineMs = 60_000): Promise<JobAnswer> {
+    const until = performance.now() + deadlineMs;
+    for (;;) {
+      const leftMs = until - performance.now();
+      const job = await this.read(id, { wait: Math.max(1, Math.min(20, Math.ceil(leftMs / 1000))) });
+      if (job && isTerminal(job.status)) return job;
+      if (performance.now() > until) throw new Error(`job ${id} is still ${job?.status ?? 'unseen'}`);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Whether the cancel held; undefined when nobody said. */
+  async cancel(id: string, baseUrl = this.#anyUrl()): Promise<boolean | undefined> {
+    const { history } = this.#options;
+    const from = history.now();
+    const answer = await this.#ask('POST', `${baseUrl}/jobs/${id}/cancel`);
+    if (answer.status === 200) {
+      const { run } = this.#observe(from, answer.text);
+      history.record({ kind: 'cancel', from, id, run, isCanceled: true });
+      return true;
+    }
+    if (answer.status !== 409) return undefined;
+    // Nobody retries while jobs are canceled here: it is about the only run.
+    history.record({ kind: 'cancel', from, id, run: 1, isCanceled: false });
+    return false;
+  }
+
+  async retry(id: string, baseUrl = this.#anyUrl()): Promise<void> {
+    const { history } = this.#options;
+    const from = history.now();
+    const answer = await this.#ask('POST', `${baseUrl}/jobs/${id}/retry`);
+    if (answer.status !== 202) return;
+    const { run } = this.#observe(from, answer.text);
+    history.record({ kind: 'retried', id, run });
+    this.ended.delete(id);
+  }
+
+  /** Writes down how each run ended; undefined when nobody answers. */
+  async runs(id: string): Promise<{ run: number; state: JobState }[] | undefined> {
+    const answer = await this.#ask('GET', `${this.#anyUrl()}/jobs/${id}/runs`);
+    if (answer.status !== 200) return undefined;
+    const { data } = JSON.parse(answer.text) as { data: { run: number; status: JobState }[] };
+    const runs = data.map(({ run, status }) => ({ run, state: status }));
+    this.#options.history.record({ kind: 'runs', id, runs });
+    return runs;
+  }
+
+  #observe(from: number, text: string): JobAnswer {
+    const job = JSON.parse(text) as JobAnswer;
+    const { id, run, attempt, status: state } = job;
+    const score = job.results?.[0]?.output?.score ?? null;
+    this.#options.history.record({ kind: 'observed', from, id, run, attempt, state, score, digest: digestOf(text) });
+    if (isTerminal(state)) this.ended.add(id);
+    return job;
+  }
+
+  #anyUrl(): string {
+    const { random, baseUrls } = this.#options;
+    return random.oneOf(baseUrls());
+  }
+
+  /** Status 0: no answer, with the reason as the text. */
+  async #ask(method: string, url: string, body?: unknown): Promise<{ status: number; text: string }> {
+    try {
+      const response = await fetch(url, {
+        method,
+        signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+        ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+      });
+      return { status: response.status, text: await response.text() };
+    } catch (error) {
+      return { status: 0, text: (error as Error).message };
+    }
+  }
+}
+
+/** More than the longest wait that is asked for. */
+const ANSWER_TIMEOUT_MS = 30_000;
+
+function codeOf(text: string): string {
+  try {
+    return String((JSON.parse(text) as { code?: unknown }).code);
+  } catch {
+    return 'none';
+  }
+}

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import type { RedisServer } from '@onqueue/launcher';
+import type { ModelDescriptor } from '@onqueue/shared';
+import { closeRedis, connectRedis, type RedisConnection, RedisKeys, RedisModelRegistry } from '@onqueue/shared/redis';
+import { startPrivateRedis } from './support/platform.ts';
+import { until } from './support/until.ts';
+
+const keys = new RedisKeys('oq');
+const unreadable: string[] = [];
+
+let server: RedisServer;
+let redis: RedisConnection;
+let registry: RedisModelRegistry;
+
+beforeAll(async () => {
+  server = await startPrivateRedis();
+  redis = connectRedis(server.url, { kind: 'worker' }, () => {});
+  registry = new RedisModelRegistry({ redis, keys, onUnreadable: (text) => unreadable.push(text) });
+});
+
+afterAll(async () => {
+  await closeRedis(redis);
+  await server.stop();
+});
+
+beforeEach(() => redis.flushall());
+
+function descriptor(version: string): ModelDescriptor {
+  return {
+    schema_version: 1,
+    name: 'fraud',
+    version,
+    description: '',
+    artifact_sha256: 'a',
+    preprocess_sha256: 'p',
+    decision_policy_sha256: 'd',
+    inputs: [],
+    outputs: [],
+    example: {},
+    postprocess: { type: 'score', output: 'p', field: 'p' },
+    batching: { max_batch_size: 1, max_queue_delay_ms: 0 },
+    kind: 'tabular',
+    row: { fields: [{ name: 'x', type: 'number' }] },
+  };
+}
+
+const readyWorkers = async () =>
+  (await registry.list()).map(({ descriptor: { version }, readyWorkers }) => [version, readyWorkers]);
+
+test('a published version stays; how many workers serve it comes and goes', async () => {
+  await registry.publish(descriptor('1'));
+  await registry.publish(descriptor('2'));
+  expect((await readyWorkers()).toSorted()).toEqual([
+    ['1', 0],
+    ['2', 0],
+  ]);
+  await registry.beat('a', [descriptor('1'), descriptor('2')], 60_000);
+  await registry.beat('b', [descriptor('2')], 60_000);
+  expect((await readyWorkers()).toSorted()).toEqual([
+    ['1', 1],
+    ['2', 2],
+  ]);
+  await registry.beat('a', [], 60_000);
+  expect((await readyWorkers()).toSorted()).toEqual([
+    ['1', 0],
+    ['2', 1],
+  ]);
+});
+
+test('a worker that falls silent is no longer counted', async () => {
+  await registry.publish(descriptor('1'));
+  await registry.beat('a', [descriptor('1')], 50);
+  expect(await readyWorkers()).toEqual([['1', 1]]);
+  await until('its lease is over', async () => (await readyWorkers())[0]?.[1] === 0);
+});
+
+test('a descriptor from the future hides no other', async () => {
+  await registry.publish(descriptor('1'));
+  await redis.hset(keys.models, 'new/1', JSON.stringify({ ...descriptor('1'), schema_version: 99 }));
+  expect(await readyWorkers()).toEqual([['1', 0]]);
+  expect(unreadable).toHaveLength(1);
+});

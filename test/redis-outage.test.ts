@@ -1,0 +1,138 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { freePort, type RedisServer, startPlatform } from '@onqueue/launcher';
+import { acceptedJob, endedJob, postJob, request } from './support/client.ts';
+import { writeTestModels } from './support/models/models-dir.ts';
+import { startPrivateRedis, startTestPlatform, type TestPlatform } from './support/platform.ts';
+import { startApi, startWorker } from './support/processes.ts';
+import { until } from './support/until.ts';
+
+let models: Awaited<ReturnType<typeof writeTestModels>>;
+const row = { x0: 1, x1: 2, x2: 3 };
+
+beforeAll(async () => {
+  models = await writeTestModels();
+});
+
+afterAll(() => models?.remove());
+
+/** Within a second, as a 503 that says when to come back. */
+async function expectUnavailable(baseUrl: string): Promise<void> {
+  const post = await postJob(baseUrl, { model: 'linear', input: row });
+  expect(post).toMatchObject({ status: 503, body: { code: 'storage_unavailable' } });
+  expect(Number(post.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+  const get = await request(`${baseUrl}/jobs/job_${'0'.repeat(29)}`);
+  expect(get).toMatchObject({ status: 503, body: { code: 'storage_unavailable' } });
+  for (const { durationMs } of [post, get]) expect(durationMs).toBeLessThan(2000);
+  expect(await request(`${baseUrl}/readyz`)).toMatchObject({ status: 503, body: { redis: { status: 'unavailable' } } });
+  expect(await request(`${baseUrl}/livez`)).toMatchObject({ status: 200 });
+}
+
+describe('while a platform runs', () => {
+  let platform: TestPlatform;
+
+  beforeAll(async () => {
+    platform = await startTestPlatform({ modelsDir: models.dir });
+  });
+
+  afterAll(() => platform?.stop());
+
+  async function expectRecovery(): Promise<void> {
+    await until('the API is ready again', async () => (await request(`${platform.baseUrl}/readyz`)).status === 200);
+    const id = await acceptedJob(platform.baseUrl, { model: 'linear', input: row });
+    expect(await endedJob(platform.baseUrl, id)).toMatchObject({ status: 'succeeded' });
+  }
+
+  test('a Redis that hangs is answered 503 until it goes on, without a restart', async () => {
+    platform.redis.pause();
+    try {
+      await expectUnavailable(platform.baseUrl);
+    } finally {
+      platform.redis.resume();
+    }
+    await expectRecovery();
+  });
+
+  test('a Redis that is killed and comes back loses nothing that was accepted', async () => {
+    platform.workers[0]?.pause();
+    const accepted = await Promise.all(
+      Array.from({ length: 20 }, () => acceptedJob(platform.baseUrl, { model: 'linear', input: row })),
+    );
+    await platform.redis.kill('SIGKILL');
+    platform.workers[0]?.resume();
+    await expectUnavailable(platform.baseUrl);
+    await platform.redis.restart();
+    await expectRecovery();
+    for (const id of accepted) expect(await endedJob(platform.baseUrl, id)).toMatchObject({ status: 'succeeded' });
+  });
+
+  test('a full Redis is answered 503 and drains', async () => {
+    platform.workers[0]?.pause();
+    const id = await acceptedJob(platform.baseUrl, { model: 'linear', input: row });
+    await redisCli(platform.redis, 'CONFIG SET maxmemory 1');
+    expect(await postJob(platform.baseUrl, { model: 'linear', input: row })).toMatchObject({
+      status: 503,
+      body: { code: 'storage_full' },
+    });
+    await redisCli(platform.redis, 'CONFIG SET maxmemory 0');
+    platform.workers[0]?.resume();
+    expect(await endedJob(platform.baseUrl, id)).toMatchObject({ status: 'succeeded' });
+  });
+});
+
+describe('at start', () => {
+  test('an API and a worker without Redis wait for it, and go on when it comes', async () => {
+    const port = await freePort();
+    const redisUrl = `redis://127.0.0.1:${port}`;
+    const api = await startApi({ redisUrl });
+    const worker = await startWorker({ redisUrl, modelsDir: models.dir });
+    let redis: RedisServer | undefined;
+    try {
+      await until('the API listens', () =>
+        request(`${api.baseUrl}/livez`).then(
+          ({ status }) => status === 200,
+          () => false,
+        ),
+      );
+      await expectUnavailable(api.baseUrl);
+      redis = await startPrivateRedis({ port });
+      await Promise.all([api.ready, worker.ready]);
+      const id = await acceptedJob(api.baseUrl, { model: 'linear', input: row });
+      expect(await endedJob(api.baseUrl, id)).toMatchObject({ status: 'succeeded' });
+    } finally {
+      await Promise.all([api.stop(), worker.stop()]);
+      await redis?.stop();
+    }
+  });
+
+  test('a Redis that may evict jobs is refused, and the reason is told', async () => {
+    const redis = await startPrivateRedis({ maxmemoryPolicy: 'allkeys-lru' });
+    const api = await startApi({ redisUrl: redis.url });
+    const worker = await startWorker({ redisUrl: redis.url, modelsDir: models.dir });
+    try {
+      for (const service of [api, worker]) {
+        expect(await service.exited).toMatchObject({ code: 1 });
+        expect(String(service.logs())).toMatch(/maxmemory-policy allkeys-lru.*needs noeviction.*CONFIG SET/);
+      }
+    } finally {
+      await redis.stop();
+    }
+  });
+
+  test('a platform with a wrong setting does not start and says which', async () => {
+    const starting = startPlatform({
+      inheritEnv: false,
+      modelsDir: models.dir,
+      apiEnv: { ONQUEUE_MAX_ROWS_PER_JOB: 'many' },
+    });
+    await expect(starting).rejects.toThrow(/ONQUEUE_MAX_ROWS_PER_JOB: a whole number/);
+  });
+});
+
+/** One command over a raw connection. */
+async function redisCli(redis: RedisServer, command: string): Promise<void> {
+  const { connectRedis, closeRedis } = await import('@onqueue/shared/redis');
+  const connection = connectRedis(redis.url, { kind: 'worker' }, () => {});
+  const [name = '', ...args] = command.split(' ');
+  await connection.call(name, ...args);
+  await closeRedis(connection);
+}

@@ -1,0 +1,45 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface FixtureService {
+  /** A folder for the test, with the script in it. */
+  folder: string;
+  entry: string;
+  remove(): Promise<void>;
+}
+
+/**
+ * A small process in the place of the API or the worker: 503 at the first `/readyz`, then 200. The variable FIXTURE
+ * says how it misbehaves: `dies`, `deaf` (to SIGTERM), `never ready`. `GET /env` tells its environment, `GET /die`
+ * ends it.
+ */
+export async function writeFixtureService(): Promise<FixtureService> {
+  const folder = await mkdtemp(join(tmpdir(), 'onqueue-fixture-'));
+  const entry = join(folder, 'fixture.mjs');
+  await writeFile(entry, SOURCE);
+  return { folder, entry, remove: () => rm(folder, { recursive: true, force: true }) };
+}
+
+const SOURCE = `
+import { createServer } from 'node:http';
+const { FIXTURE, ONQUEUE_PORT, ONQUEUE_WORKER_PORT } = process.env;
+const isWorker = process.env.ONQUEUE_MODELS_DIR !== undefined;
+if (FIXTURE === 'dies') {
+  console.log('first words');
+  console.error('the model is missing');
+  process.exit(3);
+}
+process.on('SIGTERM', () => {
+  if (FIXTURE === 'deaf') return;
+  console.log('draining');
+  process.exit(0);
+});
+let asked = 0;
+createServer(({ url }, response) => {
+  if (url === '/die') process.exit(7);
+  if (url === '/env') return response.end(JSON.stringify(process.env));
+  const isReady = url === '/readyz' && FIXTURE !== 'never ready' && ++asked > 1;
+  response.writeHead(isReady ? 200 : 503).end();
+}).listen(Number(isWorker ? ONQUEUE_WORKER_PORT : ONQUEUE_PORT), '127.0.0.1', () => console.log('listening'));
+`;

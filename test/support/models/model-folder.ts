@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ModelManifest } from '@onqueue/shared';
+
+/** Where a model goes: `<dir>/<name>/<version>/`. */
+export type ModelPlace = { dir: string; name: string; version: string };
+
+export type WrittenModel = { folder: string; manifest: ModelManifest };
+
+type Generated = 'schema_version' | 'name' | 'version' | 'description' | 'artifact' | 'golden' | 'example';
+type WithoutGenerated<T> = T extends unknown ? Omit<T, Generated> : never;
+
+/**
+ * Writes model.onnx, model.json and golden.jsonl. The first golden row is the manifest's example.
+ */
+export async function writeModelFolder(
+  { dir, name, version }: ModelPlace,
+  model: {
+    onnx: Uint8Array;
+    manifest: WithoutGenerated<ModelManifest>;
+    golden: readonly [GoldenLine, ...GoldenLine[]];
+    tolerance?: number;
+  },
+): Promise<WrittenModel> {
+  const folder = join(dir, name, version);
+  const manifest = {
+    schema_version: 1,
+    name,
+    version,
+    description: 'Made by a test.',
+    artifact: { file: 'model.onnx', sha256: createHash('sha256').update(model.onnx).digest('hex') },
+    golden: { file: 'golden.jsonl', tolerance: model.tolerance ?? 1e-5 },
+    example: model.golden[0].input,
+    ...model.manifest,
+  } as ModelManifest;
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'model.onnx'), model.onnx);
+  await writeFile(join(folder, 'model.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  await writeFile(join(folder, 'golden.jsonl'), model.golden.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  return { folder, manifest };
+}
+
+export type GoldenLine = { input: Record<string, unknown>; output: Record<string, unknown> };
