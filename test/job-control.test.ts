@@ -77,15 +77,21 @@ describe('POST /jobs/:id/cancel', () => {
   });
 
   test('harms no job in the same batch', async () => {
-    const blocker = await acceptedJob(baseUrl, { model: 'slow', input: { steps: 500 } });
+    // While the blocker runs the two gather behind it; their batch runs for seconds, so that the cancel meets it.
+    const blocker = await acceptedJob(baseUrl, { model: 'slow', input: { steps: 1500 } });
+    await until('the blocker runs', async () => (await read(blocker)).status === 'running');
     const [victim, neighbour] = await Promise.all([
-      acceptedJob(baseUrl, { model: 'slow', input: { steps: 700 } }),
+      acceptedJob(baseUrl, { model: 'slow', input: { steps: 4000 } }),
       acceptedJob(baseUrl, { model: 'slow', input: { steps: 600 } }),
     ]);
     await endedJob(baseUrl, blocker);
-    await cancel(victim);
-    expect(await endedJob(baseUrl, neighbour)).toMatchObject({ status: 'succeeded', attempt: 1 });
-    expect(await read(victim)).toMatchObject({ status: 'canceled' });
+    expect(await cancel(victim)).toMatchObject({ status: 200, body: { status: 'canceled' } });
+    expect(await endedJob(baseUrl, neighbour)).toMatchObject({
+      status: 'succeeded',
+      attempt: 1,
+      provenance: { batch_size: 2 },
+    });
+    expect(await read(victim)).toMatchObject({ status: 'canceled', results: null });
   });
 
   test('may be repeated, and comes too late for a job that has ended', async () => {

@@ -1,4 +1,5 @@
 import { isTerminal, type JobState } from '@onqueue/shared';
+import { until } from '../../support/until.ts';
 import { digestOf, type HistoryRecorder } from '../history/history-recorder.ts';
 import type { SeededRandom } from './seeded-random.ts';
 
@@ -108,13 +109,24 @@ export class RecordingClient {
     this.ended.delete(id);
   }
 
-  /** Writes down how each run ended; undefined when nobody answers. */
-  async runs(id: string): Promise<{ run: number; state: JobState }[] | undefined> {
-    const answer = await this.#ask('GET', `${this.#anyUrl()}/jobs/${id}/runs`);
-    if (answer.status !== 200) return undefined;
+  /** Writes down how each run ended, asking whichever API until one answers; undefined when the job is gone. */
+  async runs(id: string, deadlineMs = 60_000): Promise<{ run: number; state: JobState }[] | undefined> {
+    const { history } = this.#options;
+    const answer = await until(
+      `somebody lists the runs of ${id}`,
+      async () => {
+        const { status, text } = await this.#ask('GET', `${this.#anyUrl()}/jobs/${id}/runs`);
+        return (status === 200 || status === 404) && { status, text };
+      },
+      deadlineMs,
+    );
+    if (answer.status === 404) {
+      history.record({ kind: 'missing', id });
+      return undefined;
+    }
     const { data } = JSON.parse(answer.text) as { data: { run: number; status: JobState }[] };
     const runs = data.map(({ run, status }) => ({ run, state: status }));
-    this.#options.history.record({ kind: 'runs', id, runs });
+    history.record({ kind: 'runs', id, runs });
     return runs;
   }
 
