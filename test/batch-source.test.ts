@@ -252,7 +252,10 @@ describe('the proof', () => {
 
   test.each([
     ['a queue job is not finished', 'guarded(jobId, finishQueueJob, jobId, token)', ''],
-    ['a record is not committed', 'guarded(jobId, commitJob, ARGV, at, code)', ''],
+    ['a plain job is not finished', "redis.call('DEL', unpack(keys))", ''],
+    ['a plain job stays active', "redis.call('LREM', ACTIVE, -1, job.id) > 0", 'true'],
+    ['a plain job is not locked', "key .. ':lock', TOKEN", "key .. ':lock', 'nobody'"],
+    ['a record is not committed', 'guarded(jobId, commitJob, ARGV, at, code, records[i])', ''],
     ['the fence is not asked', 'codes[#codes + 1] = mayCommit', 'codes[#codes + 1] = 1 or mayCommit'],
     ['a repeat claims again', 'if number == NUMBER then', 'if false then'],
     ['an attempt is not counted', "spendsAttempt == '1' and '0' or '1'", "'1'"],

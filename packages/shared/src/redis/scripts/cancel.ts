@@ -11,11 +11,11 @@ export const CANCEL_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
 local tenant, id = ARGV[3], ARGV[4]
-local state = redis.call('HGET', recordKey(tenant, id), 'state')
-if not state then return '' end
-if not isActive(state) then return state end
+local record = readRun(tenant, id)
+if not record.state then return '' end
+if not isActive(record.state) then return record.state end
 redis.call('DEL', KEYS[1])
-endRun(tenant, id, {state = 'canceled', error = cjson.encode({code = 'canceled', detail = 'The job was canceled.'})})
+endRun(tenant, id, record, {state = 'canceled', error = cjson.encode({code = 'canceled', detail = 'The job was canceled.'})})
 halted[1] = id
 tell()
 return 'canceled'

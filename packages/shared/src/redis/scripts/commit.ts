@@ -8,18 +8,29 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
  */
 export const COMMIT_FUNCTIONS = `
 local COMMIT_STRIDE = 10
-local function commitJob(ARGS, at, code)
+
+-- What the fence says of every job from 'first' on, and the records that it was asked of. Writes nothing.
+local function askFence(ARGS, first, stride)
+  local codes, records = {}, {}
+  for at = first, #ARGS, stride do
+    local record = readRun(ARGS[at], ARGS[at + 1])
+    records[#records + 1] = record
+    codes[#codes + 1] = mayCommit(record, ARGS[at + 2], ARGS[at + 3], ARGS[at + 4])
+  end
+  return codes, records
+end
+
+local function commitJob(ARGS, at, code, record)
   local tenant, id, state = ARGS[at], ARGS[at + 1], ARGS[at + 4]
   if code ~= 1 then return end
   if state == 'queued' then
     redis.call('HSET', recordKey(tenant, id), 'state', 'queued')
     return
   end
-  endRun(tenant, id, {
+  endRun(tenant, id, record, {
     state = state, results = ARGS[at + 5], error = ARGS[at + 6], provenance = ARGS[at + 7], timings = ARGS[at + 8]})
   if ARGS[at + 9] ~= '' and MAX_PREDICTIONS > 0 then
-    local model = redis.call('HGET', recordKey(tenant, id), 'model')
-    redis.call('XADD', P .. 'predictions:' .. model, 'MAXLEN', '~', MAX_PREDICTIONS, '*', 'prediction', ARGS[at + 9])
+    redis.call('XADD', P .. 'predictions:' .. record.model, 'MAXLEN', '~', MAX_PREDICTIONS, '*', 'prediction', ARGS[at + 9])
   end
 end
 `;
@@ -38,12 +49,9 @@ export const COMMIT_LUA = `
 local P, RETENTION_MS, MAX_PREDICTIONS = ARGV[1], ARGV[2], tonumber(ARGV[3])
 ${RECORD_FUNCTIONS}
 ${COMMIT_FUNCTIONS}
-local codes = {}
-for at = 4, #ARGV, COMMIT_STRIDE do
-  codes[#codes + 1] = mayCommit(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
-end
+local codes, records = askFence(ARGV, 4, COMMIT_STRIDE)
 redis.call('DEL', KEYS[1])
-for i, code in ipairs(codes) do commitJob(ARGV, 4 + (i - 1) * COMMIT_STRIDE, code) end
+for i, code in ipairs(codes) do commitJob(ARGV, 4 + (i - 1) * COMMIT_STRIDE, code, records[i]) end
 tell()
 return codes
 `;

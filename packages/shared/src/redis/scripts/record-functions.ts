@@ -33,11 +33,18 @@ local function count(model, changes)
   for field, change in pairs(changes) do sums[field] = (sums[field] or 0) + change end
 end
 
+-- What decides over the end of a run, and what has to follow it: all in one command, since thousands end in a second.
+local function readRun(tenant, id)
+  local fields = redis.call('HMGET', recordKey(tenant, id),
+    'state', 'run', 'attempt', 'model', 'rows', 'bytes', 'webhook', 'queue_due_ms', 'run_due_ms')
+  return {state = fields[1], run = fields[2], attempt = fields[3], model = fields[4], rows = fields[5],
+    bytes = fields[6], webhook = fields[7], hasDeadline = fields[8] or fields[9]}
+end
+
 -- Ends the run: record, counters, outbox and those who wait together. Whoever calls has checked that it may.
--- 'outcome' has a state, and may have results, error, provenance and timings, each as JSON.
-local function endRun(tenant, id, outcome)
+-- 'record' is what readRun says; 'outcome' has a state, and may have results, error, provenance and timings, as JSON.
+local function endRun(tenant, id, record, outcome)
   local key = recordKey(tenant, id)
-  local record = redis.call('HMGET', key, 'model', 'rows', 'bytes', 'webhook', 'run', 'queue_due_ms', 'run_due_ms')
   local fields = {'state', outcome.state, 'finished_us', NOW_US, 'expires_ms', NOW_MS + RETENTION_MS}
   for _, field in ipairs({'results', 'error', 'provenance', 'timings'}) do
     local json = outcome[field]
@@ -50,15 +57,15 @@ local function endRun(tenant, id, outcome)
   -- Only a run without success is ever run again; inputs are most of what a job with pictures weighs.
   if outcome.state == 'succeeded' then redis.call('HDEL', key, 'inputs') end
   redis.call('PEXPIRE', key, RETENTION_MS)
-  if record[5] ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, RETENTION_MS) end
-  count(record[1], {
-    jobs = -1, rows = -record[2], bytes = -record[3], finished_jobs = 1, finished_rows = tonumber(record[2])})
-  if record[6] or record[7] then redis.call('ZREM', DUE, dueMember(tenant, id, record[5])) end
-  if record[4] then
+  if record.run ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, RETENTION_MS) end
+  count(record.model, {
+    jobs = -1, rows = -record.rows, bytes = -record.bytes, finished_jobs = 1, finished_rows = tonumber(record.rows)})
+  if record.hasDeadline then redis.call('ZREM', DUE, dueMember(tenant, id, record.run)) end
+  if record.webhook then
     local type = 'job.' .. outcome.state
     redis.call('XADD', OUTBOX, '*', 'event', cjson.encode({
-      schema_version = 1, id = eventId(id, record[5], type), type = type, tenant = tenant, job_id = id,
-      run = tonumber(record[5]), occurred_at_ms = NOW_MS, url = record[4]}))
+      schema_version = 1, id = eventId(id, record.run, type), type = type, tenant = tenant, job_id = id,
+      run = tonumber(record.run), occurred_at_ms = NOW_MS, url = record.webhook}))
   end
   ended[#ended + 1] = id
 end
@@ -67,12 +74,12 @@ end
 local function endIfDue(tenant, id, record)
   local state, started, queueDue, runDue = record[1], record[2], tonumber(record[3]), tonumber(record[4])
   if state == 'queued' and not started and queueDue and queueDue <= NOW_MS then
-    endRun(tenant, id, {state = 'expired', error = cjson.encode({
+    endRun(tenant, id, readRun(tenant, id), {state = 'expired', error = cjson.encode({
       code = 'expired', detail = 'No worker started the job within its expires_in.'})})
     return true
   end
   if isActive(state) and started and runDue and runDue <= NOW_MS then
-    endRun(tenant, id, {state = 'failed', error = cjson.encode({
+    endRun(tenant, id, readRun(tenant, id), {state = 'failed', error = cjson.encode({
       code = 'timeout', detail = 'The run did not end within its timeout.'})})
     halted[#halted + 1] = id
     return true
@@ -103,10 +110,9 @@ local function claimRun(tenant, id, run)
 end
 
 -- Whether this attempt may commit this state: 1 yes, 2 it has done so before (its reply was lost), 0 no.
-local function mayCommit(tenant, id, run, attempt, state)
-  local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'run', 'attempt')
-  if record[2] ~= run or record[3] ~= attempt then return 0 end
-  return record[1] == 'running' and 1 or record[1] == state and 2 or 0
+local function mayCommit(record, run, attempt, state)
+  if record.run ~= run or record.attempt ~= attempt then return 0 end
+  return record.state == 'running' and 1 or record.state == state and 2 or 0
 end
 
 -- The cap that one more job would pass, or nil; {jobs, rows, bytes, finished jobs, finished rows}.

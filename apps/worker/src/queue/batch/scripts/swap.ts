@@ -1,5 +1,6 @@
 import { COMMIT_FUNCTIONS, RECORD_FUNCTIONS } from '@onqueue/shared/redis';
 import { QUEUE_FUNCTIONS } from './bull-functions.ts';
+import { PLAIN_JOB_FUNCTIONS } from './plain-jobs.ts';
 
 /** How long the answer of a slot's last swap is kept; after a longer outage the locks have run out anyway. */
 const ANSWER_TTL_MS = 600_000;
@@ -31,6 +32,7 @@ local ANSWER, NUMBER, TOKEN, LOCK_MS, WANTED = P .. 'swap:' .. ARGV[5], tonumber
 ${RECORD_FUNCTIONS}
 ${COMMIT_FUNCTIONS}
 ${QUEUE_FUNCTIONS}
+${PLAIN_JOB_FUNCTIONS}
 local FIRST, STRIDE = 10, COMMIT_STRIDE + 3
 local faults = {}
 
@@ -47,9 +49,14 @@ local function fieldsOf(hash)
   return fields
 end
 
-local function tenantOf(fields)
-  local isJson, data = pcall(cjson.decode, fields.data or '')
-  return isJson and type(data) == 'table' and data.tenant or ''
+local tenants = {}
+local function tenantOf(data)
+  local text = data or ''
+  if not tenants[text] then
+    local isJson, value = pcall(cjson.decode, text)
+    tenants[text] = isJson and type(value) == 'table' and value.tenant or ''
+  end
+  return tenants[text]
 end
 
 local function isOver(tenant, id, run)
@@ -62,7 +69,7 @@ local function replay(held)
   for _, item in ipairs(held) do
     local jobId, attempt = item[1], item[2]
     local fields = fieldsOf(redis.call('HGETALL', Q .. jobId))
-    local tenant, id = tenantOf(fields), string.match(jobId, '^(.*)%-%d+$')
+    local tenant, id = tenantOf(fields.data), string.match(jobId, '^(.*)%-%d+$')
     local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'attempt', 'inputs', 'request', 'model', 'version',
       'lane', 'queued_us')
     if record[1] == 'running' and tonumber(record[2]) == attempt and redis.call('GET', Q .. jobId .. ':lock') == TOKEN then
@@ -80,57 +87,81 @@ if answer then
   if number > NUMBER then return redis.error_reply('STALESWAP number ' .. NUMBER .. ' comes after ' .. number) end
 end
 
-local codes = {}
-for at = FIRST, #ARGV, STRIDE do
-  codes[#codes + 1] = mayCommit(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
-end
+local codes, records = askFence(ARGV, FIRST, STRIDE)
 redis.call('DEL', KEYS[1])
 
+local over = {}
 for i, code in ipairs(codes) do
   local at = FIRST + (i - 1) * STRIDE
   local tenant, id, run = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local jobId, token, delayMs = id .. '-' .. run, ARGV[at + COMMIT_STRIDE], ARGV[at + COMMIT_STRIDE + 1]
-  guarded(jobId, commitJob, ARGV, at, code)
+  guarded(jobId, commitJob, ARGV, at, code, records[i])
   if code ~= 0 and delayMs ~= '' then
     guarded(jobId, delayQueueJob, jobId, token, delayMs, ARGV[at + COMMIT_STRIDE + 2])
   elseif code ~= 0 or isOver(tenant, id, run) then
-    guarded(jobId, finishQueueJob, jobId, token)
+    over[#over + 1] = {id = jobId, token = token}
   end
   -- Else a later attempt holds the job, and BullMQ's job with it.
 end
+local function finishOne(jobId, token) guarded(jobId, finishQueueJob, jobId, token) end
+finishPlainJobs(over, finishOne)
 
+over = {}
 local jobs, held, bytes, looks, more, limitedMs, delayedMs = {}, {}, 0, 0, 0, 0, -1
+
+-- Claims the run that a queue's job is about. A queue job that is none of ours has no record: over, like one whose run has
+-- ended.
+local function takeUp(jobId, data, options, attemptsMade)
+  looks = looks + 1
+  local tenant, id, run = tenantOf(data), string.match(jobId, '^(.*)-(%d+)$')
+  local claim = {}
+  if id then claim = guarded(jobId, claimRun, tenant, id, run) end
+  if claim and #claim > 0 then
+    bytes = bytes + #claim[2]
+    jobs[#jobs + 1] = {jobId, tenant, attemptsMade or '0', options or '{}', unpack(claim)}
+    held[#held + 1] = {jobId, claim[1]}
+  elseif claim then
+    over[#over + 1] = {id = jobId, token = TOKEN}
+  end
+end
+
+local ids = popPlainIds(WANTED)
+local rest = #ids + 1
+for i, jobId in ipairs(ids) do
+  if bytes > ${MAX_INPUT_BYTES} then
+    rest = i
+    break
+  end
+  local fields = guarded(jobId, lockPlainJob, jobId)
+  if fields then takeUp(jobId, fields[1], fields[2], fields[3]) end
+end
+placePlainIds(ids, rest)
+finishPlainJobs(over, finishOne)
+
+-- What is left to BullMQ: which job is next, or why there is none.
 local options = cmsgpack.pack({token = TOKEN, lockDuration = LOCK_MS})
 while #jobs < WANTED do
   if looks >= WANTED + ${MAX_OVER} or bytes > ${MAX_INPUT_BYTES} then
     more = 1
     break
   end
-  looks = looks + 1
   local reply = guarded('claim', takeQueueJob, options)
   if not reply then break end
   if reply[1] == 0 then
     limitedMs = math.ceil(reply[3])
     if reply[4] > 0 then delayedMs = math.max(1, math.ceil(reply[4] - NOW_MS)) end
     -- The marker says that there is something to claim: left here, it would wake the next one in vain.
-    if limitedMs == 0 then redis.call('ZREM', Q .. 'marker', '0') end
+    if limitedMs == 0 then redis.call('ZREM', MARKER, '0') end
     break
   end
-  local jobId, fields = reply[2], fieldsOf(reply[1])
-  local tenant, id, run = tenantOf(fields), string.match(jobId, '^(.*)%-(%d+)$')
-  -- A queue job that is none of ours has no record: over, like one whose run has ended.
-  local claim = {}
-  if id then claim = guarded(jobId, claimRun, tenant, id, run) end
-  if claim and #claim > 0 then
-    bytes = bytes + #claim[2]
-    jobs[#jobs + 1] = {jobId, tenant, fields.atm or '0', fields.opts or '{}', unpack(claim)}
-    held[#held + 1] = {jobId, claim[1]}
-  elseif claim then
-    guarded(jobId, finishQueueJob, jobId, TOKEN)
-  end
+  local fields = fieldsOf(reply[1])
+  over = {}
+  takeUp(reply[2], fields.data, fields.opts, fields.atm)
+  -- At once: what is over must not count against the queue's concurrency.
+  finishPlainJobs(over, finishOne)
 end
 -- Who claims nothing (it drains, or waits for the rate limit) tells others that there may be room and work.
-if WANTED == 0 and redis.call('LLEN', Q .. 'wait') > 0 then redis.call('ZADD', Q .. 'marker', 0, '0') end
+if WANTED == 0 and redis.call('LLEN', WAIT) > 0 then redis.call('ZADD', MARKER, 0, '0') end
 tell()
 if #codes + #held > 0 then
   redis.call('SET', ANSWER, cmsgpack.pack({NUMBER, codes, held}), 'PX', ${ANSWER_TTL_MS})
