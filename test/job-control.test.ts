@@ -246,14 +246,19 @@ test('every success leaves a line in the prediction log, with scores and hashes 
     on_row_error: 'continue',
   });
   const redis = connectRedis(platform.redisUrl, { kind: 'worker' }, () => {});
+  const keys = new RedisKeys('oq');
   try {
-    const entries = await redis.xrevrange(new RedisKeys('oq').predictions(0, 'linear'), '+', '-', 'COUNT', 1);
-    const record = predictionRecord.parse(JSON.parse(String(entries[0]?.[1]?.[1])));
-    expect(record).toMatchObject({
-      job_id: job.id,
-      request_id: job.request_id,
-      artifact_sha256: job.provenance?.artifact_sha256,
-      scores: [{ score: 6 }, null],
+    const entries = await redis.xrevrange(keys.predictions(0, 'linear'), '+', '-', 'COUNT', 1);
+    const [, prediction, , originId] = entries[0]?.[1] ?? [];
+    const record = predictionRecord.parse(JSON.parse(String(prediction)));
+    expect(record).toMatchObject({ job_id: job.id, request_id: job.request_id, scores: [{ score: 6 }, null] });
+    const { artifact_sha256, preprocess_sha256, decision_policy_sha256 } = job.provenance ?? {};
+    expect(JSON.parse(String(await redis.hget(keys.origins(0), String(originId))))).toMatchObject({
+      model: 'linear',
+      version: '1',
+      artifact_sha256,
+      preprocess_sha256,
+      decision_policy_sha256,
     });
     expect(JSON.stringify(record)).not.toContain('3e+38');
   } finally {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { RedisServer } from '@onqueue/launcher';
 import {
+  type BatchTrace,
   type ClaimedJob,
   canMove,
   type JobOutcome,
@@ -8,7 +9,7 @@ import {
   jobState,
   type NewJob,
   newJobId,
-  type Provenance,
+  type Origin,
   type RowResult,
 } from '@onqueue/shared';
 import { closeRedis, connectRedis, type RedisConnection, RedisJobStore, RedisKeys } from '@onqueue/shared/redis';
@@ -46,7 +47,7 @@ beforeEach(async () => {
 });
 
 const result: RowResult = { status: 'succeeded', output: { probability: 0.25 } };
-const provenance: Provenance = {
+const origin: Origin = {
   model: 'fraud',
   version: '1',
   artifact_sha256: 'a',
@@ -54,16 +55,13 @@ const provenance: Provenance = {
   decision_policy_sha256: 'd',
   runtime: { name: 'onnxruntime-node', version: '1.30.0' },
   execution_provider: 'cpu',
-  batch_size: 1,
-  batches: 1,
-  run: 1,
-  attempt: 1,
-  worker: 'w',
 };
+const batch: BatchTrace = { batch_size: 1, batches: 1, worker: 'w' };
 const success: JobOutcome = {
   state: 'succeeded',
   results: [result],
-  provenance,
+  origin,
+  batch,
   timings: { batch_wait_ms: 0, preprocess_ms: 0.1, inference_ms: 0.2, postprocess_ms: 0.3 },
 };
 
@@ -103,7 +101,7 @@ describe('enqueue', () => {
   test('writes the record and puts the job into the queue of its model and lane', async () => {
     const job = await enqueued({ lane: 'bulk' });
     expect(await store.read('default', job.id)).toMatchObject({
-      schema_version: 1,
+      schema_version: 2,
       id: job.id,
       state: 'queued',
       run: 1,
@@ -212,7 +210,8 @@ describe('commit', () => {
     const job = await enqueued();
     expect(await commit(await claimed(job), success)).toBe('committed');
     const record = await store.read('default', job.id);
-    expect(record).toMatchObject({ state: 'succeeded', results: [result], provenance, attempt: 1 });
+    expect(record).toMatchObject({ state: 'succeeded', results: [result], attempt: 1 });
+    expect(record?.provenance).toEqual({ ...origin, ...batch, run: 1, attempt: 1 });
     expect(record?.error).toBeUndefined();
     const key = keys.job(0, 'default', job.id);
     // Nobody runs it again.

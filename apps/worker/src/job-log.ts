@@ -19,14 +19,14 @@ export function logJobEnd(
   countEnd(metrics, job, outcome, failed);
   // A line that nobody reads is not worth being put together, thousands of times a second.
   if (!logger.isLevelEnabled('info')) return;
-  const { state: status, results, error, timings, provenance } = outcome;
+  const { state: status, results, error, timings, batch } = outcome;
   logger.info(
     {
       ...identityOf(job),
       status,
       rows: { succeeded: results.length - failed, failed },
       ...(error ? { error: error.code } : {}),
-      batch_size: provenance?.batch_size,
+      batch_size: batch?.batch_size,
       queue_ms: job.queuedMs,
       ...timings,
     },

@@ -55,7 +55,8 @@ describe('JobScorer', () => {
       state: 'succeeded',
       results: [ok, ok],
       // Of the row that ended last.
-      provenance: { ...origin, batch_size: 1, batches: 2, run: 1, attempt: 2, worker: 'w' },
+      origin,
+      batch: { batch_size: 1, batches: 2, worker: 'w' },
       timings: { batch_wait_ms: 9, preprocess_ms: 1, inference_ms: 2, postprocess_ms: 3 },
       prediction: {
         schema_version: 1,
@@ -63,11 +64,6 @@ describe('JobScorer', () => {
         run: 1,
         tenant: 'default',
         request_id: 'req',
-        model: 'fraud',
-        version: '1',
-        artifact_sha256: 'a',
-        preprocess_sha256: 'p',
-        decision_policy_sha256: 'd',
         latency_ms: 15,
         scores: [{ probability: 0.5 }, { probability: 0.5 }],
       },

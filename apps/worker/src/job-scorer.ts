@@ -2,8 +2,8 @@ import type {
   ClaimedJob,
   JobError,
   JobOutcome,
+  Origin,
   PredictionRecord,
-  Provenance,
   RowResult,
   WorkerTimings,
 } from '@onqueue/shared';
@@ -13,7 +13,7 @@ import type { HaltSignal } from './batching/halt-signal.ts';
 /** A version that this worker can compute, and what its results say about their origin. */
 export interface ServedVersion {
   submit(rows: readonly unknown[], lane: ClaimedJob['lane'], halt: HaltSignal): Promise<BatchedRowOutcome[]>;
-  origin: Omit<Provenance, 'batch_size' | 'batches' | 'run' | 'attempt' | 'worker'>;
+  origin: Origin;
 }
 
 export interface JobScorerOptions {
@@ -59,16 +59,14 @@ export class JobScorer {
       state: error ? 'failed' : 'succeeded',
       results,
       ...(error ? { error } : {}),
-      provenance: {
-        ...served.origin,
+      origin: served.origin,
+      batch: {
         batch_size: last.batch.size,
-        batches: new Set(rows.map(({ batch }) => batch)).size,
-        run: job.run,
-        attempt: job.attempt,
+        batches: rows.length === 1 ? 1 : new Set(rows.map(({ batch }) => batch)).size,
         worker: this.#options.worker,
       },
       timings: timingsOf(last),
-      ...(error ? {} : { prediction: predictionOf(job, served.origin, last, results) }),
+      ...(error ? {} : { prediction: predictionOf(job, last, results) }),
     };
   }
 
@@ -82,12 +80,7 @@ export class JobScorer {
   }
 }
 
-function predictionOf(
-  job: ClaimedJob,
-  { runtime: _, execution_provider: __, ...origin }: ServedVersion['origin'],
-  last: BatchedRowOutcome,
-  results: readonly RowResult[],
-): PredictionRecord {
+function predictionOf(job: ClaimedJob, last: BatchedRowOutcome, results: readonly RowResult[]): PredictionRecord {
   const { preprocess_ms, inference_ms, postprocess_ms } = last.batch.timings;
   return {
     schema_version: 1,
@@ -95,7 +88,6 @@ function predictionOf(
     run: job.run,
     tenant: job.tenant,
     request_id: job.request.request_id,
-    ...origin,
     latency_ms: last.batchWaitMs + preprocess_ms + inference_ms + postprocess_ms,
     scores: results.map((result) => (result.status === 'succeeded' ? plainValues(result.output) : null)),
   };

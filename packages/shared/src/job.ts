@@ -3,8 +3,11 @@ import { jobState, terminalState } from './job-state.ts';
 import { lane } from './lane.ts';
 import { rowResult } from './row-result.ts';
 
-/** The version of the stored record. Raise it when a field changes its meaning, and teach the reader both. */
-export const JOB_SCHEMA_VERSION = 1;
+/**
+ * The version of the stored record. Raise it when a field changes its meaning, and teach the reader both.
+ * 1: every record held its whole `provenance`. 2: it names its `origin`, which is stored once, and holds the rest.
+ */
+export const JOB_SCHEMA_VERSION = 2;
 
 export const onRowError = z.enum(['fail', 'continue']);
 export type OnRowError = z.infer<typeof onRowError>;
@@ -27,8 +30,8 @@ export const jobRequestRecord = z.object({
 });
 export type JobRequestRecord = z.infer<typeof jobRequestRecord>;
 
-/** What made a result; every result carries it. */
-export const provenance = z.object({
+/** The part of a provenance that is the same for every result of a version on one kind of runtime. */
+export const origin = z.object({
   model: z.string(),
   version: z.string(),
   artifact_sha256: z.string(),
@@ -37,14 +40,21 @@ export const provenance = z.object({
   decision_policy_sha256: z.string(),
   runtime: z.object({ name: z.string(), version: z.string() }),
   execution_provider: z.string(),
+});
+export type Origin = z.infer<typeof origin>;
+
+/** The part of a provenance that is one attempt's own. */
+export const batchTrace = z.object({
   /** Rows in the batch that finished the job. */
   batch_size: z.number().int(),
   /** Batches that the job's rows were spread over. */
   batches: z.number().int(),
-  run: z.number().int(),
-  attempt: z.number().int(),
   worker: z.string(),
 });
+export type BatchTrace = z.infer<typeof batchTrace>;
+
+/** What made a result; every result carries it. */
+export const provenance = origin.extend({ ...batchTrace.shape, run: z.number().int(), attempt: z.number().int() });
 export type Provenance = z.infer<typeof provenance>;
 
 /**
@@ -109,18 +119,13 @@ export const runRecord = z.object({
 });
 export type RunRecord = z.infer<typeof runRecord>;
 
-/** One line of the prediction log: who answered what, and how fast. Never the inputs. */
+/** One line of the prediction log: who answered what, and how fast. Its origin stands beside it. Never the inputs. */
 export const predictionRecord = z.object({
   schema_version: z.literal(1),
   job_id: z.string(),
   run: z.number().int(),
   tenant: z.string(),
   request_id: z.string(),
-  model: z.string(),
-  version: z.string(),
-  artifact_sha256: z.string(),
-  preprocess_sha256: z.string(),
-  decision_policy_sha256: z.string(),
   /** Milliseconds in the worker. */
   latency_ms: z.number(),
   /** Per row what was answered, without the long tail of class probabilities; null for a failed row. */

@@ -1,9 +1,10 @@
 import type {
+  BatchTrace,
   JobError,
   JobRecord,
   JobRequestRecord,
+  Origin,
   PredictionRecord,
-  Provenance,
   RunRecord,
   WorkerTimings,
 } from './job.ts';
@@ -84,8 +85,9 @@ export type JobOutcome =
       state: 'succeeded' | 'failed';
       results: readonly RowResult[];
       error?: JobError;
-      /** Both are missing only when no model ever saw the rows. */
-      provenance?: Provenance;
+      /** All three are missing only when no model ever saw the rows. Equal origins are best the same object. */
+      origin?: Origin;
+      batch?: BatchTrace;
       timings?: WorkerTimings;
       prediction?: PredictionRecord;
     }

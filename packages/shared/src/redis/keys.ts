@@ -31,6 +31,11 @@ export class RedisKeys {
     return `${this.partition(partition)}runs:${tenant}:${id}`;
   }
 
+  /** Hash: the origins of results by their ids, as JSON. A handful; each is written once and never changes. */
+  origins(partition: number): string {
+    return `${this.partition(partition)}origins`;
+  }
+
   /** Stream: what a model answered, the newest ones: what drift is measured by. */
   predictions(partition: number, model: string): string {
     return `${this.partition(partition)}predictions:${model}`;

@@ -1,5 +1,6 @@
-import { jobRequestRecord } from '../job.ts';
-import type { ClaimOutcome, Commit, CommitOutcome, JobRef } from '../ports.ts';
+import { jobRequestRecord, type Origin } from '../job.ts';
+import type { ClaimOutcome, Commit, CommitOutcome, JobOutcome, JobRef } from '../ports.ts';
+import { storedOrigin } from './origins.ts';
 
 /** What the scripts' functions take and give for one job; scripts/record-functions.ts and scripts/commit.ts have the other side. */
 
@@ -24,10 +25,10 @@ export function toClaimOutcome(ref: JobRef, reply: ClaimReply = []): ClaimOutcom
   };
 }
 
-/** Tenant, id, run, attempt, state, results, error, provenance, timings, prediction; '' where there is nothing. */
+/** Tenant, id, run, attempt, state, results, error, origin's id, batch, timings, prediction; '' where there is nothing. */
 export function commitArguments({ job, outcome }: Commit): (string | number)[] {
   const { id, tenant, run, attempt } = job;
-  if (outcome.state === 'queued') return [tenant, id, run, attempt, 'queued', '', '', '', '', ''];
+  if (outcome.state === 'queued') return [tenant, id, run, attempt, 'queued', '', '', '', '', '', ''];
   return [
     tenant,
     id,
@@ -36,10 +37,25 @@ export function commitArguments({ job, outcome }: Commit): (string | number)[] {
     outcome.state,
     JSON.stringify(outcome.results),
     json(outcome.error),
-    json(outcome.provenance),
+    outcome.origin === undefined ? '' : storedOrigin(outcome.origin).id,
+    json(outcome.batch),
     json(outcome.timings),
     json(outcome.prediction),
   ];
+}
+
+/** How many origins the commits name, then the id and JSON of each. */
+export function originArguments(outcomes: Iterable<JobOutcome>): (string | number)[] {
+  const origins = new Map<string, string>();
+  let last: Origin | undefined;
+  for (const outcome of outcomes) {
+    // Nearly always that of the one before.
+    if (outcome.state === 'queued' || outcome.origin === undefined || outcome.origin === last) continue;
+    last = outcome.origin;
+    const { id, json } = storedOrigin(last);
+    origins.set(id, json);
+  }
+  return [origins.size, ...[...origins].flat()];
 }
 
 export function toCommitOutcome(code: number): CommitOutcome {

@@ -1,4 +1,5 @@
-import { JOB_SCHEMA_VERSION, type JobRecord, jobRecord, type RunRecord, runRecord } from '../job.ts';
+import { z } from 'zod';
+import { batchTrace, JOB_SCHEMA_VERSION, type JobRecord, jobRecord, type RunRecord, runRecord } from '../job.ts';
 import { parseJobId } from '../job-id.ts';
 import { jobState, terminalState } from '../job-state.ts';
 import { LANES, type Lane } from '../lane.ts';
@@ -19,7 +20,8 @@ import type {
 } from '../ports.ts';
 import type { RedisConnection } from './connection.ts';
 import { parseQueueJobId, queueJobId, queueName, type RedisKeys } from './keys.ts';
-import { type ClaimReply, commitArguments, toClaimOutcome, toCommitOutcome } from './record-codec.ts';
+import { RedisOrigins } from './origins.ts';
+import { type ClaimReply, commitArguments, originArguments, toClaimOutcome, toCommitOutcome } from './record-codec.ts';
 import { BACKLOG_LUA } from './scripts/backlog.ts';
 import { CANCEL_LUA } from './scripts/cancel.ts';
 import { CLAIM_LUA } from './scripts/claim.ts';
@@ -75,9 +77,11 @@ const FIELDS = [
   'results',
   'error',
   'provenance',
+  'origin',
+  'batch',
   'timings',
 ] as const;
-const JSON_FIELDS = new Set<string>(['request', 'results', 'error', 'provenance', 'timings']);
+const JSON_FIELDS = new Set<string>(['request', 'results', 'error', 'provenance', 'batch', 'timings']);
 
 /** The job records in Redis: one hash a job, changed by scripts and nothing else. */
 export class RedisJobStore implements JobStore {
@@ -85,12 +89,14 @@ export class RedisJobStore implements JobStore {
   readonly #keys: RedisKeys;
   readonly #options: RedisJobStoreOptions;
   readonly #queueOptions: string;
+  readonly #origins: RedisOrigins;
 
   constructor(options: RedisJobStoreOptions) {
     const { redis, keys, attempts, retryDelayMs } = options;
     this.#options = options;
     this.#redis = redis;
     this.#keys = keys;
+    this.#origins = new RedisOrigins(options);
     for (const [name, lua] of Object.entries(SCRIPTS)) redis.defineCommand(name, { lua, numberOfKeys: 1 });
     // Our record tells how a job ended: BullMQ forgets it at once.
     this.#queueOptions = JSON.stringify({
@@ -141,14 +147,18 @@ export class RedisJobStore implements JobStore {
       if (text === null || text === undefined) return [];
       return [[field, JSON_FIELDS.has(field) ? JSON.parse(text) : text]];
     });
-    return jobRecord.parse(Object.fromEntries(entries));
+    return jobRecord.parse(await this.#withProvenance(parts.partition, Object.fromEntries(entries)));
   }
 
   async runs(tenant: string, id: string): Promise<RunRecord[]> {
     const parts = parseJobId(id);
     if (!parts) return [];
     const runs = await this.#guard(() => this.#redis.lrange(this.#keys.runs(parts.partition, tenant, id), 0, -1));
-    return runs.map((text) => runRecord.parse(withoutNulls(JSON.parse(text))));
+    return Promise.all(
+      runs.map(async (text) =>
+        runRecord.parse(await this.#withProvenance(parts.partition, withoutNulls(JSON.parse(text)))),
+      ),
+    );
   }
 
   async claim(refs: readonly JobRef[]): Promise<ClaimOutcome[]> {
@@ -174,6 +184,7 @@ export class RedisJobStore implements JobStore {
     if (!first) return [];
     const codes = (await this.#run('onqueueCommit', first.job.partition, [
       this.#options.maxPredictions,
+      ...originArguments(commits.map(({ outcome }) => outcome)),
       ...commits.flatMap(commitArguments),
     ])) as number[];
     return codes.map(toCommitOutcome);
@@ -225,6 +236,13 @@ export class RedisJobStore implements JobStore {
     };
   }
 
+  /** A record of schema version 1 has its provenance in itself. */
+  async #withProvenance(partition: number, fields: Record<string, unknown>): Promise<Record<string, unknown>> {
+    if (fields.origin === undefined) return fields;
+    const made = madeBy.parse(fields);
+    return { ...fields, provenance: await this.#guard(() => this.#origins.provenanceOf(partition, made)) };
+  }
+
   /** Runs a script in the slot of a partition; every script takes the prefix and the retention first. */
   #run(name: ScriptName, partition: number, args: Argument[]): Promise<unknown> {
     const commands = this.#redis as unknown as Record<ScriptName, (...args: Argument[]) => Promise<unknown>>;
@@ -242,6 +260,13 @@ export class RedisJobStore implements JobStore {
     }
   }
 }
+
+const madeBy = z.object({
+  origin: z.string(),
+  batch: batchTrace,
+  run: z.coerce.number().int(),
+  attempt: z.coerce.number().int(),
+});
 
 type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes', ...number[]];
 

@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { ClaimedJob, JobOutcome } from '@onqueue/shared';
-import { ADD_QUEUE_JOB, RECORD_FUNCTIONS, type RedisConnection, type RedisKeys } from '@onqueue/shared/redis';
+import {
+  ADD_QUEUE_JOB,
+  originArguments,
+  RECORD_FUNCTIONS,
+  type RedisConnection,
+  type RedisKeys,
+} from '@onqueue/shared/redis';
 import { RENEW_LUA } from './scripts/renew.ts';
 import { bindScript } from './scripts/script-call.ts';
 import { SWAP_LUA } from './scripts/swap.ts';
@@ -160,8 +166,9 @@ class Trial {
     const swap = bindScript(this.#redis, 'onqueueProofSwap', this.#swapLua);
     const token = `proof:${number}`;
     const args = [this.#prefix, LOCK_MS, 0, this.#queuePrefix, 'proof', number, token, LOCK_MS, 10];
+    const origins = originArguments(ends.map(([, outcome]) => outcome));
     const ended = ends.flatMap(([held, outcome]) => endedJob(held, outcome).arguments);
-    const reply = await swap(this.#key('scratch'), ...args, ...ended);
+    const reply = await swap(this.#key('scratch'), ...args, ...origins, ...ended);
     return parseSwapReply(reply, { partition: this.#partition, token });
   }
 

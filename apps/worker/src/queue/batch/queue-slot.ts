@@ -1,4 +1,5 @@
 import { type ClaimedJob, type Clock, faultPoint, type JobError, type JobOutcome, type Lane } from '@onqueue/shared';
+import { originArguments } from '@onqueue/shared/redis';
 import type { JobHandler } from '../job-source.ts';
 import type { LockKeeper } from './lock-keeper.ts';
 import type { ScriptCall } from './scripts/script-call.ts';
@@ -181,7 +182,8 @@ export class QueueSlot {
     const slot = `${worker}:${name}`;
     const token = `${slot}:${this.#number}`;
     const fixed = [prefix, retentionMs, maxPredictions, queuePrefix, slot, this.#number, token, lockDurationMs, wanted];
-    const args = [...fixed, ...ended.flatMap((item) => item.arguments)];
+    const origins = originArguments(ended.map(({ outcome }) => outcome));
+    const args = [...fixed, ...origins, ...ended.flatMap((item) => item.arguments)];
     for (let delayMs = RETRY_MS.first; ; delayMs = Math.min(delayMs * 2, RETRY_MS.last)) {
       try {
         visitBefore(ended, wanted);

@@ -4,10 +4,16 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
  * Writes how an attempt ended: a run that ended, with the prediction that drift is measured by, or one that goes back to
  * the queue. Needs RECORD_FUNCTIONS and `MAX_PREDICTIONS`. Nothing is written when the attempt may not commit.
  *
- * Arguments per job: tenant, id, run, attempt, state, results, error, provenance, timings, prediction.
+ * Arguments per job: tenant, id, run, attempt, state, results, error, origin's id, batch, timings, prediction. Somewhere
+ * before them: how many origins they name, then the id and JSON of each.
  */
 export const COMMIT_FUNCTIONS = `
-local COMMIT_STRIDE = 10
+local COMMIT_STRIDE = 11
+
+-- Writes the origins whose number stands at 'at'.
+local function storeOrigins(ARGS, at)
+  for i = at + 1, at + ARGS[at] * 2, 2 do redis.call('HSETNX', P .. 'origins', ARGS[i], ARGS[i + 1]) end
+end
 
 -- What the fence says of every job from 'first' on, and the records that it was asked of. Writes nothing.
 local function askFence(ARGS, first, stride)
@@ -28,9 +34,11 @@ local function commitJob(ARGS, at, code, record)
     return
   end
   endRun(tenant, id, record, {
-    state = state, results = ARGS[at + 5], error = ARGS[at + 6], provenance = ARGS[at + 7], timings = ARGS[at + 8]})
-  if ARGS[at + 9] ~= '' and MAX_PREDICTIONS > 0 then
-    redis.call('XADD', P .. 'predictions:' .. record.model, 'MAXLEN', '~', MAX_PREDICTIONS, '*', 'prediction', ARGS[at + 9])
+    state = state, results = ARGS[at + 5], error = ARGS[at + 6], origin = ARGS[at + 7], batch = ARGS[at + 8],
+    timings = ARGS[at + 9]})
+  if ARGS[at + 10] ~= '' and MAX_PREDICTIONS > 0 then
+    redis.call('XADD', P .. 'predictions:' .. record.model, 'MAXLEN', '~', MAX_PREDICTIONS, '*', 'prediction', ARGS[at + 10],
+      'origin', ARGS[at + 7])
   end
 end
 `;
@@ -38,7 +46,8 @@ end
 /**
  * Ends attempts of N jobs, together with all that must follow, so that no crash leaves one without the others.
  *
- * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 predictions kept per model; then per job what COMMIT_FUNCTIONS say.
+ * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 predictions kept per model; then the origins, and per job what
+ *      COMMIT_FUNCTIONS say.
  * Returns per job 1 committed, 2 committed before (the reply was lost and the client sent it again), 0 fenced: the run
  * has ended, or a later attempt holds it.
  *
@@ -49,9 +58,11 @@ export const COMMIT_LUA = `
 local P, RETENTION_MS, MAX_PREDICTIONS = ARGV[1], ARGV[2], tonumber(ARGV[3])
 ${RECORD_FUNCTIONS}
 ${COMMIT_FUNCTIONS}
-local codes, records = askFence(ARGV, 4, COMMIT_STRIDE)
+local FIRST = 5 + ARGV[4] * 2
+local codes, records = askFence(ARGV, FIRST, COMMIT_STRIDE)
 redis.call('DEL', KEYS[1])
-for i, code in ipairs(codes) do commitJob(ARGV, 4 + (i - 1) * COMMIT_STRIDE, code, records[i]) end
+storeOrigins(ARGV, 4)
+for i, code in ipairs(codes) do commitJob(ARGV, FIRST + (i - 1) * COMMIT_STRIDE, code, records[i]) end
 tell()
 return codes
 `;

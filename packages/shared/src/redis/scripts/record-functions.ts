@@ -42,11 +42,12 @@ local function readRun(tenant, id)
 end
 
 -- Ends the run: record, counters, outbox and those who wait together. Whoever calls has checked that it may.
--- 'record' is what readRun says; 'outcome' has a state, and may have results, error, provenance and timings, as JSON.
+-- 'record' is what readRun says; 'outcome' has a state, and may have results, error, batch and timings, as JSON, and
+-- the id of an origin.
 local function endRun(tenant, id, record, outcome)
   local key = recordKey(tenant, id)
   local fields = {'state', outcome.state, 'finished_us', NOW_US, 'expires_ms', NOW_MS + RETENTION_MS}
-  for _, field in ipairs({'results', 'error', 'provenance', 'timings'}) do
+  for _, field in ipairs({'results', 'error', 'origin', 'batch', 'timings'}) do
     local json = outcome[field]
     if json and json ~= '' then
       fields[#fields + 1] = field

@@ -16,7 +16,7 @@ ${ADD_QUEUE_JOB}
 local tenant, id = ARGV[3], ARGV[4]
 local key = recordKey(tenant, id)
 local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes', 'lane', 'expires_in_ms', 'attempt',
-  'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings')
+  'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings', 'origin', 'batch')
 local state, run, model = record[1], record[2], record[3]
 if not state then return {'missing'} end
 if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
@@ -28,8 +28,9 @@ local function member(name, json) return '"' .. name .. '":' .. (json or 'null')
 redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
   member('run', run), member('state', '"' .. state .. '"'), member('attempt', record[8]), member('queued_us', record[9]),
   member('started_us', record[10]), member('finished_us', record[11]), member('results', record[12]),
-  member('error', record[13]), member('provenance', record[14]), member('timings', record[15])}, ',') .. '}')
-redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'timings',
+  member('error', record[13]), member('provenance', record[14]), member('timings', record[15]),
+  member('origin', record[16] and '"' .. record[16] .. '"'), member('batch', record[17])}, ',') .. '}')
+redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'origin', 'batch', 'timings',
   'queue_due_ms', 'run_due_ms')
 local nextRun = redis.call('HINCRBY', key, 'run', 1)
 redis.call('HSET', key, 'state', 'queued', 'attempt', 0, 'queued_us', NOW_US)

@@ -14,8 +14,8 @@ const MAX_INPUT_BYTES = 4 * 1024 * 1024;
  * to Redis about its jobs. README.md says what happens at each crash point.
  *
  * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 predictions kept per model, 4 prefix of the queue's keys, 5 slot,
- *      6 number of the swap, 7 lock token for what is claimed, 8 lock ms, 9 how many to claim; then per ended job what
- *      COMMIT_FUNCTIONS say, its lock token, the delay in ms ('' when the run has ended), '1' when that spends an attempt.
+ *      6 number of the swap, 7 lock token for what is claimed, 8 lock ms, 9 how many to claim; then the origins, and per
+ *      ended job what COMMIT_FUNCTIONS say, its lock token, the delay in ms ('' when the run has ended), '1' when that spends an attempt.
  * Returns {codes, jobs, more, limited ms, ms to the next delayed job or -1, faults}:
  *      codes per ended job as COMMIT_LUA; jobs {queue job's id, tenant, attempts made, options, …what claimRun returns};
  *      more 1 when it stopped before the queue was empty; faults what went wrong with single jobs, for the log.
@@ -33,7 +33,7 @@ ${RECORD_FUNCTIONS}
 ${COMMIT_FUNCTIONS}
 ${QUEUE_FUNCTIONS}
 ${PLAIN_JOB_FUNCTIONS}
-local FIRST, STRIDE = 10, COMMIT_STRIDE + 3
+local FIRST, STRIDE = 11 + ARGV[10] * 2, COMMIT_STRIDE + 3
 local faults = {}
 
 local function guarded(jobId, action, ...)
@@ -89,6 +89,7 @@ end
 
 local codes, records = askFence(ARGV, FIRST, STRIDE)
 redis.call('DEL', KEYS[1])
+storeOrigins(ARGV, 10)
 
 local over = {}
 for i, code in ipairs(codes) do
