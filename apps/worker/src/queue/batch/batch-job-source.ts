@@ -42,6 +42,8 @@ const POLL_MS = 5000;
 /** Beyond its timeout a blocking call that is silent is on a dead connection. */
 const SILENCE_MS = 1000;
 const RETRY_MS = 200;
+/** Below it, halves would make batches smaller than it gains. */
+const MIN_SHARED_CONCURRENCY = 64;
 
 /**
  * Jobs of all queues of a partition, claimed and committed many at a time in one script with BullMQ's own code inside
@@ -82,8 +84,8 @@ class Serving {
   readonly #sweep: ScriptCall;
   readonly #queuePrefixes: string[];
   #isDraining = false;
-  /** The slots whose markers the blocking call waits for; undefined: there is no such call. */
-  #listed: ReadonlySet<QueueSlot> | undefined;
+  /** The markers that the blocking call waits for; undefined: there is no such call. */
+  #listed: ReadonlySet<string> | undefined;
   #onSettled: (() => void) | undefined;
   #pollAtMs = 0;
   #sweepTimer: { cancel(): void } | undefined;
@@ -110,20 +112,23 @@ class Serving {
     const inOrder = queues.toSorted((a, b) => LANES.indexOf(a.lane) - LANES.indexOf(b.lane));
     const prefixOf = ({ model, lane }: ServedQueue) => `${keys.bullPrefix(partition)}:${queueName(model, lane)}:`;
     this.#queuePrefixes = inOrder.map(prefixOf);
-    this.#slots = inOrder.map((queue) => {
-      const slot: QueueSlot = new QueueSlot({
-        ...options,
-        ...queue,
-        name: queueName(queue.model, queue.lane),
-        queuePrefix: prefixOf(queue),
-        scratchKey,
-        prefix,
-        swap,
-        locks: this.#locks,
-        onSettled: () => this.#settled(slot),
-      });
-      return slot;
-    });
+    this.#slots = inOrder.flatMap((queue) =>
+      sharesOf(queue.concurrency).map((concurrency, share) => {
+        const slot: QueueSlot = new QueueSlot({
+          ...options,
+          ...queue,
+          concurrency,
+          name: `${worker}:${queueName(queue.model, queue.lane)}:${share}`,
+          queuePrefix: prefixOf(queue),
+          scratchKey,
+          prefix,
+          swap,
+          locks: this.#locks,
+          onSettled: () => this.#settled(slot),
+        });
+        return slot;
+      }),
+    );
     this.#locks.start();
     void this.#sweepStalled();
     void this.#listen();
@@ -163,12 +168,9 @@ class Serving {
   }
 
   async #waitForMarker(waiting: readonly QueueSlot[], timeoutMs: number): Promise<Marker | null> {
-    this.#listed = new Set(waiting);
+    this.#listed = new Set(waiting.map((slot) => slot.markerKey));
     try {
-      return await this.#listener.wait(
-        waiting.map((slot) => slot.markerKey),
-        timeoutMs,
-      );
+      return await this.#listener.wait([...this.#listed], timeoutMs);
     } catch (error) {
       if (this.#isDraining) return null;
       this.#options.onError(error as Error);
@@ -186,12 +188,13 @@ class Serving {
     const nowMs = clock.now();
     const isPoll = this.#pollAtMs <= nowMs;
     if (isPoll) this.#pollAtMs = nowMs + pollMs;
-    await Promise.all(waiting.filter((slot) => isPoll || slot.dueAtMs <= nowMs).map((slot) => slot.offer()));
+    const asked = waiting.filter((slot) => isPoll || slot.dueAtMs <= nowMs);
+    await Promise.all(oneOfEachQueue(asked).map((slot) => slot.offer()));
   }
 
   async #serve(marker: Marker): Promise<void> {
-    const slot = this.#slots.find(({ markerKey }) => markerKey === marker.key);
-    if (slot?.hasRoom) {
+    const slot = this.#slots.find(({ markerKey, hasRoom }) => markerKey === marker.key && hasRoom);
+    if (slot) {
       await slot.offer();
       return;
     }
@@ -200,14 +203,14 @@ class Serving {
 
   async #offerAll(): Promise<void> {
     if (this.#isDraining) return;
-    await Promise.all(this.#slots.map((slot) => slot.offer()));
+    await Promise.all(oneOfEachQueue(this.#slots).map((slot) => slot.offer()));
   }
 
   #settled(slot: QueueSlot): void {
     if (!slot.isWaiting) return;
     this.#onSettled?.();
     this.#onSettled = undefined;
-    if (!this.#listed || this.#listed.has(slot)) return;
+    if (!this.#listed || this.#listed.has(slot.markerKey)) return;
     this.#listed = undefined; // One wake is enough.
     void this.#attempt(() => this.#listener.wake());
   }
@@ -220,7 +223,7 @@ class Serving {
 
   /** The blocking call may have taken a marker when it was ended: somebody else shall look. */
   async #handMarkersOn(): Promise<void> {
-    const markers = this.#slots.map(({ markerKey }) => ({ key: markerKey, score: '0', member: '0' }));
+    const markers = oneOfEachQueue(this.#slots).map(({ markerKey }) => ({ key: markerKey, score: '0', member: '0' }));
     await this.#attempt(() => this.#listener.putBack(markers));
   }
 
@@ -231,4 +234,19 @@ class Serving {
       this.#options.onError(error as Error);
     }
   }
+}
+
+/**
+ * A queue with much in hand has two slots: while Redis works on the swap of one, this process works on the jobs of the
+ * other. The second gets jobs only when the first is full, so that little work comes in few swaps.
+ */
+function sharesOf(concurrency: number): number[] {
+  if (concurrency < MIN_SHARED_CONCURRENCY) return [concurrency];
+  const half = concurrency >> 1;
+  return [concurrency - half, half];
+}
+
+function oneOfEachQueue(slots: readonly QueueSlot[]): QueueSlot[] {
+  const seen = new Set<string>();
+  return slots.filter(({ hasRoom, markerKey }) => hasRoom && !seen.has(markerKey) && seen.add(markerKey));
 }

@@ -16,9 +16,9 @@ export interface ServedQueue {
 
 export interface QueueSlotOptions extends ServedQueue {
   partition: number;
-  worker: string;
-  /** The queue's name in BullMQ, and how its keys begin. */
+  /** Unlike any other slot's, of any worker: it names the swaps and the locks. */
   name: string;
+  /** How the keys of the queue begin. */
   queuePrefix: string;
   scratchKey: string;
   prefix: string;
@@ -177,11 +177,10 @@ export class QueueSlot {
   /** Sends a swap until it is answered; a repeat has the same number, so the script does it once. */
   async #exchange(ended: readonly EndedJob[], wanted: number): Promise<SwapReply> {
     const { swap, scratchKey, prefix, retentionMs, maxPredictions, queuePrefix, lockDurationMs } = this.#options;
-    const { worker, name, partition, clock, onError } = this.#options;
+    const { name, partition, clock, onError } = this.#options;
     this.#number += 1;
-    const slot = `${worker}:${name}`;
-    const token = `${slot}:${this.#number}`;
-    const fixed = [prefix, retentionMs, maxPredictions, queuePrefix, slot, this.#number, token, lockDurationMs, wanted];
+    const token = `${name}:${this.#number}`;
+    const fixed = [prefix, retentionMs, maxPredictions, queuePrefix, name, this.#number, token, lockDurationMs, wanted];
     const origins = originArguments(ended.map(({ outcome }) => outcome));
     const args = [...fixed, ...origins, ...ended.flatMap((item) => item.arguments)];
     for (let delayMs = RETRY_MS.first; ; delayMs = Math.min(delayMs * 2, RETRY_MS.last)) {
