@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
+import { type Deadline, startDeadline } from './deadline.ts';
 import { runnerEnvironment } from './runner-environment.ts';
 import {
   RunnerAbortedError,
@@ -124,7 +125,7 @@ export class RunnerProcess implements Runner {
     if (this.#pending) throw new Error('The runner already holds a batch. This is a bug.');
     if (!this.isAlive) throw new RunnerCrashedError(await this.exited);
     const id = ++this.#lastId;
-    let timer: NodeJS.Timeout | undefined;
+    let deadline: Deadline | undefined;
     let onAbort = () => {};
     try {
       return await new Promise<BatchResult>((resolve, reject) => {
@@ -134,14 +135,14 @@ export class RunnerProcess implements Runner {
         };
         signal?.addEventListener('abort', onAbort, { once: true });
         this.#pending = { id, rows: rows.length, resolve, reject };
-        timer = setTimeout(() => {
+        deadline = startDeadline(timeoutMs, () => {
           this.#end('timeout');
           reject(new RunnerTimeoutError(timeoutMs));
-        }, timeoutMs);
+        });
         this.#send({ type: 'run', id, rows: [...rows] });
       });
     } finally {
-      clearTimeout(timer);
+      deadline?.cancel();
       signal?.removeEventListener('abort', onAbort);
       this.#pending = undefined;
     }
