@@ -56,9 +56,9 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
     const id = await bench.enqueue();
     const isLast: boolean[] = [];
     bench.source(kind, {
-      handler: async (_job, isLastAttempt) => {
-        isLast.push(isLastAttempt);
-        return isLastAttempt ? failure : failedAttempt;
+      handler: async (_job, attempt) => {
+        isLast.push(attempt.isLast);
+        return attempt.isLast ? failure : failedAttempt;
       },
     });
     expect(await bench.ended(id)).toMatchObject({ state: 'failed', attempt: 3 });
@@ -66,11 +66,106 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
     await bench.expectEmptyQueues();
   });
 
+  test('holds a job back after a failed attempt, for as long as BullMQ would', async () => {
+    const id = await bench.enqueue();
+    const queue = bench.queue();
+    const job = await queue.getJob(`${id}-1`);
+    const options = { ...job?.opts, attempts: 3, backoff: { type: 'fixed', delay: 400, jitter: 0 } };
+    await bench.redis.hset(`${bench.keys.bullPrefix(0)}:fraud.interactive:${id}-1`, 'opts', JSON.stringify(options));
+    const startsMs: number[] = [];
+    bench.source(kind, {
+      handler: async ({ attempt }) => {
+        startsMs.push(performance.now());
+        return attempt === 1 ? failedAttempt : success;
+      },
+    });
+    expect(await bench.ended(id)).toMatchObject({ state: 'succeeded', attempt: 2 });
+    expect(Number(startsMs[1]) - Number(startsMs[0])).toBeGreaterThanOrEqual(390);
+  });
+
+  test('says of a job that it is suspect when an attempt failed, or a worker died with it in hand', async () => {
+    const [failing, orphan] = await bench.enqueueMany(2);
+    await bench.redis.hset(`${bench.keys.bullPrefix(0)}:fraud.interactive:${orphan}-1`, 'stc', 1);
+    const suspects: (string | boolean)[][] = [];
+    bench.source(kind, {
+      handler: async ({ id, attempt }, { isSuspect }) => {
+        suspects.push([id, attempt, isSuspect].map(String));
+        return id === failing && attempt === 1 ? failedAttempt : success;
+      },
+    });
+    await Promise.all([failing, orphan].map((id) => bench.ended(String(id))));
+    expect(suspects.toSorted()).toEqual(
+      [
+        [failing, '1', 'false'],
+        [failing, '2', 'true'],
+        [orphan, '1', 'true'],
+      ].toSorted(),
+    );
+  });
+
+  test('ends a job whose result cannot be written down, and harms none beside it', async () => {
+    const ids = await bench.enqueueMany(5);
+    const unwritable: JobOutcome = { state: 'succeeded', results: [{ status: 'succeeded', output: { score: 1n } }] };
+    bench.source(kind, { handler: async ({ id }) => (id === ids[2] ? unwritable : success) });
+    const records = await Promise.all(ids.map((id) => bench.ended(id)));
+    expect(records.map(({ state, attempt }) => [state, attempt])).toEqual([
+      ['succeeded', 1],
+      ['succeeded', 1],
+      ['failed', 3],
+      ['succeeded', 1],
+      ['succeeded', 1],
+    ]);
+    expect(records[2]).toMatchObject({ error: { code: 'internal_error' } });
+    await bench.expectEmptyQueues();
+  });
+
+  test('ends a job whose record cannot be read', async () => {
+    const id = await bench.enqueue();
+    await bench.redis.hset(bench.keys.job(0, 'default', id), 'inputs', '[{');
+    const held = new HeldHandler();
+    bench.source(kind, { handler: held.handler });
+    expect(await bench.ended(id)).toMatchObject({ state: 'failed', error: { code: 'internal_error' } });
+    expect(held.calls).toEqual([]);
+    await bench.expectEmptyQueues();
+  });
+
+  test('leaves the record of a newer version to a worker that understands it', async () => {
+    const id = await bench.enqueue();
+    const key = bench.keys.job(0, 'default', id);
+    await bench.redis.hset(key, 'schema_version', 99);
+    const held = new HeldHandler();
+    held.release();
+    bench.source(kind, { handler: held.handler });
+    await until('it was handed on', async () => Number(await bench.redis.hget(key, 'attempt')) > 1);
+    expect(held.calls).toEqual([]);
+    await bench.redis.hset(key, 'schema_version', 2);
+    expect(await bench.ended(id)).toMatchObject({ state: 'succeeded' });
+  });
+
+  test('gives the deduplication of a queue job free when it ends', async () => {
+    const id = await bench.enqueue();
+    const bull = `${bench.keys.bullPrefix(0)}:fraud.interactive:`;
+    await bench.redis.hset(`${bull}${id}-1`, 'deid', 'once');
+    await bench.redis.set(`${bull}de:once`, `${id}-1`);
+    bench.source(kind, { handler: async () => success });
+    await bench.ended(id);
+    await bench.expectEmptyQueues();
+    expect(await bench.redis.exists(`${bull}de:once`)).toBe(0);
+  });
+
+  test("counts what ends in BullMQ's metrics", async () => {
+    const ids = await bench.enqueueMany(20);
+    bench.source(kind, { handler: async () => success });
+    await Promise.all(ids.map((id) => bench.ended(id)));
+    await bench.expectEmptyQueues();
+    expect((await bench.queue().getMetrics('completed')).meta.count).toBe(20);
+  });
+
   test('hands a job on without spending an attempt', async () => {
     const id = await bench.enqueue();
     const isLast: boolean[] = [];
     bench.source(kind, {
-      handler: async ({ attempt }, isLastAttempt) => {
+      handler: async ({ attempt }, { isLast: isLastAttempt }) => {
         isLast.push(isLastAttempt);
         return attempt < 5 ? handedOn : success;
       },

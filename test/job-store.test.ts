@@ -12,8 +12,16 @@ import {
   type Origin,
   type RowResult,
 } from '@onqueue/shared';
-import { closeRedis, connectRedis, type RedisConnection, RedisJobStore, RedisKeys } from '@onqueue/shared/redis';
+import {
+  closeRedis,
+  connectRedis,
+  queueJobId,
+  type RedisConnection,
+  RedisJobStore,
+  RedisKeys,
+} from '@onqueue/shared/redis';
 import { startPrivateRedis } from './support/platform.ts';
+import { until } from './support/until.ts';
 
 const LIMITS = { maxJobs: 100, maxRows: 1000, maxBytes: 100_000 };
 const RETENTION_MS = 60_000;
@@ -157,8 +165,13 @@ describe('enqueue', () => {
   });
 
   test('tells the age of the oldest job that nobody has claimed', async () => {
-    await enqueued({ id: newJobId({ createdAtMs: Date.now() - 90_000, partition: 0 }) });
-    await enqueued();
+    const [canceled, old] = [await enqueued(), await enqueued(), await enqueued()];
+    const queue = `${keys.bullPrefix(0)}:fraud.interactive:`;
+    for (const { id } of [canceled, old]) {
+      await redis.hincrby(`${queue}${queueJobId(id, 1)}`, 'timestamp', -90_000);
+    }
+    await store.cancel('default', canceled.id);
+    await redis.rpush(`${queue}wait`, queueJobId(canceled.id, 1)); // As out of a long list.
     const { oldestUnclaimed } = await store.backlog('fraud');
     expect(oldestUnclaimed.find(({ lane }) => lane === 'interactive')?.ageS).toBeGreaterThanOrEqual(89);
     expect(oldestUnclaimed.find(({ lane }) => lane === 'bulk')?.ageS).toBe(0);
@@ -202,6 +215,74 @@ describe('a record that this version does not understand', () => {
       { status: 'unreadable' },
       { status: 'claimed', job: { id: neighbour.id } },
     ]);
+  });
+});
+
+describe('a record of a newer version', () => {
+  test('is told apart', async () => {
+    const job = await enqueued();
+    await redis.hset(keys.job(0, 'default', job.id), 'schema_version', 99);
+    expect(await store.claim([refOf(job)])).toMatchObject([{ status: 'too_new', job: { id: job.id, attempt: 1 } }]);
+  });
+});
+
+describe('a run that nobody holds', () => {
+  const queuedIds = async () => {
+    const queue = `${keys.bullPrefix(0)}:fraud.interactive:`;
+    return [await redis.lrange(`${queue}wait`, 0, -1), await redis.keys(`${queue}job_*`)];
+  };
+
+  test('leaves nothing in the queue when it is canceled', async () => {
+    const [canceled, other] = [await enqueued(), await enqueued()];
+    await store.cancel('default', canceled.id);
+    const left = queueJobId(other.id, 1);
+    expect(await queuedIds()).toEqual([[left], [`${keys.bullPrefix(0)}:fraud.interactive:${left}`]]);
+  });
+
+  test('leaves nothing in the queue when it expires', async () => {
+    const job = await enqueued({ request: { on_row_error: 'fail', request_id: 'r', expires_in_s: 0.001 } });
+    await until('it expires', async () => (await store.sweep(0, 10)) && (await store.read('default', job.id))?.state);
+    expect(await store.read('default', job.id)).toMatchObject({ state: 'expired' });
+    expect(await queuedIds()).toEqual([[], []]);
+  });
+});
+
+describe('a run that goes back without having been tried', () => {
+  const handedOn: JobOutcome = { state: 'queued', spendsAttempt: false };
+  const request = { on_row_error: 'fail', request_id: 'r' } as const;
+
+  test('has not started: it expires as if nobody had claimed it', async () => {
+    const job = await enqueued({ request: { ...request, expires_in_s: 0.2 } });
+    expect(await commit(await claimed(job), handedOn)).toBe('committed');
+    const queued = await store.read('default', job.id);
+    expect(queued).toMatchObject({ state: 'queued' });
+    expect(queued?.started_us).toBeUndefined();
+    await until('it expires', async () => {
+      await store.sweep(0, 10);
+      return (await store.read('default', job.id))?.state === 'expired';
+    });
+  });
+
+  test('begins its timeout with the next start', async () => {
+    const job = await enqueued({ request: { ...request, timeout_s: 0.1 } });
+    await commit(await claimed(job), handedOn);
+    const queued = await store.read('default', job.id);
+    await until('the first timeout would be over', async () => {
+      const [seconds] = await redis.time();
+      return Number(seconds) * 1e6 > Number(queued?.queued_us) + 1_200_000;
+    });
+    await store.sweep(0, 10);
+    expect(await store.read('default', job.id)).toMatchObject({ state: 'queued' });
+    expect((await claimed(job)).attempt).toBe(2);
+  });
+
+  test('keeps the start of an attempt that was tried before', async () => {
+    const job = await enqueued({ request: { ...request, timeout_s: 600 } });
+    await commit(await claimed(job), { state: 'queued', spendsAttempt: true });
+    const { started_us: startedUs } = (await store.read('default', job.id)) ?? {};
+    await commit(await claimed(job), handedOn);
+    expect(startedUs).toBeDefined();
+    expect((await store.read('default', job.id))?.started_us).toBe(startedUs);
   });
 });
 

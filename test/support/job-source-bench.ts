@@ -11,7 +11,7 @@ import {
 import { closeRedis, connectRedis, type RedisConnection, RedisJobStore, RedisKeys } from '@onqueue/shared/redis';
 import { Queue } from 'bullmq';
 import { BatchJobSource } from '../../apps/worker/src/queue/batch/batch-job-source.ts';
-import type { JobHandler, JobSource } from '../../apps/worker/src/queue/job-source.ts';
+import type { Attempt, JobHandler, JobSource } from '../../apps/worker/src/queue/job-source.ts';
 import { StockJobSource } from '../../apps/worker/src/queue/stock-job-source.ts';
 import { startPrivateRedis } from './platform.ts';
 import { until } from './until.ts';
@@ -80,6 +80,7 @@ export class SourceBench {
     const { model = 'fraud', handler, concurrency = 16 } = settings;
     const common = {
       partition: 0,
+      queueMetricsMinutes: 60,
       redis,
       lockDurationMs: settings.lockDurationMs ?? 2000,
       stalledIntervalMs: settings.stalledIntervalMs ?? 500,
@@ -198,12 +199,12 @@ function newStore(redis: RedisConnection): RedisJobStore {
 
 /** A handler whose jobs end when the test says so. */
 export class HeldHandler {
-  readonly calls: { job: ClaimedJob; isLastAttempt: boolean }[] = [];
+  readonly calls: { job: ClaimedJob; attempt: Attempt }[] = [];
   readonly #waiting: ((outcome: JobOutcome) => void)[] = [];
   #always: JobOutcome | undefined;
 
-  readonly handler: JobHandler = (job, isLastAttempt) => {
-    this.calls.push({ job, isLastAttempt });
+  readonly handler: JobHandler = (job, attempt) => {
+    this.calls.push({ job, attempt });
     if (this.#always) return Promise.resolve(this.#always);
     return new Promise((resolve) => this.#waiting.push(resolve));
   };

@@ -3,6 +3,7 @@ import type { ClaimedJob, RowResult } from '@onqueue/shared';
 import type { BatchedRowOutcome } from './batching/dynamic-batcher.ts';
 import { HaltSignal } from './batching/halt-signal.ts';
 import { JobScorer, type ServedVersion } from './job-scorer.ts';
+import type { Attempt } from './queue/job-source.ts';
 
 const origin: ServedVersion['origin'] = {
   model: 'fraud',
@@ -15,6 +16,8 @@ const origin: ServedVersion['origin'] = {
 };
 
 const halt = new HaltSignal();
+const attempt: Attempt = { isLast: false, isSuspect: false };
+const lastAttempt: Attempt = { isLast: true, isSuspect: false };
 const ok: RowResult = { status: 'succeeded', output: { probability: 0.5 } };
 const bad: RowResult = { status: 'failed', error: { code: 'invalid_image', detail: 'cannot be decoded' } };
 
@@ -40,6 +43,7 @@ function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJo
     inputs: [{ a: 1 }, { a: 2 }],
     request: { on_row_error: onRowError, request_id: 'req' },
     queuedMs: 1,
+    claimedUs: '1',
   };
 }
 
@@ -51,7 +55,7 @@ function scorer(rows: BatchedRowOutcome[]): JobScorer {
 describe('JobScorer', () => {
   test('succeeds when every row did, and says what made the result', async () => {
     const batches = [outcome(ok, { startedAtMs: 9, size: 1 }), outcome(ok, { startedAtMs: 2, size: 64 })];
-    expect(await scorer(batches).score(job(), false, halt)).toEqual({
+    expect(await scorer(batches).score(job(), attempt, halt)).toEqual({
       state: 'succeeded',
       results: [ok, ok],
       // Of the row that ended last.
@@ -71,7 +75,7 @@ describe('JobScorer', () => {
   });
 
   test('fails with the first failed row by default', async () => {
-    expect(await scorer([outcome(ok), outcome(bad)]).score(job(), false, halt)).toMatchObject({
+    expect(await scorer([outcome(ok), outcome(bad)]).score(job(), attempt, halt)).toMatchObject({
       state: 'failed',
       results: [ok, bad],
       error: { code: 'invalid_image', detail: 'Row 1 of 2 failed: cannot be decoded', row: 1 },
@@ -79,26 +83,26 @@ describe('JobScorer', () => {
   });
 
   test('succeeds in spite of failed rows with on_row_error: continue', async () => {
-    const ended = await scorer([outcome(ok), outcome(bad)]).score(job('continue'), false, halt);
+    const ended = await scorer([outcome(ok), outcome(bad)]).score(job('continue'), attempt, halt);
     expect(ended).toMatchObject({ state: 'succeeded', results: [ok, bad] });
     expect(ended).not.toHaveProperty('error');
   });
 
   test('queues the job again when a row failed for a reason that may pass, until the last attempt', async () => {
     const rows = [outcome(ok), outcome(bad, { isRetryable: true })];
-    expect(await scorer(rows).score(job('continue'), false, halt)).toEqual({ state: 'queued', spendsAttempt: true });
-    expect(await scorer(rows).score(job('fail'), true, halt)).toMatchObject({ state: 'failed' });
+    expect(await scorer(rows).score(job('continue'), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: true });
+    expect(await scorer(rows).score(job('fail'), lastAttempt, halt)).toMatchObject({ state: 'failed' });
   });
 
   test('hands a version that it has not on to other workers, whatever the attempt, until that takes too long', async () => {
     const elsewhere = job('fail', '7');
-    for (const isLastAttempt of [false, true]) {
-      expect(await scorer([]).score({ ...elsewhere, queuedMs: 999 }, isLastAttempt, halt)).toEqual({
+    for (const either of [attempt, lastAttempt]) {
+      expect(await scorer([]).score({ ...elsewhere, queuedMs: 999 }, either, halt)).toEqual({
         state: 'queued',
         spendsAttempt: false,
       });
     }
-    expect(await scorer([]).score({ ...elsewhere, queuedMs: 1000 }, false, halt)).toMatchObject({
+    expect(await scorer([]).score({ ...elsewhere, queuedMs: 1000 }, attempt, halt)).toMatchObject({
       state: 'failed',
       error: { code: 'model_unavailable' },
     });
@@ -112,8 +116,11 @@ describe('JobScorer', () => {
       versionWaitMs: 1000,
       onBug: (error) => bugs.push(error),
     });
-    expect(await broken.score(job(), false, halt)).toEqual({ state: 'queued', spendsAttempt: true });
-    expect(await broken.score(job(), true, halt)).toMatchObject({ state: 'failed', error: { code: 'internal_error' } });
+    expect(await broken.score(job(), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: true });
+    expect(await broken.score(job(), lastAttempt, halt)).toMatchObject({
+      state: 'failed',
+      error: { code: 'internal_error' },
+    });
     expect(bugs).toHaveLength(2);
   });
 });

@@ -7,12 +7,13 @@ import type {
   RowResult,
   WorkerTimings,
 } from '@onqueue/shared';
-import type { BatchedRowOutcome } from './batching/dynamic-batcher.ts';
+import type { BatchedRowOutcome, SubmitOptions } from './batching/dynamic-batcher.ts';
 import type { HaltSignal } from './batching/halt-signal.ts';
+import type { Attempt } from './queue/job-source.ts';
 
 /** A version that this worker can compute, and what its results say about their origin. */
 export interface ServedVersion {
-  submit(rows: readonly unknown[], lane: ClaimedJob['lane'], halt: HaltSignal): Promise<BatchedRowOutcome[]>;
+  submit(rows: readonly unknown[], options: SubmitOptions): Promise<BatchedRowOutcome[]>;
   origin: Origin;
 }
 
@@ -35,22 +36,24 @@ export class JobScorer {
   }
 
   /** Scores every row; `queued` when a retry may mend what failed. Never rejects: a job that breaks us must end all the same. */
-  async score(job: ClaimedJob, isLastAttempt: boolean, halt: HaltSignal): Promise<JobOutcome> {
+  async score(job: ClaimedJob, attempt: Attempt, halt: HaltSignal): Promise<JobOutcome> {
     try {
-      return await this.#score(job, isLastAttempt, halt);
+      return await this.#score(job, attempt, halt);
     } catch (cause) {
       this.#options.onBug(cause, job);
-      if (!isLastAttempt) return { state: 'queued', spendsAttempt: true };
+      if (!attempt.isLast) return { state: 'queued', spendsAttempt: true };
       const error = { code: 'internal_error', detail: 'Something broke on our side. Tell us the request_id.' };
       return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
     }
   }
 
-  async #score(job: ClaimedJob, isLastAttempt: boolean, halt: HaltSignal): Promise<JobOutcome> {
+  async #score(job: ClaimedJob, { isLast, isSuspect }: Attempt, halt: HaltSignal): Promise<JobOutcome> {
     const served = this.#options.versions.get(job.version);
     if (!served) return this.#versionIsElsewhere(job);
-    const rows = await served.submit(job.inputs, job.lane, halt);
-    if (!isLastAttempt && rows.some(({ isRetryable }) => isRetryable)) return { state: 'queued', spendsAttempt: true };
+    const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect });
+    // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
+    if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
+    if (!isLast && rows.some(({ isRetryable }) => isRetryable)) return { state: 'queued', spendsAttempt: true };
 
     const last = rows.reduce((latest, row) => (endOf(row) > endOf(latest) ? row : latest));
     const results = rows.map(({ result }) => result);

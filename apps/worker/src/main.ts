@@ -67,6 +67,7 @@ async function main(): Promise<void> {
     jobSource: config.jobSource,
     retentionMs: config.retentionS * 1000,
     maxPredictions: config.maxPredictions,
+    queueMetricsMinutes: config.queueMetricsMinutes,
     versionWaitMs: config.versionWaitS * 1000,
     partitions: config.partitions,
     env: process.env,
@@ -140,7 +141,7 @@ async function main(): Promise<void> {
     redis: subscriber,
     keys,
     partitions: config.partitions,
-    onHalt: (id) => supervisor.halt(id),
+    onHalt: (ended) => supervisor.halt(ended),
   });
   await supervisor.start();
   sweeper.start();

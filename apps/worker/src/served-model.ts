@@ -88,7 +88,7 @@ export class ServedModelVersion implements ServedVersion {
     return this.#manifest.batching.max_batch_size;
   }
 
-  submit: ServedVersion['submit'] = (rows, lane, halt) => this.#batcher.submit(rows, lane, halt);
+  submit: ServedVersion['submit'] = (rows, options) => this.#batcher.submit(rows, options);
 
   stop(): Promise<void> {
     return this.#pool.stop();

@@ -34,6 +34,7 @@ export interface SupervisorOptions {
   /** As the store has them. */
   retentionMs: number;
   maxPredictions: number;
+  queueMetricsMinutes: number;
   /** How long a job may wait for a worker that has its version. */
   versionWaitMs: number;
   partitions: number;
@@ -96,9 +97,9 @@ export class Supervisor {
     return this.#versions;
   }
 
-  /** Drops a job whose run ended elsewhere, if this worker holds it. */
-  halt(id: string): void {
-    this.#held.halt(id);
+  /** Drops a run that ended elsewhere, if this worker holds it. */
+  halt(ended: { id: string; run: number }): void {
+    this.#held.halt(ended);
   }
 
   /** Stops claiming, lets what was claimed end and be committed, then ends the runners. */
@@ -197,7 +198,7 @@ export class Supervisor {
       model,
       lane,
       concurrency: concurrencyFor(maxBatchSize, this.#options.instances),
-      handler: (job, isLastAttempt) => this.#held.hold(job.id, (halt) => scorer.score(job, isLastAttempt, halt)),
+      handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
     }));
   }
 

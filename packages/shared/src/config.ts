@@ -295,6 +295,14 @@ export const SETTINGS = {
     about:
       'Prediction records (model, hashes, scores, latency, never inputs) kept per model, the newest ones, about. 0 keeps none.',
   }),
+  queueMetricsMinutes: setting({
+    env: 'ONQUEUE_QUEUE_METRICS_MINUTES',
+    reader: 'worker',
+    schema: integer(0, 7000),
+    default: '1440',
+    about:
+      "Minutes for which BullMQ's metrics of a queue (ended jobs a minute, shown by its dashboards) are kept. 0 keeps none.",
+  }),
   lockDurationMs: setting({
     env: 'ONQUEUE_LOCK_DURATION_MS',
     reader: 'worker',

@@ -70,14 +70,18 @@ export interface ClaimedJob extends JobRef {
   request: JobRequestRecord;
   /** Time between queueing and this claim, on Redis' clock. */
   queuedMs: number;
+  /** When it was claimed: Unix microseconds of Redis' clock. */
+  claimedUs: string;
 }
 
 export type ClaimOutcome =
   | { status: 'claimed'; job: ClaimedJob }
   /** The run has ended already, or the record is gone: finish the queue's job and say nothing. */
   | { status: 'over' }
-  /** The record is of a kind that this version does not understand; it is claimed, and must be given back. */
-  | { status: 'unreadable'; error: Error };
+  /** A newer version of the platform wrote the record: claimed, and to be handed on to a worker of that version. */
+  | { status: 'too_new'; job: ClaimedJob }
+  /** The record cannot be read, and never will be: claimed without inputs, and to be ended. */
+  | { status: 'unreadable'; job: ClaimedJob; error: Error };
 
 /** How an attempt ended. */
 export type JobOutcome =
@@ -106,7 +110,9 @@ export interface Commit {
 export type CommitOutcome =
   | { status: 'committed' }
   /** Another attempt holds the job, or the run has ended: this attempt's result was discarded. */
-  | { status: 'fenced' };
+  | { status: 'fenced' }
+  /** The outcome cannot be written down: nothing was changed. */
+  | { status: 'unwritable'; error: Error };
 
 export type CancelOutcome =
   | { status: 'canceled' }

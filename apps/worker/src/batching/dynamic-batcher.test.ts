@@ -41,12 +41,37 @@ function succeeded(row: unknown, size: number, startedAtMs: number): RowOutcome 
 }
 
 const halt = new HaltSignal();
+const interactive = { lane: 'interactive', halt, isApart: false } as const;
+const bulk = { lane: 'bulk', halt, isApart: false } as const;
 const rowsOf = (batches: { rows: unknown[] }[]) => batches.map(({ rows }) => rows);
 
 describe('DynamicBatcher', () => {
+  test('gives a job that is computed apart batches of its own', async () => {
+    const { clock, batcher, batches } = setUp({ max_batch_size: 4, max_queue_delay_ms: 0 });
+    const jobs = [
+      batcher.submit(['a'], interactive),
+      batcher.submit(['s1', 's2', 's3', 's4', 's5'], { ...interactive, isApart: true }),
+      batcher.submit(['t'], { ...interactive, isApart: true }),
+      batcher.submit(['b'], interactive),
+      batcher.submit(['c'], bulk),
+      batcher.submit(['u'], { ...bulk, isApart: true }),
+    ];
+    await clock.advance(6 * RUN_MS);
+    await Promise.all(jobs);
+    expect(rowsOf(batches)).toEqual([['a', 'c'], ['s1', 's2', 's3', 's4'], ['s5'], ['t'], ['b'], ['u']]);
+  });
+
+  test('lets no job that is computed apart wait for company', async () => {
+    const { clock, batcher, batches } = setUp({ max_batch_size: 4, max_queue_delay_ms: 100 });
+    const job = batcher.submit(['s'], { ...interactive, isApart: true });
+    await clock.advance(RUN_MS);
+    await job;
+    expect(batches).toEqual([{ atMs: 0, rows: ['s'] }]);
+  });
+
   test('runs 8 waiting requests with a max batch of 4 as exactly 2 batches', async () => {
     const { clock, batcher, batches } = setUp({ max_batch_size: 4, max_queue_delay_ms: 0 });
-    const jobs = Array.from({ length: 8 }, (_, row) => batcher.submit([row], 'interactive', halt));
+    const jobs = Array.from({ length: 8 }, (_, row) => batcher.submit([row], interactive));
     await clock.advance(2 * RUN_MS);
     const outcomes = (await Promise.all(jobs)).flat();
     expect(rowsOf(batches)).toEqual([
@@ -63,7 +88,7 @@ describe('DynamicBatcher', () => {
     const latenciesMs: number[] = [];
     const submit = (row: number) => {
       const atMs = clock.now();
-      void batcher.submit([row], 'interactive', halt).then(() => latenciesMs.push(clock.now() - atMs));
+      void batcher.submit([row], interactive).then(() => latenciesMs.push(clock.now() - atMs));
     };
     submit(0);
     await clock.advance(20);
@@ -78,7 +103,7 @@ describe('DynamicBatcher', () => {
 
   test('starts a full batch without waiting for the delay', async () => {
     const { clock, batcher, batches } = setUp({ max_batch_size: 2, max_queue_delay_ms: 100 });
-    const jobs = [batcher.submit(['a'], 'interactive', halt), batcher.submit(['b'], 'interactive', halt)];
+    const jobs = [batcher.submit(['a'], interactive), batcher.submit(['b'], interactive)];
     await clock.advance(RUN_MS);
     await Promise.all(jobs);
     expect(batches).toEqual([{ atMs: 0, rows: ['a', 'b'] }]);
@@ -86,9 +111,9 @@ describe('DynamicBatcher', () => {
 
   test('lets a batch grow while the runner is busy', async () => {
     const { clock, batcher, batches } = setUp({ max_batch_size: 8, max_queue_delay_ms: 0 });
-    const first = batcher.submit(['first'], 'interactive', halt);
+    const first = batcher.submit(['first'], interactive);
     await settle();
-    const rest = ['b', 'c', 'd'].map((row) => batcher.submit([row], 'interactive', halt));
+    const rest = ['b', 'c', 'd'].map((row) => batcher.submit([row], interactive));
     await clock.advance(2 * RUN_MS);
     await Promise.all([first, ...rest]);
     expect(rowsOf(batches)).toEqual([['first'], ['b', 'c', 'd']]);
@@ -96,7 +121,7 @@ describe('DynamicBatcher', () => {
 
   test('runs as many batches at once as there are runners', async () => {
     const { clock, batcher, batches } = setUp({ max_batch_size: 1, max_queue_delay_ms: 0 }, { runners: 2 });
-    const jobs = ['a', 'b', 'c'].map((row) => batcher.submit([row], 'interactive', halt));
+    const jobs = ['a', 'b', 'c'].map((row) => batcher.submit([row], interactive));
     await clock.advance(2 * RUN_MS);
     await Promise.all(jobs);
     expect(batches.map(({ atMs }) => atMs)).toEqual([0, 0, RUN_MS]);
@@ -104,7 +129,7 @@ describe('DynamicBatcher', () => {
 
   test('takes interactive rows first and fills the batch with bulk rows', async () => {
     const { clock, batcher, batches } = setUp({ max_batch_size: 3, max_queue_delay_ms: 0 });
-    const jobs = [batcher.submit(['b1', 'b2', 'b3'], 'bulk', halt), batcher.submit(['i1', 'i2'], 'interactive', halt)];
+    const jobs = [batcher.submit(['b1', 'b2', 'b3'], bulk), batcher.submit(['i1', 'i2'], interactive)];
     await clock.advance(2 * RUN_MS);
     await Promise.all(jobs);
     expect(rowsOf(batches)).toEqual([
@@ -115,7 +140,7 @@ describe('DynamicBatcher', () => {
 
   test('spreads a job over batches and returns its rows in order', async () => {
     const { clock, batcher } = setUp({ max_batch_size: 2, max_queue_delay_ms: 0 });
-    const job = batcher.submit(['a', 'b', 'c'], 'interactive', halt);
+    const job = batcher.submit(['a', 'b', 'c'], interactive);
     await clock.advance(2 * RUN_MS);
     const outcomes = await job;
     expect(outcomes.map(({ result }) => result.status === 'succeeded' && result.output.row)).toEqual(['a', 'b', 'c']);
@@ -135,18 +160,18 @@ describe('DynamicBatcher', () => {
         return rows.map((row) => succeeded(row, 1, 0));
       },
     });
-    const broken = batcher.submit(['a'], 'interactive', halt);
-    const fine = batcher.submit(['b'], 'interactive', halt);
+    const broken = batcher.submit(['a'], interactive);
+    const fine = batcher.submit(['b'], interactive);
     await expect(broken).rejects.toThrow('broken');
     await expect(fine).resolves.toHaveLength(1);
   });
 
   test('drops a halted row that waits, without running it', async () => {
     const { clock, batcher, batches } = setUp({ max_batch_size: 1, max_queue_delay_ms: 0 });
-    const first = batcher.submit(['first'], 'interactive', halt);
+    const first = batcher.submit(['first'], interactive);
     await settle();
     const canceled = new HaltSignal();
-    const waiting = batcher.submit(['a', 'b'], 'bulk', canceled);
+    const waiting = batcher.submit(['a', 'b'], { lane: 'bulk', halt: canceled, isApart: false });
     canceled.halt();
     const outcomes = await waiting;
     expect(outcomes.map(({ result }) => result)).toEqual(
@@ -161,7 +186,9 @@ describe('DynamicBatcher', () => {
     const { batcher, batches } = setUp({ max_batch_size: 1, max_queue_delay_ms: 0 });
     const canceled = new HaltSignal();
     canceled.halt();
-    expect(await batcher.submit(['a'], 'interactive', canceled)).toMatchObject([{ result: { status: 'failed' } }]);
+    expect(await batcher.submit(['a'], { lane: 'interactive', halt: canceled, isApart: false })).toMatchObject([
+      { result: { status: 'failed' } },
+    ]);
     await settle();
     expect(batches).toEqual([]);
   });
@@ -169,7 +196,10 @@ describe('DynamicBatcher', () => {
   test('lets a halted row run on for the sake of its neighbours', async () => {
     const { clock, batcher, aborted } = setUp({ max_batch_size: 2, max_queue_delay_ms: 0 }, { runMs: 10_000 });
     const canceled = new HaltSignal();
-    const jobs = [batcher.submit(['a'], 'interactive', canceled), batcher.submit(['b'], 'interactive', halt)];
+    const jobs = [
+      batcher.submit(['a'], { lane: 'interactive', halt: canceled, isApart: false }),
+      batcher.submit(['b'], interactive),
+    ];
     await settle();
     canceled.halt();
     await clock.advance(10_000);
@@ -180,7 +210,7 @@ describe('DynamicBatcher', () => {
   test('aborts a batch that nobody wants once its rest outlasts a new runner', async () => {
     const { clock, batcher, aborted } = setUp({ max_batch_size: 2, max_queue_delay_ms: 0 }, { runMs: 100_000 });
     const canceled = new HaltSignal();
-    const job = batcher.submit(['a', 'b'], 'interactive', canceled);
+    const job = batcher.submit(['a', 'b'], { lane: 'interactive', halt: canceled, isApart: false });
     await settle();
     canceled.halt();
     await clock.advance(299);
@@ -194,7 +224,7 @@ describe('DynamicBatcher', () => {
   test('lets a batch that nobody wants end when it is about to', async () => {
     const { clock, batcher, aborted } = setUp({ max_batch_size: 1, max_queue_delay_ms: 0 });
     const canceled = new HaltSignal();
-    const job = batcher.submit(['a'], 'interactive', canceled);
+    const job = batcher.submit(['a'], { lane: 'interactive', halt: canceled, isApart: false });
     await settle();
     canceled.halt();
     await clock.advance(RUN_MS);

@@ -18,8 +18,17 @@ export interface DynamicBatcherOptions {
   onBatch?: (rows: number) => void;
 }
 
+export interface SubmitOptions {
+  lane: Lane;
+  halt: HaltSignal;
+  /** Whether its rows share a batch with no other job's: one that may be to blame for a death must not take others along. */
+  isApart: boolean;
+}
+
 interface PendingRow {
   row: unknown;
+  /** The same for the rows of a job that is computed apart. */
+  apart: object | undefined;
   halt: HaltSignal;
   submittedAtMs: number;
   resolve: (outcome: BatchedRowOutcome) => void;
@@ -40,7 +49,8 @@ const RESPAWN_MS = 300;
  *
  * A row waits in the list of its lane until a runner is free and either the batch is full or the oldest row has waited
  * `max_queue_delay_ms`. With a delay of 0 a batch starts at once when a runner is idle, and grows by itself while all
- * are busy. Interactive rows go first; bulk rows fill what is left of the batch.
+ * are busy. Interactive rows go first; bulk rows fill what is left of the batch. A job that is computed apart has batches of
+ * its own.
  *
  * A halted row that waits is dropped. One that runs keeps its place; only when nobody wants any row of a batch any more,
  * and its end seems farther off than a new runner, the batch is aborted.
@@ -64,12 +74,13 @@ export class DynamicBatcher {
   }
 
   /** Queues the rows of a job; they may end in different batches. Resolves in the order of the rows. */
-  async submit(rows: readonly unknown[], lane: Lane, halt: HaltSignal): Promise<BatchedRowOutcome[]> {
+  async submit(rows: readonly unknown[], { lane, halt, isApart }: SubmitOptions): Promise<BatchedRowOutcome[]> {
     const submittedAtMs = this.#options.clock.now();
+    const apart = isApart ? {} : undefined;
     const outcomes = rows.map(
       (row) =>
         new Promise<BatchedRowOutcome>((resolve, reject) => {
-          this.#lanes[lane].push({ row, halt, submittedAtMs, resolve, reject });
+          this.#lanes[lane].push({ row, apart, halt, submittedAtMs, resolve, reject });
         }),
     );
     halt.onHalt(() => this.#dropHalted());
@@ -111,7 +122,7 @@ export class DynamicBatcher {
   /** How much longer the next batch may wait for company. */
   #remainingDelayMs(): number {
     const { max_batch_size: maxBatchSize, max_queue_delay_ms: maxDelayMs } = this.#options.policy;
-    if (maxDelayMs === 0 || this.pendingRows >= maxBatchSize) return 0;
+    if (maxDelayMs === 0 || this.pendingRows >= maxBatchSize || this.#first?.apart) return 0;
     const heads = [this.#lanes.interactive[0], this.#lanes.bulk[0]].flatMap((head) => head?.submittedAtMs ?? []);
     return Math.min(...heads) + maxDelayMs - this.#options.clock.now();
   }
@@ -119,8 +130,13 @@ export class DynamicBatcher {
   #takeBatch(): PendingRow[] {
     const { interactive, bulk } = this.#lanes;
     const { max_batch_size: maxBatchSize } = this.#options.policy;
-    const batch = interactive.splice(0, maxBatchSize);
-    return batch.concat(bulk.splice(0, maxBatchSize - batch.length));
+    if (this.#first?.apart) return takeAlike(interactive.length > 0 ? interactive : bulk, maxBatchSize);
+    const batch = takeAlike(interactive, maxBatchSize);
+    return bulk[0]?.apart ? batch : batch.concat(takeAlike(bulk, maxBatchSize - batch.length));
+  }
+
+  get #first(): PendingRow | undefined {
+    return this.#lanes.interactive[0] ?? this.#lanes.bulk[0];
   }
 
   async #runBatch(rows: readonly PendingRow[]): Promise<void> {
@@ -181,4 +197,11 @@ export class DynamicBatcher {
       batch: { size: 0, startedAtMs: now, timings },
     };
   }
+}
+
+/** Takes rows from the front of a lane: those of one job that is apart, or of any jobs that are not. */
+function takeAlike(lane: PendingRow[], count: number): PendingRow[] {
+  const apart = lane[0]?.apart;
+  const other = lane.findIndex((row, index) => row.apart !== apart || index === count);
+  return lane.splice(0, other < 0 ? count : other);
 }

@@ -1,10 +1,21 @@
-import type { ClaimedJob, JobOutcome } from '@onqueue/shared';
+import type { ClaimedJob, JobError, JobOutcome } from '@onqueue/shared';
+
+/** What the queue knows of an attempt. */
+export interface Attempt {
+  /** A retryable failure must end the job now instead of queueing it again. */
+  isLast: boolean;
+  /**
+   * A worker died with the job in hand, or an attempt failed: it may be to blame, and is computed apart from other jobs. It
+   * has done nothing wrong by that: what counts against it is only what it does alone.
+   */
+  isSuspect: boolean;
+}
 
 /**
- * Computes a claimed job. `isLastAttempt`: a retryable failure must end the job now instead of queueing it again.
- * Never rejects for a fault of the job; a rejection is a bug, and the attempt is retried like a crash.
+ * Computes a claimed job. Never rejects for a fault of the job; a rejection is a bug, and the attempt is retried like a
+ * crash.
  */
-export type JobHandler = (job: ClaimedJob, isLastAttempt: boolean) => Promise<JobOutcome>;
+export type JobHandler = (job: ClaimedJob, attempt: Attempt) => Promise<JobOutcome>;
 
 /**
  * Where jobs come from and how their ends are written: claiming, locking, committing and finishing are the source's
@@ -14,4 +25,11 @@ export interface JobSource {
   start(): void;
   /** Claims nothing more, and resolves when everything that was claimed has been committed. */
   drain(): Promise<void>;
+}
+
+/** A bug, ours or another version's: tried again like a crash, and ended at the last attempt, since every run must end. */
+export function afterFault(job: ClaimedJob, { isLast }: Attempt, { message }: Error): JobOutcome {
+  if (!isLast) return { state: 'queued', spendsAttempt: true };
+  const error: JobError = { code: 'internal_error', detail: `The worker failed: ${message}` };
+  return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
 }

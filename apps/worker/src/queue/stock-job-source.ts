@@ -14,7 +14,7 @@ import { parseQueueJobId, queueName } from '@onqueue/shared/redis';
 import { DelayedError, type Job, Worker } from 'bullmq';
 import { z } from 'zod';
 import { Coalescer } from './coalescer.ts';
-import type { JobHandler, JobSource } from './job-source.ts';
+import { type Attempt, afterFault, type JobHandler, type JobSource } from './job-source.ts';
 
 export interface StockJobSourceOptions {
   model: string;
@@ -29,6 +29,8 @@ export interface StockJobSourceOptions {
   concurrency: number;
   lockDurationMs: number;
   stalledIntervalMs: number;
+  /** Minutes of BullMQ's metrics that are kept; 0 keeps none. */
+  queueMetricsMinutes: number;
   onFenced: (job: ClaimedJob) => void;
   onCommitted: (job: ClaimedJob, outcome: JobOutcome) => void;
   onError: (error: Error) => void;
@@ -75,6 +77,7 @@ export class StockJobSource implements JobSource {
       stalledInterval: stalledIntervalMs,
       // A stall says that a worker died, not that the job is to blame: it may be anybody's neighbour.
       maxStalledCount: 1_000_000,
+      ...(options.queueMetricsMinutes > 0 ? { metrics: { maxDataPoints: options.queueMetricsMinutes } } : {}),
     });
     this.#worker.on('error', onError);
     this.#worker.on('completed', () => faultPoint('finish.after'));
@@ -101,22 +104,30 @@ export class StockJobSource implements JobSource {
   }
 
   async #run(queueJob: Job): Promise<void> {
-    const { handler, partition, onFenced, onCommitted } = this.#options;
-    const { tenant } = queueJobData.parse(queueJob.data);
+    const { partition, onFenced, onCommitted, onError } = this.#options;
+    const data = queueJobData.safeParse(queueJob.data);
+    // None of ours, or what a canceled job has left.
+    if (!data.success) return;
     const { id, run } = parseQueueJobId(String(queueJob.id));
-    const claim = await this.#claims.add({ id, run, tenant, partition });
+    const claim = await this.#claims.add({ id, run, tenant: data.data.tenant, partition });
     if (claim.status === 'over') return;
-    if (claim.status === 'unreadable') throw claim.error;
-    const isLastAttempt = queueJob.attemptsMade + 1 >= (queueJob.opts.attempts ?? 1);
-    faultPoint('score.before');
-    const outcome = await handler(claim.job, isLastAttempt);
-    faultPoint('score.after');
-    const commit = await this.#commits.add({ job: claim.job, outcome });
-    if (commit.status === 'fenced') {
-      onFenced(claim.job);
+    const { job } = claim;
+    const attempt: Attempt = {
+      isLast: queueJob.attemptsMade + 1 >= (queueJob.opts.attempts ?? 1),
+      isSuspect: queueJob.attemptsMade + queueJob.stalledCounter > 0,
+    };
+    let outcome = await this.#outcomeOf(claim, attempt);
+    let commit = await this.#commits.add({ job, outcome });
+    if (commit.status === 'unwritable') {
+      onError(commit.error);
+      outcome = afterFault(job, attempt, commit.error);
+      commit = await this.#commits.add({ job, outcome });
+    }
+    if (commit.status !== 'committed') {
+      onFenced(job);
       return;
     }
-    onCommitted(claim.job, outcome);
+    onCommitted(job, outcome);
     if (outcome.state !== 'queued') return;
     if (outcome.spendsAttempt) throw new AttemptFailed('the attempt failed; another one follows');
     faultPoint('requeue.before');
@@ -124,7 +135,23 @@ export class StockJobSource implements JobSource {
     faultPoint('requeue.after');
     throw new DelayedError();
   }
+
+  async #outcomeOf(claim: Claim, attempt: Attempt): Promise<JobOutcome> {
+    if (claim.status === 'too_new') return { state: 'queued', spendsAttempt: false };
+    try {
+      if (claim.status === 'unreadable') throw claim.error;
+      faultPoint('score.before');
+      const outcome = await this.#options.handler(claim.job, attempt);
+      faultPoint('score.after');
+      return outcome;
+    } catch (error) {
+      this.#options.onError(error as Error);
+      return afterFault(claim.job, attempt, error as Error);
+    }
+  }
 }
+
+type Claim = Exclude<ClaimOutcome, { status: 'over' }>;
 
 async function claimAll(store: Pick<JobStore, 'claim'>, refs: readonly JobRef[]): Promise<ClaimOutcome[]> {
   faultPoint('claim.before');

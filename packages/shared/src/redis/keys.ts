@@ -56,7 +56,7 @@ export class RedisKeys {
     return `${this.partition(partition)}done`;
   }
 
-  /** Channel: ids of jobs that ended while a worker may hold them, separated by blanks. */
+  /** Channel: runs that ended while a worker may hold them, as `<id>-<run>`, separated by blanks. */
   halt(partition: number): string {
     return `${this.partition(partition)}halt`;
   }

@@ -1,34 +1,46 @@
-import { jobRequestRecord, type Origin } from '../job.ts';
-import type { ClaimOutcome, Commit, CommitOutcome, JobOutcome, JobRef } from '../ports.ts';
+import { JOB_SCHEMA_VERSION, jobRequestRecord, type Origin } from '../job.ts';
+import type { ClaimedJob, ClaimOutcome, Commit, CommitOutcome, JobOutcome, JobRef } from '../ports.ts';
 import { storedOrigin } from './origins.ts';
 
 /** What the scripts' functions take and give for one job; scripts/record-functions.ts and scripts/commit.ts have the other side. */
 
-/** Attempt, inputs, request, model, version, lane, queued µs, now µs; empty when the run is over. */
-export type ClaimReply = [] | [number, string, string, string, string, string, string, string];
+/** Attempt, inputs, request, model, version, lane, queued µs, now µs, schema version; empty when the run is over. */
+export type ClaimReply = [] | [number, string, string, string, string, string, string, string, string];
 
+/** Never throws: one record that cannot be read is no reason to lose the others. */
 export function toClaimOutcome(ref: JobRef, reply: ClaimReply = []): ClaimOutcome {
   if (reply.length === 0) return { status: 'over' };
-  const [attempt, inputs, request, model, version, lane, queuedUs, nowUs] = reply;
-  return {
-    status: 'claimed',
-    job: {
-      ...ref,
-      attempt,
-      model,
-      version,
-      lane: lane === 'bulk' ? 'bulk' : 'interactive',
-      inputs: JSON.parse(inputs),
-      request: jobRequestRecord.parse(JSON.parse(request)),
-      queuedMs: (Number(nowUs) - Number(queuedUs)) / 1000,
-    },
+  const [attempt, inputs, request, model, version, lane, queuedUs, nowUs, schemaVersion] = reply;
+  const job: ClaimedJob = {
+    ...ref,
+    attempt,
+    model,
+    version,
+    lane: lane === 'bulk' ? 'bulk' : 'interactive',
+    inputs: [],
+    request: UNREAD_REQUEST,
+    queuedMs: (Number(nowUs) - Number(queuedUs)) / 1000,
+    claimedUs: nowUs,
   };
+  if (Number(schemaVersion) > JOB_SCHEMA_VERSION) return { status: 'too_new', job };
+  try {
+    job.request = jobRequestRecord.parse(JSON.parse(request));
+    job.inputs = JSON.parse(inputs);
+    return { status: 'claimed', job };
+  } catch (error) {
+    return { status: 'unreadable', job, error: error as Error };
+  }
 }
+
+const UNREAD_REQUEST = { on_row_error: 'fail', request_id: '' } as const;
 
 /** Tenant, id, run, attempt, state, results, error, origin's id, batch, timings, prediction; '' where there is nothing. */
 export function commitArguments({ job, outcome }: Commit): (string | number)[] {
   const { id, tenant, run, attempt } = job;
-  if (outcome.state === 'queued') return [tenant, id, run, attempt, 'queued', '', '', '', '', '', ''];
+  if (outcome.state === 'queued') {
+    const untriedSince = outcome.spendsAttempt ? '' : job.claimedUs;
+    return [tenant, id, run, attempt, 'queued', untriedSince, '', '', '', '', ''];
+  }
   return [
     tenant,
     id,

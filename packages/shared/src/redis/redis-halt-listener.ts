@@ -1,12 +1,12 @@
 import type { RedisConnection } from './connection.ts';
-import type { RedisKeys } from './keys.ts';
+import { parseQueueJobId, type RedisKeys } from './keys.ts';
 
 export interface RedisHaltListenerOptions {
   /** A connection of its own, of the subscriber profile. */
   redis: RedisConnection;
   keys: RedisKeys;
   partitions: number;
-  onHalt: (id: string) => void;
+  onHalt: (ended: { id: string; run: number }) => void;
 }
 
 /**
@@ -14,8 +14,8 @@ export interface RedisHaltListenerOptions {
  * worker commits for such a run is refused.
  */
 export async function listenForHalts({ redis, keys, partitions, onHalt }: RedisHaltListenerOptions): Promise<void> {
-  redis.on('message', (_channel: string, ids: string) => {
-    for (const id of ids.split(' ')) onHalt(id);
+  redis.on('message', (_channel: string, runs: string) => {
+    for (const run of runs.split(' ')) onHalt(parseQueueJobId(run));
   });
   await redis.subscribe(...Array.from({ length: partitions }, (_, partition) => keys.halt(partition)));
 }

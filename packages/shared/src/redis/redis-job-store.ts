@@ -19,7 +19,7 @@ import type {
   RetryOutcome,
 } from '../ports.ts';
 import type { RedisConnection } from './connection.ts';
-import { parseQueueJobId, queueJobId, queueName, type RedisKeys } from './keys.ts';
+import { queueJobId, queueName, type RedisKeys } from './keys.ts';
 import { RedisOrigins } from './origins.ts';
 import { type ClaimReply, commitArguments, originArguments, toClaimOutcome, toCommitOutcome } from './record-codec.ts';
 import { BACKLOG_LUA } from './scripts/backlog.ts';
@@ -169,25 +169,22 @@ export class RedisJobStore implements JobStore {
       first.partition,
       refs.flatMap(({ tenant, id, run }) => [tenant, id, run]),
     )) as ClaimReply[];
-    return refs.map((ref, index) => {
-      try {
-        return toClaimOutcome(ref, replies[index]);
-      } catch (error) {
-        // One record that cannot be read is no reason to lose the others.
-        return { status: 'unreadable', error: error as Error };
-      }
-    });
+    return refs.map((ref, index) => toClaimOutcome(ref, replies[index]));
   }
 
   async commit(commits: readonly Commit[]): Promise<CommitOutcome[]> {
-    const [first] = commits;
-    if (!first) return [];
-    const codes = (await this.#run('onqueueCommit', first.job.partition, [
-      this.#options.maxPredictions,
-      ...originArguments(commits.map(({ outcome }) => outcome)),
-      ...commits.flatMap(commitArguments),
-    ])) as number[];
-    return codes.map(toCommitOutcome);
+    const prepared = commits.map(prepareCommit);
+    const sound = prepared.filter((item) => item.status === 'prepared');
+    const [first] = sound;
+    const codes = first
+      ? ((await this.#run('onqueueCommit', first.job.partition, [
+          this.#options.maxPredictions,
+          ...originArguments(sound.map(({ outcome }) => outcome)),
+          ...sound.flatMap((item) => item.arguments),
+        ])) as number[])
+      : [];
+    let at = 0;
+    return prepared.map((item) => (item.status === 'prepared' ? toCommitOutcome(codes[at++] ?? 0) : item));
   }
 
   async cancel(tenant: string, id: string): Promise<CancelOutcome> {
@@ -261,6 +258,17 @@ export class RedisJobStore implements JobStore {
   }
 }
 
+/** A result that is no JSON must not keep those that are committed with it. */
+function prepareCommit(
+  commit: Commit,
+): (Commit & { status: 'prepared'; arguments: Argument[] }) | Extract<CommitOutcome, { status: 'unwritable' }> {
+  try {
+    return { status: 'prepared', ...commit, arguments: commitArguments(commit) };
+  } catch (error) {
+    return { status: 'unwritable', error: error as Error };
+  }
+}
+
 const madeBy = z.object({
   origin: z.string(),
   batch: batchTrace,
@@ -282,9 +290,8 @@ function toBacklog([jobs = 0, rows = 0, bytes = 0, finishedJobs = 0, finishedRow
   return { jobs, rows, bytes, finishedJobs, finishedRows };
 }
 
-function ageOf(queueJob: string, nowMs: number): number {
-  const parts = parseJobId(parseQueueJobId(queueJob).id);
-  return parts === null ? 0 : Math.max(0, (nowMs - parts.createdAtMs) / 1000);
+function ageOf(queuedAtMs: string, nowMs: number): number {
+  return queuedAtMs === '' ? 0 : Math.max(0, (nowMs - Number(queuedAtMs)) / 1000);
 }
 
 function withoutNulls(record: Record<string, unknown>): Record<string, unknown> {

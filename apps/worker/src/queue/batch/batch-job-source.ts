@@ -28,6 +28,8 @@ export interface BatchJobSourceOptions {
   retentionMs: number;
   /** Prediction records kept per model, about; 0 keeps none. */
   maxPredictions: number;
+  /** Minutes of BullMQ's metrics that are kept; 0 keeps none. */
+  queueMetricsMinutes: number;
   lockDurationMs: number;
   stalledIntervalMs: number;
   /** How long a wait for jobs lasts at most; then every queue is looked at, in case that a sign was lost. */

@@ -29,7 +29,7 @@ export class LockKeeper {
   readonly #options: LockKeeperOptions;
   readonly #locks = new Map<HeldJob, Lock>();
   #timer: { cancel(): void } | undefined;
-  #renewing: Promise<void> | undefined;
+  #renewing: Promise<void> = Promise.resolve();
   #renewedAtMs: number;
 
   constructor(options: LockKeeperOptions) {
@@ -65,12 +65,12 @@ export class LockKeeper {
     if (clock.now() - this.#renewedAtMs > lockDurationMs * 0.75) await this.renew();
   }
 
-  /** Never rejects: what could not be renewed is tried again soon. */
+  /** Renews what is held now. Never rejects: what could not be renewed is tried again soon. */
   renew(): Promise<void> {
-    this.#renewing ??= this.#renew().finally(() => {
-      this.#renewing = undefined;
-    });
-    return this.#renewing;
+    // One that is under way knows nothing of the jobs that came after it began.
+    const renewed = this.#renewing.then(() => this.#renew());
+    this.#renewing = renewed;
+    return renewed;
   }
 
   #plan(ms: number): void {

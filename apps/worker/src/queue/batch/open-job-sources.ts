@@ -16,6 +16,8 @@ export interface JobSourcesOptions {
   store: Pick<JobStore, 'claim' | 'commit'>;
   retentionMs: number;
   maxPredictions: number;
+  /** Minutes of BullMQ's metrics that are kept; 0 keeps none. */
+  queueMetricsMinutes: number;
   lockDurationMs: number;
   stalledIntervalMs: number;
   clock: Clock;

@@ -75,6 +75,8 @@ const QUEUE_KEYS = [
   'marker',
   'id',
   'completed',
+  'metrics:completed',
+  'metrics:completed:data',
   'repeat',
 ];
 const LOCK_MS = 60_000;
@@ -165,7 +167,7 @@ class Trial {
   async #swap(number: number, ends: readonly [HeldJob, JobOutcome][]): Promise<SwapReply> {
     const swap = bindScript(this.#redis, 'onqueueProofSwap', this.#swapLua);
     const token = `proof:${number}`;
-    const args = [this.#prefix, LOCK_MS, 0, this.#queuePrefix, 'proof', number, token, LOCK_MS, 10];
+    const args = [this.#prefix, LOCK_MS, 0, this.#queuePrefix, 'proof', number, token, LOCK_MS, 10, 60];
     const origins = originArguments(ends.map(([, outcome]) => outcome));
     const ended = ends.flatMap(([held, outcome]) => endedJob(held, outcome).arguments);
     const reply = await swap(this.#key('scratch'), ...args, ...origins, ...ended);

@@ -1,6 +1,6 @@
-import { type ClaimedJob, type Clock, faultPoint, type JobError, type JobOutcome, type Lane } from '@onqueue/shared';
+import { type ClaimedJob, type Clock, faultPoint, type JobOutcome, type Lane } from '@onqueue/shared';
 import { originArguments } from '@onqueue/shared/redis';
-import type { JobHandler } from '../job-source.ts';
+import { afterFault, type JobHandler } from '../job-source.ts';
 import type { LockKeeper } from './lock-keeper.ts';
 import type { ScriptCall } from './scripts/script-call.ts';
 import { type EndedJob, endedJob, type HeldJob, parseSwapReply, type SwapReply } from './swap-codec.ts';
@@ -24,6 +24,7 @@ export interface QueueSlotOptions extends ServedQueue {
   prefix: string;
   retentionMs: number;
   maxPredictions: number;
+  queueMetricsMinutes: number;
   lockDurationMs: number;
   swap: ScriptCall;
   locks: LockKeeper;
@@ -154,7 +155,7 @@ export class QueueSlot {
     for (const fault of reply.faults) this.#options.onError(new Error(`the swap script: ${fault}`));
     await this.#takeUp(reply, isLate);
     if (wanted > 0) {
-      const isDrained = !reply.hasMore && reply.claimed.length + reply.unreadable.length < wanted;
+      const isDrained = !reply.hasMore && reply.claimed.length + reply.settled.length < wanted;
       if (isDrained) this.#answeredOffers = offers;
       else if (!this.#mayHaveJobs) this.#offers += 1;
       this.dueAtMs = reply.delayedMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + reply.delayedMs;
@@ -177,10 +178,21 @@ export class QueueSlot {
   /** Sends a swap until it is answered; a repeat has the same number, so the script does it once. */
   async #exchange(ended: readonly EndedJob[], wanted: number): Promise<SwapReply> {
     const { swap, scratchKey, prefix, retentionMs, maxPredictions, queuePrefix, lockDurationMs } = this.#options;
-    const { name, partition, clock, onError } = this.#options;
+    const { queueMetricsMinutes, name, partition, clock, onError } = this.#options;
     this.#number += 1;
     const token = `${name}:${this.#number}`;
-    const fixed = [prefix, retentionMs, maxPredictions, queuePrefix, name, this.#number, token, lockDurationMs, wanted];
+    const fixed = [
+      prefix,
+      retentionMs,
+      maxPredictions,
+      queuePrefix,
+      name,
+      this.#number,
+      token,
+      lockDurationMs,
+      wanted,
+      queueMetricsMinutes,
+    ];
     const origins = originArguments(ended.map(({ outcome }) => outcome));
     const args = [...fixed, ...origins, ...ended.flatMap((item) => item.arguments)];
     for (let delayMs = RETRY_MS.first; ; delayMs = Math.min(delayMs * 2, RETRY_MS.last)) {
@@ -223,13 +235,13 @@ export class QueueSlot {
     }
   }
 
-  async #takeUp({ claimed, unreadable }: SwapReply, isLate: boolean): Promise<void> {
+  async #takeUp({ claimed, settled }: SwapReply, isLate: boolean): Promise<void> {
     const { locks, queuePrefix, onError } = this.#options;
-    this.#inHand += claimed.length + unreadable.length;
+    this.#inHand += claimed.length + settled.length;
     for (const held of claimed) locks.hold(held, queuePrefix);
-    for (const { held, error } of unreadable) {
-      onError(error);
-      this.#end(held, afterFault(held, error));
+    for (const { held, outcome, error } of settled) {
+      if (error) onError(error);
+      this.#end(held, outcome);
     }
     // The answer was long on its way, or this process stood still: some may have been taken up by others.
     if (isLate) await locks.renew();
@@ -242,12 +254,12 @@ export class QueueSlot {
   async #handle(held: HeldJob): Promise<void> {
     try {
       faultPoint('score.before');
-      const outcome = await this.#options.handler(held.job, isLastAttempt(held));
+      const outcome = await this.#options.handler(held.job, held.attempt);
       faultPoint('score.after');
       this.#end(held, outcome);
     } catch (error) {
       this.#options.onError(error as Error);
-      this.#end(held, afterFault(held, error as Error));
+      this.#end(held, afterFault(held.job, held.attempt, error as Error));
     }
   }
 
@@ -266,17 +278,6 @@ export class QueueSlot {
       Math.min(limitedMs, MAX_LIMITED_MS),
     );
   }
-}
-
-function isLastAttempt({ attemptsMade, options }: HeldJob): boolean {
-  return attemptsMade + 1 >= options.attempts;
-}
-
-/** A bug, ours or another version's: tried again like a crash, and ended at the last attempt, since every run must end. */
-function afterFault(held: HeldJob, { message }: Error): JobOutcome {
-  if (!isLastAttempt(held)) return { state: 'queued', spendsAttempt: true };
-  const error: JobError = { code: 'internal_error', detail: `The worker failed: ${message}` };
-  return { state: 'failed', results: held.job.inputs.map(() => ({ status: 'failed', error })), error };
 }
 
 function visitBefore(ended: readonly EndedJob[], wanted: number): void {

@@ -6,6 +6,7 @@ import {
   toClaimOutcome,
   toCommitOutcome,
 } from '@onqueue/shared/redis';
+import { type Attempt, afterFault } from '../job-source.ts';
 import { parseQueueJobOptions, type QueueJobOptions, retryDelayMs } from './queue-job-options.ts';
 
 /** What scripts/swap.ts takes and gives, as objects. */
@@ -16,8 +17,10 @@ export interface HeldJob {
   queueJobId: string;
   /** Of BullMQ's lock. */
   token: string;
+  /** Attempts that failed. */
   attemptsMade: number;
   options: QueueJobOptions;
+  attempt: Attempt;
 }
 
 export interface EndedJob {
@@ -30,8 +33,8 @@ export interface EndedJob {
 export interface SwapReply {
   commits: CommitOutcome[];
   claimed: HeldJob[];
-  /** Claims that this version cannot read, perhaps from a newer one. */
-  unreadable: { held: HeldJob; error: Error }[];
+  /** Claims that nobody scores, and how they end. */
+  settled: { held: HeldJob; outcome: JobOutcome; error?: Error }[];
   hasMore: boolean;
   /** For how long the queue's rate limit lets nobody claim. */
   limitedMs: number;
@@ -59,7 +62,14 @@ export function endedJob(held: HeldJob, outcome: JobOutcome): EndedJob {
   };
 }
 
-type JobReply = [queueJobId: string, tenant: string, attemptsMade: string, options: string, ...claim: ClaimReply];
+type JobReply = [
+  queueJobId: string,
+  tenant: string,
+  attemptsMade: string,
+  stalls: string,
+  options: string,
+  ...claim: ClaimReply,
+];
 type Reply = [codes: number[], jobs: JobReply[], more: number, limitedMs: number, delayedMs: number, faults: string[]];
 
 export function parseSwapReply(reply: unknown, { partition, token }: { partition: number; token: string }): SwapReply {
@@ -67,39 +77,27 @@ export function parseSwapReply(reply: unknown, { partition, token }: { partition
   const parsed: SwapReply = {
     commits: codes.map(toCommitOutcome),
     claimed: [],
-    unreadable: [],
+    settled: [],
     hasMore: more === 1,
     limitedMs,
     delayedMs: delayedMs < 0 ? undefined : delayedMs,
     faults,
   };
-  for (const [queueJobId, tenant, attemptsMade, options, ...claim] of jobs) {
-    const ref = { ...parseQueueJobId(queueJobId), tenant, partition };
-    const held = { queueJobId, token, attemptsMade: Number(attemptsMade), options: parseQueueJobOptions(options) };
-    try {
-      const outcome = toClaimOutcome(ref, claim);
-      if (outcome.status === 'claimed') parsed.claimed.push({ ...held, job: outcome.job });
-    } catch (error) {
-      parsed.unreadable.push({ held: { ...held, job: fenceOf(ref, claim) }, error: error as Error });
+  for (const [queueJobId, tenant, failures, stalls, optionsText, ...reply] of jobs) {
+    const claim = toClaimOutcome({ ...parseQueueJobId(queueJobId), tenant, partition }, reply);
+    if (claim.status === 'over') continue;
+    const attemptsMade = Number(failures);
+    const options = parseQueueJobOptions(optionsText);
+    const attempt = { isLast: attemptsMade + 1 >= options.attempts, isSuspect: attemptsMade + Number(stalls) > 0 };
+    const held: HeldJob = { job: claim.job, queueJobId, token, attemptsMade, options, attempt };
+    if (claim.status === 'claimed') {
+      parsed.claimed.push(held);
+    } else if (claim.status === 'too_new') {
+      parsed.settled.push({ held, outcome: { state: 'queued', spendsAttempt: false } });
+    } else {
+      const { error } = claim;
+      parsed.settled.push({ held, outcome: afterFault(held.job, attempt, error), error });
     }
   }
   return parsed;
-}
-
-/** As much of a job as it takes to give it back. */
-function fenceOf(
-  ref: ReturnType<typeof parseQueueJobId> & { tenant: string; partition: number },
-  claim: ClaimReply,
-): ClaimedJob {
-  const [attempt = 0, , , model = '', version = ''] = claim;
-  return {
-    ...ref,
-    attempt,
-    model,
-    version,
-    lane: 'interactive',
-    inputs: [],
-    request: { on_row_error: 'fail', request_id: '', metadata: {} },
-    queuedMs: 0,
-  };
 }

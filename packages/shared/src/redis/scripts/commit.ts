@@ -4,8 +4,9 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
  * Writes how an attempt ended: a run that ended, with the prediction that drift is measured by, or one that goes back to
  * the queue. Needs RECORD_FUNCTIONS and `MAX_PREDICTIONS`. Nothing is written when the attempt may not commit.
  *
- * Arguments per job: tenant, id, run, attempt, state, results, error, origin's id, batch, timings, prediction. Somewhere
- * before them: how many origins they name, then the id and JSON of each.
+ * Arguments per job: tenant, id, run, attempt, state, results, error, origin's id, batch, timings, prediction; for one that
+ * goes back without having been tried, when it was claimed in place of the results. Somewhere before them: how many
+ * origins they name, then the id and JSON of each.
  */
 export const COMMIT_FUNCTIONS = `
 local COMMIT_STRIDE = 11
@@ -19,19 +20,28 @@ end
 local function askFence(ARGS, first, stride)
   local codes, records = {}, {}
   for at = first, #ARGS, stride do
-    local record = readRun(ARGS[at], ARGS[at + 1])
+    -- A record that cannot even be read belongs to nobody; it must not keep the others.
+    local isRecord, record = pcall(readRun, ARGS[at], ARGS[at + 1])
+    if not isRecord then record = {} end
     records[#records + 1] = record
     codes[#codes + 1] = mayCommit(record, ARGS[at + 2], ARGS[at + 3], ARGS[at + 4])
   end
+  local models = {}
+  for i, record in ipairs(records) do
+    if codes[i] == 1 then models[record.model] = true end
+  end
+  for model in pairs(models) do assertRunKinds(model) end
   return codes, records
 end
 
+-- True, or it throws.
 local function commitJob(ARGS, at, code, record)
   local tenant, id, state = ARGS[at], ARGS[at + 1], ARGS[at + 4]
-  if code ~= 1 then return end
+  if code ~= 1 then return true end
   if state == 'queued' then
     redis.call('HSET', recordKey(tenant, id), 'state', 'queued')
-    return
+    if ARGS[at + 5] ~= '' then undoStart(tenant, id, ARGS[at + 2], ARGS[at + 5]) end
+    return true
   end
   endRun(tenant, id, record, {
     state = state, results = ARGS[at + 5], error = ARGS[at + 6], origin = ARGS[at + 7], batch = ARGS[at + 8],
@@ -40,6 +50,7 @@ local function commitJob(ARGS, at, code, record)
     redis.call('XADD', P .. 'predictions:' .. record.model, 'MAXLEN', '~', MAX_PREDICTIONS, '*', 'prediction', ARGS[at + 10],
       'origin', ARGS[at + 7])
   end
+  return true
 end
 `;
 

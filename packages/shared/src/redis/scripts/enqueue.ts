@@ -20,6 +20,7 @@ local id, tenant, model = ARGV[3], ARGV[4], ARGV[5]
 local key = recordKey(tenant, id)
 local created = redis.call('HGET', key, 'created_us')
 if created then return {'accepted', created} end
+assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash'})
 local full, backlog = fullDimension(model, ARGV[8], ARGV[9], ARGV[12], ARGV[13], ARGV[14])
 if full then return {'backlog_full', full, unpack(backlog)} end
 

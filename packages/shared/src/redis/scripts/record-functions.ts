@@ -13,8 +13,20 @@ local time = redis.call('TIME')
 local NOW_US = string.format('%.0f', time[1] * 1000000 + time[2])
 local NOW_MS = math.floor(time[1] * 1000 + time[2] / 1000)
 local OUTBOX, DUE = P .. 'outbox', P .. 'due'
--- Ids of runs that ended in this script, for those who wait; and of those that ended without their worker knowing.
+-- Jobs that ended in this script, for those who wait; and runs (job-run) that ended without their worker knowing.
 local ended, halted = {}, {}
+
+-- Nothing is rolled back, so a key that would break a script half-way is found before it writes. 'keys': kind by key.
+local function assertKinds(keys)
+  for key, kind in pairs(keys) do
+    local found = redis.call('TYPE', key).ok
+    if found ~= 'none' and found ~= kind then error('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. kind) end
+  end
+end
+local function assertRunKinds(model)
+  assertKinds({[OUTBOX] = 'stream', [DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash',
+    [P .. 'predictions:' .. model] = 'stream', [P .. 'origins'] = 'hash'})
+end
 
 local function recordKey(tenant, id) return P .. 'job:' .. tenant .. ':' .. id end
 local function dueMember(tenant, id, run) return tenant .. ':' .. id .. ':' .. run end
@@ -36,9 +48,9 @@ end
 -- What decides over the end of a run, and what has to follow it: all in one command, since thousands end in a second.
 local function readRun(tenant, id)
   local fields = redis.call('HMGET', recordKey(tenant, id),
-    'state', 'run', 'attempt', 'model', 'rows', 'bytes', 'webhook', 'queue_due_ms', 'run_due_ms')
+    'state', 'run', 'attempt', 'model', 'rows', 'bytes', 'webhook', 'queue_due_ms', 'run_due_ms', 'lane')
   return {state = fields[1], run = fields[2], attempt = fields[3], model = fields[4], rows = fields[5],
-    bytes = fields[6], webhook = fields[7], hasDeadline = fields[8] or fields[9]}
+    bytes = fields[6], webhook = fields[7], hasDeadline = fields[8] or fields[9], lane = fields[10]}
 end
 
 -- Ends the run: record, counters, outbox and those who wait together. Whoever calls has checked that it may.
@@ -71,31 +83,49 @@ local function endRun(tenant, id, record, outcome)
   ended[#ended + 1] = id
 end
 
+-- Removes what BullMQ has of a run that nobody holds. Out of a long list that would cost too much: the id stays there,
+-- and whoever claims it finds no job.
+local function removeQueueJob(record, id, run)
+  local queue, jobId = P .. 'bull:' .. record.model .. '.' .. record.lane .. ':', id .. '-' .. run
+  if redis.call('EXISTS', queue .. jobId .. ':lock') == 1 then return end
+  if redis.call('LLEN', queue .. 'wait') <= 1000 then redis.call('LREM', queue .. 'wait', 1, jobId) end
+  redis.call('ZREM', queue .. 'delayed', jobId)
+  redis.call('ZREM', queue .. 'prioritized', jobId)
+  redis.call('DEL', queue .. jobId)
+end
+
 -- Ends a run whose time is up, and says so; false when it has time left, or has ended.
-local function endIfDue(tenant, id, record)
+local function endIfDue(tenant, id, record, isHeld)
+  -- 'record': state, started_us, queue_due_ms, run_due_ms, run. 'isHeld': the caller has BullMQ's job.
   local state, started, queueDue, runDue = record[1], record[2], tonumber(record[3]), tonumber(record[4])
   if state == 'queued' and not started and queueDue and queueDue <= NOW_MS then
-    endRun(tenant, id, readRun(tenant, id), {state = 'expired', error = cjson.encode({
+    local run = readRun(tenant, id)
+    assertRunKinds(run.model)
+    endRun(tenant, id, run, {state = 'expired', error = cjson.encode({
       code = 'expired', detail = 'No worker started the job within its expires_in.'})})
+    if not isHeld then removeQueueJob(run, id, run.run) end
     return true
   end
   if isActive(state) and started and runDue and runDue <= NOW_MS then
-    endRun(tenant, id, readRun(tenant, id), {state = 'failed', error = cjson.encode({
+    local run = readRun(tenant, id)
+    assertRunKinds(run.model)
+    endRun(tenant, id, run, {state = 'failed', error = cjson.encode({
       code = 'timeout', detail = 'The run did not end within its timeout.'})})
-    halted[#halted + 1] = id
+    if state == 'queued' and not isHeld then removeQueueJob(run, id, run.run) end
+    halted[#halted + 1] = id .. '-' .. record[5]
     return true
   end
   return false
 end
 
--- Takes a job for an attempt of its own: {attempt, inputs, request, model, version, lane, queued us, now us}, or {} when
--- there is nothing to do. The attempt's number is the fence: it is counted up here and nowhere else.
+-- Takes a job for an attempt of its own: {attempt, inputs, request, model, version, lane, queued us, now us, schema
+-- version}, or {} when there is nothing to do. The attempt's number is the fence: it is counted up here and nowhere else.
 local function claimRun(tenant, id, run)
   local key = recordKey(tenant, id)
   local record = redis.call('HMGET', key, 'state', 'started_us', 'queue_due_ms', 'run_due_ms', 'run', 'inputs', 'request',
-    'model', 'version', 'lane', 'queued_us', 'timeout_ms', 'attempt')
+    'model', 'version', 'lane', 'queued_us', 'timeout_ms', 'attempt', 'schema_version')
   if not isActive(record[1]) or tonumber(record[5]) ~= tonumber(run) then return {} end
-  if endIfDue(tenant, id, record) then return {} end
+  if endIfDue(tenant, id, record, true) then return {} end
   local attempt = record[13] + 1
   redis.call('HSET', key, 'state', 'running', 'attempt', attempt, 'started_us', record[2] or NOW_US)
   if not record[2] then
@@ -107,7 +137,18 @@ local function claimRun(tenant, id, run)
       redis.call('ZREM', DUE, dueMember(tenant, id, run))
     end
   end
-  return {attempt, record[6], record[7], record[8], record[9], record[10], record[11], NOW_US}
+  return {attempt, record[6], record[7], record[8], record[9], record[10], record[11], NOW_US, record[14] or '1'}
+end
+
+-- A run whose first start came to nothing (it came to the wrong worker, or its worker drains) has not started: its time
+-- in the queue goes on. 'claimedUs' is when the attempt was claimed, so that an earlier real start is left alone.
+local function undoStart(tenant, id, run, claimedUs)
+  local key = recordKey(tenant, id)
+  local record = redis.call('HMGET', key, 'started_us', 'queue_due_ms', 'run_due_ms')
+  if record[1] ~= claimedUs then return end
+  redis.call('HDEL', key, 'started_us', 'run_due_ms')
+  if record[3] then redis.call('ZREM', DUE, dueMember(tenant, id, run)) end
+  if record[2] then redis.call('ZADD', DUE, record[2], dueMember(tenant, id, run)) end
 end
 
 -- Whether this attempt may commit this state: 1 yes, 2 it has done so before (its reply was lost), 0 no.

@@ -20,6 +20,7 @@ local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes'
 local state, run, model = record[1], record[2], record[3]
 if not state then return {'missing'} end
 if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
+assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash', [P .. 'runs:' .. tenant .. ':' .. id] = 'list'})
 local full, backlog = fullDimension(model, record[4], record[5], ARGV[5], ARGV[6], ARGV[7])
 if full then return {'backlog_full', full, unpack(backlog)} end
 

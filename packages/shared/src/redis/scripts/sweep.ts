@@ -16,8 +16,8 @@ redis.call('DEL', KEYS[1])
 for _, member in ipairs(members) do
   local tenant, id, run = string.match(member, '^(.*):([^:]+):([^:]+)$')
   local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'started_us', 'queue_due_ms', 'run_due_ms', 'run')
-  redis.call('ZREM', DUE, member)
   if record[1] and record[5] == run then endIfDue(tenant, id, record) end
+  redis.call('ZREM', DUE, member)
 end
 tell()
 return #members

@@ -19,8 +19,8 @@ function bullFunction(name: string, file: string): string {
 export const MOVE_STALLED_JOBS = bullFunction('moveStalledJobsToWait', 'moveStalledJobsToWait-9');
 
 /**
- * A queue's jobs in BullMQ's hands. Needs `Q`, the queue's key prefix, and the locals of RECORD_FUNCTIONS: every time is
- * Redis' own.
+ * A queue's jobs in BullMQ's hands. Needs `Q`, the queue's key prefix, `METRICS_MINUTES`, and the locals of
+ * RECORD_FUNCTIONS: every time is Redis' own.
  */
 export const QUEUE_FUNCTIONS = `
 ${bullFunction('moveToActive', 'moveToActive-11')}
@@ -45,7 +45,7 @@ local function takeQueueJob(options) return moveToActive(ACTIVE_KEYS, {Q, NOW_MS
 local function finishQueueJob(jobId, token)
   FINISHED_KEYS[12] = Q .. jobId
   moveToFinished(FINISHED_KEYS, {jobId, NOW_MS, 'returnvalue', 'null', 'completed', '0', Q,
-    cmsgpack.pack({token = token, keepJobs = {count = 0}, attempts = 1, maxMetricsSize = ''}), ''})
+    cmsgpack.pack({token = token, keepJobs = {count = 0}, attempts = 1, maxMetricsSize = METRICS_MINUTES > 0 and METRICS_MINUTES or ''}), ''})
 end
 
 -- Puts a job back, for 'delayMs'. A job whose lock is not the token's is left alone.

@@ -6,7 +6,7 @@
  * The keys and fields are BullMQ's, so both ways may be mixed as one likes. Only its event stream is not written: nobody
  * reads it here, and completion is told otherwise.
  *
- * Needs `Q`, `TOKEN`, `LOCK_MS` and the locals of RECORD_FUNCTIONS.
+ * Needs `Q`, `TOKEN`, `LOCK_MS`, `METRICS_MINUTES` and the locals of RECORD_FUNCTIONS.
  */
 export const PLAIN_JOB_FUNCTIONS = `
 local WAIT, ACTIVE, META, MARKER = Q .. 'wait', Q .. 'active', Q .. 'meta', Q .. 'marker'
@@ -20,12 +20,12 @@ local function popPlainIds(wanted)
   return redis.call('RPOP', WAIT, wanted) or {}
 end
 
--- Locks a job that was popped: {data, opts, attempts made}.
+-- Locks a job that was popped: {data, opts, attempts made, stalls}.
 local function lockPlainJob(jobId)
   local key = Q .. jobId
   redis.call('SET', key .. ':lock', TOKEN, 'PX', LOCK_MS)
-  local fields = redis.call('HMGET', key, 'data', 'opts', 'atm', 'ats')
-  redis.call('HSET', key, 'processedOn', NOW_MS, 'ats', (fields[4] or 0) + 1)
+  local fields = redis.call('HMGET', key, 'data', 'opts', 'atm', 'stc', 'ats')
+  redis.call('HSET', key, 'processedOn', NOW_MS, 'ats', (fields[5] or 0) + 1)
   return fields
 end
 
@@ -36,6 +36,25 @@ local function placePlainIds(ids, rest)
     redis.call('ZADD', MARKER, 0, '0')
   end
   for i = #ids, rest, -1 do redis.call('RPUSH', WAIT, ids[i]) end
+end
+
+-- As BullMQ's collectMetrics, for many jobs: how many have ended, and how many in each of the last minutes.
+local function countMetrics(ended)
+  if METRICS_MINUTES == 0 then return end
+  local meta, points = Q .. 'metrics:completed', Q .. 'metrics:completed:data'
+  local before = redis.call('HINCRBY', meta, 'count', ended) - ended
+  local last = redis.call('HMGET', meta, 'prevTS', 'prevCount')
+  if not last[1] then
+    redis.call('HSET', meta, 'prevTS', NOW_MS, 'prevCount', 0)
+    return
+  end
+  local minutes = math.min(math.floor(NOW_MS / 60000) - math.floor(last[1] / 60000), METRICS_MINUTES)
+  if minutes < 1 then return end
+  local values = {before - last[2]}
+  for i = 2, minutes do values[i] = 0 end
+  redis.call('LPUSH', points, unpack(values))
+  redis.call('LTRIM', points, 0, METRICS_MINUTES - 1)
+  redis.call('HSET', meta, 'prevTS', NOW_MS, 'prevCount', before)
 end
 
 -- Takes jobs out of the queue for good. One whose lock is not its token's is left alone. 'finishOne' is BullMQ's way.
@@ -66,5 +85,6 @@ local function finishPlainJobs(jobs, finishOne)
   if #ids == 0 then return end
   redis.call('DEL', unpack(keys))
   redis.call('SREM', Q .. 'stalled', unpack(ids))
+  countMetrics(#ids)
 end
 `;

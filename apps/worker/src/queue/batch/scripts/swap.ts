@@ -14,10 +14,11 @@ const MAX_INPUT_BYTES = 4 * 1024 * 1024;
  * to Redis about its jobs. README.md says what happens at each crash point.
  *
  * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 predictions kept per model, 4 prefix of the queue's keys, 5 slot,
- *      6 number of the swap, 7 lock token for what is claimed, 8 lock ms, 9 how many to claim; then the origins, and per
- *      ended job what COMMIT_FUNCTIONS say, its lock token, the delay in ms ('' when the run has ended), '1' when that spends an attempt.
+ *      6 number of the swap, 7 lock token for what is claimed, 8 lock ms, 9 how many to claim, 10 minutes of BullMQ's
+ *      metrics; then the origins, and per ended job what COMMIT_FUNCTIONS say, its lock token, the delay in ms ('' when the run has ended), '1' when that spends an attempt.
  * Returns {codes, jobs, more, limited ms, ms to the next delayed job or -1, faults}:
- *      codes per ended job as COMMIT_LUA; jobs {queue job's id, tenant, attempts made, options, …what claimRun returns};
+ *      codes per ended job as COMMIT_LUA; jobs {queue job's id, tenant, attempts made, stalls, options, …what claimRun
+ *      returns};
  *      more 1 when it stopped before the queue was empty; faults what went wrong with single jobs, for the log.
  *
  * Swaps of a slot are numbered. A repeat of the last number changes nothing and gets the same answer, less the jobs that
@@ -28,12 +29,12 @@ const MAX_INPUT_BYTES = 4 * 1024 * 1024;
  */
 export const SWAP_LUA = `
 local P, RETENTION_MS, MAX_PREDICTIONS, Q = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local ANSWER, NUMBER, TOKEN, LOCK_MS, WANTED = P .. 'swap:' .. ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local ANSWER, NUMBER, TOKEN, LOCK_MS, WANTED, METRICS_MINUTES = P .. 'swap:' .. ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 ${RECORD_FUNCTIONS}
 ${COMMIT_FUNCTIONS}
 ${QUEUE_FUNCTIONS}
 ${PLAIN_JOB_FUNCTIONS}
-local FIRST, STRIDE = 11 + ARGV[10] * 2, COMMIT_STRIDE + 3
+local FIRST, STRIDE = 12 + ARGV[11] * 2, COMMIT_STRIDE + 3
 local faults = {}
 
 local function guarded(jobId, action, ...)
@@ -67,14 +68,14 @@ end
 local function replay(held)
   local jobs = {}
   for _, item in ipairs(held) do
-    local jobId, attempt = item[1], item[2]
+    local jobId, attempt, claimedUs = item[1], item[2], item[3]
     local fields = fieldsOf(redis.call('HGETALL', Q .. jobId))
     local tenant, id = tenantOf(fields.data), string.match(jobId, '^(.*)%-%d+$')
     local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'attempt', 'inputs', 'request', 'model', 'version',
-      'lane', 'queued_us')
+      'lane', 'queued_us', 'schema_version')
     if record[1] == 'running' and tonumber(record[2]) == attempt and redis.call('GET', Q .. jobId .. ':lock') == TOKEN then
-      jobs[#jobs + 1] = {jobId, tenant, fields.atm or '0', fields.opts or '{}', attempt, record[3], record[4], record[5],
-        record[6], record[7], record[8], NOW_US}
+      jobs[#jobs + 1] = {jobId, tenant, fields.atm or '0', fields.stc or '0', fields.opts or '{}', attempt, record[3], record[4],
+        record[5], record[6], record[7], record[8], claimedUs, record[9] or '1'}
     end
   end
   return jobs
@@ -89,15 +90,18 @@ end
 
 local codes, records = askFence(ARGV, FIRST, STRIDE)
 redis.call('DEL', KEYS[1])
-storeOrigins(ARGV, 10)
+storeOrigins(ARGV, 11)
 
 local over = {}
 for i, code in ipairs(codes) do
   local at = FIRST + (i - 1) * STRIDE
   local tenant, id, run = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local jobId, token, delayMs = id .. '-' .. run, ARGV[at + COMMIT_STRIDE], ARGV[at + COMMIT_STRIDE + 1]
-  guarded(jobId, commitJob, ARGV, at, code, records[i])
-  if code ~= 0 and delayMs ~= '' then
+  -- What could not be written whole is not told as committed, and its job stays in the queue.
+  local isWritten = guarded(jobId, commitJob, ARGV, at, code, records[i])
+  if not isWritten then
+    codes[i] = 0
+  elseif code ~= 0 and delayMs ~= '' then
     guarded(jobId, delayQueueJob, jobId, token, delayMs, ARGV[at + COMMIT_STRIDE + 2])
   elseif code ~= 0 or isOver(tenant, id, run) then
     over[#over + 1] = {id = jobId, token = token}
@@ -112,15 +116,15 @@ local jobs, held, bytes, looks, more, limitedMs, delayedMs = {}, {}, 0, 0, 0, 0,
 
 -- Claims the run that a queue's job is about. A queue job that is none of ours has no record: over, like one whose run has
 -- ended.
-local function takeUp(jobId, data, options, attemptsMade)
+local function takeUp(jobId, data, options, attemptsMade, stalls)
   looks = looks + 1
   local tenant, id, run = tenantOf(data), string.match(jobId, '^(.*)-(%d+)$')
   local claim = {}
   if id then claim = guarded(jobId, claimRun, tenant, id, run) end
   if claim and #claim > 0 then
     bytes = bytes + #claim[2]
-    jobs[#jobs + 1] = {jobId, tenant, attemptsMade or '0', options or '{}', unpack(claim)}
-    held[#held + 1] = {jobId, claim[1]}
+    jobs[#jobs + 1] = {jobId, tenant, attemptsMade or '0', stalls or '0', options or '{}', unpack(claim)}
+    held[#held + 1] = {jobId, claim[1], claim[8]}
   elseif claim then
     over[#over + 1] = {id = jobId, token = TOKEN}
   end
@@ -134,7 +138,7 @@ for i, jobId in ipairs(ids) do
     break
   end
   local fields = guarded(jobId, lockPlainJob, jobId)
-  if fields then takeUp(jobId, fields[1], fields[2], fields[3]) end
+  if fields then takeUp(jobId, fields[1], fields[2], fields[3], fields[4]) end
 end
 placePlainIds(ids, rest)
 finishPlainJobs(over, finishOne)
@@ -157,7 +161,7 @@ while #jobs < WANTED do
   end
   local fields = fieldsOf(reply[1])
   over = {}
-  takeUp(reply[2], fields.data, fields.opts, fields.atm)
+  takeUp(reply[2], fields.data, fields.opts, fields.atm, fields.stc)
   -- At once: what is over must not count against the queue's concurrency.
   finishPlainJobs(over, finishOne)
 end
