@@ -6,6 +6,7 @@ import {
   ConfigError,
   DeadlineSweeper,
   loadConfig,
+  logError,
   parseWebhookSecret,
   systemClock,
   toJobView,
@@ -39,7 +40,11 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   armFaultPoints(process.env);
   const worker = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
-  const logger = pino({ level: config.logLevel, base: { service: 'worker', worker, pid: process.pid } });
+  const logger = pino({
+    level: config.logLevel,
+    base: { service: 'worker', worker, pid: process.pid },
+    serializers: { err: logError },
+  });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
   const redis = connectWorkerRedis(config, logger);
@@ -81,13 +86,13 @@ async function main(): Promise<void> {
   });
 
   const subscriber = connectRedis(redisTarget(config), { kind: 'subscriber' }, (error) =>
-    logger.warn({ err: { message: error.message } }, 'redis subscriber'),
+    logger.warn({ err: error }, 'redis subscriber'),
   );
   const sweeper = new DeadlineSweeper({
     store,
     partitions: config.partitions,
     clock: systemClock,
-    onError: (error) => logger.warn({ err: { message: error.message } }, 'deadlines could not be looked at'),
+    onError: (error) => logger.warn({ err: error }, 'deadlines could not be looked at'),
   });
 
   let phase: 'starting' | 'serving' | 'draining' = 'starting';
@@ -161,7 +166,7 @@ function redisTarget({ redisUrl, redisCluster }: Config): RedisTarget {
 
 function connectWorkerRedis(config: Config, logger: Logger): RedisConnection {
   const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
-    logger.warn({ err: { message: error.message } }, 'redis connection'),
+    logger.warn({ err: error }, 'redis connection'),
   );
   checkAtEveryConnect(redis, {
     onSuitable: (report) => logger.info(report, 'redis is ready'),
@@ -220,6 +225,7 @@ function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void
 
 main().catch((error: unknown) => {
   const isExpected = error instanceof ConfigError || error instanceof NothingToServeError;
-  console.error(isExpected ? error.message : error);
+  const { message, stack = message } = logError(error);
+  console.error(isExpected ? message : stack);
   process.exit(1);
 });

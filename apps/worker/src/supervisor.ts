@@ -174,7 +174,7 @@ export class Supervisor {
       },
       onCommitted: (job, outcome) => logJobEnd({ logger, metrics }, job, outcome),
       onError: (error) => {
-        if (this.#news.isNews(error.message)) logger.warn({ partition, err: { message: error.message } }, 'queue');
+        if (this.#news.isNews(error.message)) logger.warn({ partition, err: error }, 'queue');
       },
       onUnproven: (reason) =>
         logger.warn({ partition, reason }, 'batch source does not work here; using the stock one'),
@@ -214,7 +214,7 @@ export class Supervisor {
         this.#published.add(descriptor);
       }
     } catch (error) {
-      logger.warn({ err: { message: (error as Error).message } }, 'readiness could not be told');
+      logger.warn({ err: error }, 'readiness could not be told');
     }
   }
 }

@@ -9,6 +9,7 @@ export * from './job-request.ts';
 export * from './job-state.ts';
 export * from './job-view.ts';
 export * from './lane.ts';
+export * from './log-error.ts';
 export * from './model-descriptor.ts';
 export * from './model-manifest.ts';
 export * from './partition.ts';
