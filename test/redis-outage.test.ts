@@ -42,6 +42,24 @@ describe('while a platform runs', () => {
     expect(await endedJob(platform.baseUrl, id)).toMatchObject({ status: 'succeeded' });
   }
 
+  test('a worker tells an outage in a few lines, as a warning, and then that Redis is ready', async () => {
+    const [worker] = platform.workers;
+    const before = worker?.logs().length;
+    const lines = () => (worker?.logs().slice(before) ?? []).map((line) => JSON.parse(line));
+    const warnings = () => lines().filter(({ level }) => level > 30);
+    await platform.redis.kill('SIGKILL');
+    await until('the worker says it', async () => warnings().length > 0);
+    await expectUnavailable(platform.baseUrl);
+    await platform.redis.restart();
+    await expectRecovery();
+    await until('the worker says that Redis is ready', async () => lines().some(({ msg }) => msg === 'redis is ready'));
+    expect(warnings().length).toBeLessThan(4);
+    for (const { level, err } of warnings()) {
+      expect(level).toBe(40);
+      expect(err).toEqual({ type: 'Error', message: expect.any(String), stack: expect.any(String) });
+    }
+  });
+
   test('a Redis that hangs is answered 503 until it goes on, without a restart', async () => {
     platform.redis.pause();
     try {

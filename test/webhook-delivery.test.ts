@@ -32,6 +32,7 @@ let receiver: Receiver;
 let redis: ReturnType<typeof connectRedis>;
 const note = (fields: object, message: string) => void logged.push({ fields, message });
 const log = { info: note, warn: note, error: note };
+const onError = () => {};
 let testNumber = 0;
 let prefix = '';
 /** What the test opened, closed in the opposite order. */
@@ -89,14 +90,22 @@ function openOutbox(invalid: string[] = []) {
 
 function openQueue(delaysMs: readonly number[] = [0]): WebhookQueue {
   const schedule = createDeliverySchedule({ delaysMs });
-  const queue = createBullWebhookQueue({ connection: redis, prefix, schedule, onError: () => {} });
+  const queue = createBullWebhookQueue({ connection: redis, prefix, schedule, onError });
   opened.push(() => queue.close());
   return queue;
 }
 
 /** A relay that takes what is there, once. */
 async function relayOnce(options: Partial<OutboxRelayOptions> = {}): Promise<void> {
-  const relay = new OutboxRelay({ outbox: openOutbox(), queue: openQueue(), readJob, log, blockMs: 1, ...options });
+  const relay = new OutboxRelay({
+    outbox: openOutbox(),
+    queue: openQueue(),
+    readJob,
+    log,
+    onError,
+    blockMs: 1,
+    ...options,
+  });
   relay.start();
   await relay.stop();
 }
@@ -118,6 +127,7 @@ function startDispatcher(
     sender: options.sender ?? createWebhookSender({ secret, guard: loopback, version: '0', ...options }),
     schedule: createDeliverySchedule({ delaysMs }),
     log,
+    onError,
     onAttempt: (attempt) => attempts.push(attempt),
   });
   dispatcher.start();
@@ -144,6 +154,7 @@ test('an event in the outbox reaches the receiver once, signed', async () => {
     guard: { allowCidrs: ['127.0.0.0/8'], allowHttp: true },
     readJob,
     log,
+    onError,
   });
   await emit(eventOf('a'));
   const [request] = await receiver.waitFor(1);
@@ -347,6 +358,7 @@ test('relay and dispatcher outlive a restart of Redis', async () => {
     guard: { allowCidrs: ['127.0.0.0/8'], allowHttp: true },
     readJob,
     log,
+    onError,
   });
   opened.push(() => webhooks.close());
   const add = (id: string) => connection.xadd(outboxKey(), '*', 'event', JSON.stringify(eventOf(id)));

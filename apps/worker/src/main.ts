@@ -27,6 +27,7 @@ import {
 import { type Logger, pino } from 'pino';
 import { WorkerMetrics } from './metrics.ts';
 import { createOperationsServer } from './operations-server.ts';
+import { OutageLog } from './outage-log.ts';
 import { NothingToServeError, Supervisor } from './supervisor.ts';
 import { startWebhooks, type Webhooks } from './webhooks/index.ts';
 
@@ -47,7 +48,8 @@ async function main(): Promise<void> {
   });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
-  const redis = connectWorkerRedis(config, logger);
+  const outages = new OutageLog({ logger, clock: systemClock });
+  const redis = connectWorkerRedis(config, logger, outages);
   const keys = new RedisKeys(config.keyPrefix);
   const store = new RedisJobStore({
     redis,
@@ -83,16 +85,17 @@ async function main(): Promise<void> {
     clock: systemClock,
     metrics,
     logger,
+    outages,
   });
 
   const subscriber = connectRedis(redisTarget(config), { kind: 'subscriber' }, (error) =>
-    logger.warn({ err: error }, 'redis subscriber'),
+    outages.warn(error, 'redis subscriber'),
   );
   const sweeper = new DeadlineSweeper({
     store,
     partitions: config.partitions,
     clock: systemClock,
-    onError: (error) => logger.warn({ err: error }, 'deadlines could not be looked at'),
+    onError: (error) => outages.warn(error, 'deadlines could not be looked at'),
   });
 
   let phase: 'starting' | 'serving' | 'draining' = 'starting';
@@ -154,7 +157,16 @@ async function main(): Promise<void> {
   if (config.webhookSecret === undefined) {
     logger.warn('no ONQUEUE_WEBHOOK_SECRET: this worker delivers no webhooks');
   } else {
-    webhooks = startConfiguredWebhooks({ config, redis, keys, store, metrics, logger, secret: config.webhookSecret });
+    webhooks = startConfiguredWebhooks({
+      config,
+      redis,
+      keys,
+      store,
+      metrics,
+      logger,
+      outages,
+      secret: config.webhookSecret,
+    });
   }
   phase = 'serving';
   logger.info({ models: supervisor.versions.length }, 'serving');
@@ -164,12 +176,15 @@ function redisTarget({ redisUrl, redisCluster }: Config): RedisTarget {
   return { url: redisUrl, isCluster: redisCluster };
 }
 
-function connectWorkerRedis(config: Config, logger: Logger): RedisConnection {
+function connectWorkerRedis(config: Config, logger: Logger, outages: OutageLog): RedisConnection {
   const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
-    logger.warn({ err: error }, 'redis connection'),
+    outages.warn(error, 'redis connection'),
   );
   checkAtEveryConnect(redis, {
-    onSuitable: (report) => logger.info(report, 'redis is ready'),
+    onSuitable: (report) => {
+      outages.over();
+      logger.info(report, 'redis is ready');
+    },
     onUnsuitable: (error) => {
       logger.fatal(error.message);
       process.exit(1);
@@ -185,16 +200,17 @@ interface WebhookParts {
   store: RedisJobStore;
   metrics: WorkerMetrics;
   logger: Logger;
+  outages: OutageLog;
   secret: string;
 }
 
-function startConfiguredWebhooks({ config, redis, keys, store, metrics, logger, secret }: WebhookParts): Webhooks {
+function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts }: WebhookParts): Webhooks {
   const partitions = Array.from({ length: config.partitions }, (_, partition) => partition);
   return startWebhooks({
     connection: redis,
     outboxKeys: partitions.map((partition) => keys.outbox(partition)),
     queuePrefix: keys.bullPrefix(0),
-    secret: parseWebhookSecret(secret),
+    secret: parseWebhookSecret(parts.secret),
     version: VERSION,
     guard: { allowCidrs: config.webhookAllowCidrs, allowHttp: config.webhookAllowHttp },
     schedule: { delaysMs: config.webhookScheduleMs },
@@ -207,7 +223,8 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, logger, 
       const job = await store.read(tenant, id);
       return job && toJobView(job, config.publicUrl);
     },
-    log: logger,
+    log: parts.logger,
+    onError: (error) => parts.outages.warn(error, 'webhooks'),
     onAttempt: ({ outcome, durationS }) => {
       metrics.webhookDeliveries.inc({ outcome });
       metrics.webhookDuration.observe(durationS);

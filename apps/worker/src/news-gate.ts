@@ -1,11 +1,14 @@
 import type { Clock } from '@onqueue/shared';
 
-const REPEAT_MS = 10_000;
+const QUIET_MS = 10_000;
 
-/** Lets a message through once in ten seconds: what a loop says at every turn would fill the log otherwise. */
+/**
+ * Lets a message through when it has not been heard for ten seconds: what comes again and again, in a loop or at every
+ * attempt to reconnect, is told once, however long it lasts.
+ */
 export class NewsGate {
   readonly #clock: Clock;
-  readonly #saidAtMs = new Map<string, number>();
+  readonly #heardAtMs = new Map<string, number>();
 
   constructor({ clock }: { clock: Clock }) {
     this.#clock = clock;
@@ -13,9 +16,14 @@ export class NewsGate {
 
   isNews(message: string): boolean {
     const now = this.#clock.now();
-    for (const [said, atMs] of this.#saidAtMs) if (now - atMs >= REPEAT_MS) this.#saidAtMs.delete(said);
-    if (this.#saidAtMs.has(message)) return false;
-    this.#saidAtMs.set(message, now);
-    return true;
+    for (const [heard, atMs] of this.#heardAtMs) if (now - atMs >= QUIET_MS) this.#heardAtMs.delete(heard);
+    const isNews = !this.#heardAtMs.has(message);
+    this.#heardAtMs.set(message, now);
+    return isNews;
+  }
+
+  /** What went on is over: should it come again, it is news. */
+  forget(): void {
+    this.#heardAtMs.clear();
   }
 }

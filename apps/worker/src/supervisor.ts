@@ -13,7 +13,7 @@ import { logJobEnd } from './job-log.ts';
 import { JobScorer } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { scanModelRepository } from './models/model-repository.ts';
-import { NewsGate } from './news-gate.ts';
+import type { OutageLog } from './outage-log.ts';
 import { openJobSources } from './queue/batch/open-job-sources.ts';
 import type { ServedQueue } from './queue/batch/queue-slot.ts';
 import type { JobSource } from './queue/job-source.ts';
@@ -47,6 +47,7 @@ export interface SupervisorOptions {
   clock: Clock;
   metrics: WorkerMetrics;
   logger: Logger;
+  outages: OutageLog;
 }
 
 /** How often a worker says which versions it serves, and for how long it is believed. */
@@ -69,7 +70,6 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #versions: ServedModelVersion[] = [];
   readonly #sources: JobSource[] = [];
-  readonly #news: NewsGate;
   readonly #held = new HeldJobs();
   readonly #published = new Set<ModelDescriptor>();
   #beat: NodeJS.Timeout | undefined;
@@ -77,7 +77,6 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#news = new NewsGate({ clock: options.clock });
   }
 
   /** @throws NothingToServeError when not one version could be loaded. */
@@ -159,7 +158,7 @@ export class Supervisor {
   }
 
   async #startSources(partition: number, models: readonly string[]): Promise<void> {
-    const { metrics, logger } = this.#options;
+    const { metrics, logger, outages } = this.#options;
     const sources = await openJobSources({
       ...this.#options,
       kind: this.#options.jobSource,
@@ -173,9 +172,7 @@ export class Supervisor {
         );
       },
       onCommitted: (job, outcome) => logJobEnd({ logger, metrics }, job, outcome),
-      onError: (error) => {
-        if (this.#news.isNews(error.message)) logger.warn({ partition, err: error }, 'queue');
-      },
+      onError: (error) => outages.warn(error, 'queue', { partition }),
       onUnproven: (reason) =>
         logger.warn({ partition, reason }, 'batch source does not work here; using the stock one'),
     });
@@ -204,7 +201,7 @@ export class Supervisor {
 
   /** Publishes what is not published yet and renews the lease; what a full Redis refuses is tried again at the next beat. */
   async #sayReady(): Promise<void> {
-    const { registry, worker, logger } = this.#options;
+    const { registry, worker, outages } = this.#options;
     const ready = this.#versions.filter((version) => version.readyRunners > 0).map(({ descriptor }) => descriptor);
     try {
       await registry.beat(worker, ready, BEAT_TTL_MS);
@@ -214,7 +211,7 @@ export class Supervisor {
         this.#published.add(descriptor);
       }
     } catch (error) {
-      logger.warn({ err: error }, 'readiness could not be told');
+      outages.warn(error as Error, 'readiness could not be told');
     }
   }
 }

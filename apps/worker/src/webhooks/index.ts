@@ -27,6 +27,8 @@ export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'> {
   lockDurationMs?: number;
   stalledIntervalMs?: number;
   log: WebhookLog;
+  /** What everything here goes on after by itself: mostly a Redis that is away, told by each connection at each attempt. */
+  onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
 }
 
@@ -48,10 +50,10 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     version,
     readJob,
     log,
+    onError,
     onAttempt,
     concurrency,
   } = options;
-  const onError = (error: Error) => log.error({ error: error.message }, 'webhook redis');
   const schedule = createDeliverySchedule(options.schedule);
   const queue = createBullWebhookQueue({ connection, prefix, schedule, onError });
   const sender = createWebhookSender({
@@ -67,6 +69,7 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     sender,
     schedule,
     log,
+    onError,
     ...(onAttempt && { onAttempt }),
     ...(concurrency !== undefined && { concurrency }),
     ...(options.lockDurationMs !== undefined && { lockDurationMs: options.lockDurationMs }),
@@ -83,7 +86,7 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
       consumer: 'relay',
       onInvalid: ({ entryId, reason }) => log.error({ entry: entryId, reason }, 'outbox entry dropped'),
     });
-    return new OutboxRelay({ outbox, queue, readJob, log });
+    return new OutboxRelay({ outbox, queue, readJob, log, onError });
   });
   dispatcher.start();
   for (const relay of relays) relay.start();

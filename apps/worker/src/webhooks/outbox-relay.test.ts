@@ -5,6 +5,7 @@ import { OutboxRelay, type OutboxRelayOptions } from './outbox-relay.ts';
 import type { WebhookDelivery, WebhookQueue } from './webhook-queue.ts';
 
 const log = { info() {}, warn() {}, error() {} };
+const onError = () => {};
 
 function entry(id: string, event: Partial<OutboxEvent> = {}): OutboxEntry {
   return {
@@ -91,7 +92,14 @@ async function relaying(
   { outbox, queue = new FakeQueue(), ...options }: Partial<OutboxRelayOptions> & { outbox: FakeOutbox },
   during: (queue: FakeQueue) => Promise<void>,
 ): Promise<void> {
-  const relay = new OutboxRelay({ outbox, queue, log, readJob: async (_tenant, id) => jobView(id), ...options });
+  const relay = new OutboxRelay({
+    outbox,
+    queue,
+    log,
+    onError,
+    readJob: async (_tenant, id) => jobView(id),
+    ...options,
+  });
   relay.start();
   try {
     await during(queue as FakeQueue);

@@ -9,6 +9,8 @@ export interface OutboxRelayOptions {
   /** The job as `GET /jobs/{id}` shows it; null when it is gone. */
   readJob: (tenant: string, jobId: string) => Promise<Record<string, unknown> | null>;
   log: WebhookLog;
+  /** A turn of the loop failed, or some of its entries; it goes on after a pause. */
+  onError: (error: Error) => void;
   clock?: Clock;
   /** Entries taken at once. */
   count?: number;
@@ -58,7 +60,7 @@ export class OutboxRelay {
   }
 
   async #run(): Promise<void> {
-    const { outbox, log, clock, count, blockMs, reclaimEveryMs, reclaimIdleMs } = this.#options;
+    const { outbox, log, onError, clock, count, blockMs, reclaimEveryMs, reclaimIdleMs } = this.#options;
     let reclaimAtMs = clock.now();
     let failures = 0;
     while (!this.#isStopping) {
@@ -74,7 +76,7 @@ export class OutboxRelay {
         failures = 0;
       } catch (error) {
         if (this.#isStopping) return;
-        log.error({ error: messageOf(error) }, 'outbox relay');
+        onError(error instanceof Error ? error : new Error(String(error)));
         await this.#pause(Math.min(5000, 100 * 2 ** Math.min(failures++, 10)));
       }
     }
@@ -103,7 +105,7 @@ export class OutboxRelay {
     await outbox.acknowledge(relayed);
     if (relayed.length > 0) faultPoint('relay.acknowledge.after');
     if (failures.length > 0) {
-      throw new Error(`${failures.length} of ${entries.length} entries stay in the outbox: ${messageOf(failures[0])}`);
+      throw new Error(`${failures.length} of ${entries.length} entries stay in the outbox`, { cause: failures[0] });
     }
   }
 
@@ -135,5 +137,3 @@ function toDelivery(event: OutboxEvent, job: Record<string, unknown> | null): We
   const { id, type, tenant, job_id, url } = event;
   return { schema_version: 1, event_id: id, type, tenant, job_id, url, body };
 }
-
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -22,6 +22,8 @@ export interface WebhookDispatcherOptions {
   sender: WebhookSender;
   schedule: DeliverySchedule;
   log: WebhookLog;
+  /** Failures of the connections between two commands. */
+  onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
   /** After how long a dispatcher that fell silent counts as dead; its deliveries are sent again within lock + 2 × interval. */
   lockDurationMs?: number;
@@ -44,7 +46,7 @@ export class WebhookDispatcher {
 
   start(): void {
     if (this.#worker) throw new Error('The webhook dispatcher was started twice. This is a bug.');
-    const { connection, prefix, schedule, log, concurrency = 32 } = this.#options;
+    const { connection, prefix, schedule, onError, concurrency = 32 } = this.#options;
     const { lockDurationMs = 10_000, stalledIntervalMs = 5000 } = this.#options;
     this.#worker = new Worker<WebhookDelivery>(WEBHOOK_QUEUE_NAME, (job) => this.#deliver(job), {
       connection,
@@ -61,8 +63,7 @@ export class WebhookDispatcher {
         },
       },
     });
-    // The message alone: an ioredis error carries the command's arguments, and with them bodies and URLs.
-    this.#worker.on('error', (error) => log.error({ error: error.message }, 'webhook queue'));
+    this.#worker.on('error', onError);
   }
 
   /** Takes no more deliveries and waits for those in flight, at most one send timeout. */
