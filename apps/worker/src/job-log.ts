@@ -4,11 +4,15 @@ import type { WorkerMetrics } from './metrics.ts';
 
 type EndedJob = Exclude<JobOutcome, { state: 'queued' }>;
 
-/** One line and one set of counts per attempt that ended; never the rows themselves. */
+/**
+ * One line and one set of counts per attempt that ended; never the rows themselves. `storeMs`: from the end of scoring
+ * to the answer to the commit, when it is known.
+ */
 export function logJobEnd(
   { logger, metrics }: { logger: Logger; metrics: WorkerMetrics },
   job: ClaimedJob,
   outcome: JobOutcome,
+  storeMs: number | undefined,
 ): void {
   if (outcome.state === 'queued') {
     metrics.attemptsRetried.inc({ model: job.model });
@@ -16,10 +20,12 @@ export function logJobEnd(
     return;
   }
   const failed = outcome.results.filter((row) => row.status === 'failed').length;
+  const phases = Object.entries(phasesOf(job, outcome, storeMs));
   countEnd(metrics, job, outcome, failed);
+  for (const [phase, ms] of phases) metrics.phaseDuration.observe({ model: job.model, phase }, ms / 1000);
   // A line that nobody reads is not worth being put together, thousands of times a second.
   if (!logger.isLevelEnabled('info')) return;
-  const { state: status, results, error, timings, batch } = outcome;
+  const { state: status, results, error, batch } = outcome;
   logger.info(
     {
       ...identityOf(job),
@@ -27,8 +33,7 @@ export function logJobEnd(
       rows: { succeeded: results.length - failed, failed },
       ...(error ? { error: error.code } : {}),
       batch_size: batch?.batch_size,
-      queue_ms: job.queuedMs,
-      ...timings,
+      ...Object.fromEntries(phases.map(([phase, ms]) => [`${phase}_ms`, rounded(ms)])),
     },
     'job',
   );
@@ -47,22 +52,33 @@ function identityOf(job: ClaimedJob) {
   };
 }
 
+/** In their order, milliseconds. */
+function phasesOf(job: ClaimedJob, { timings }: EndedJob, storeMs: number | undefined): Record<string, number> {
+  return {
+    queue: job.queuedMs,
+    ...(timings && {
+      batch_wait: timings.batch_wait_ms,
+      preprocess: timings.preprocess_ms,
+      inference: timings.inference_ms,
+      postprocess: timings.postprocess_ms,
+    }),
+    ...(storeMs !== undefined && { store: storeMs }),
+  };
+}
+
+/** To the microsecond, which is all that clocks are good for. */
+function rounded(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
+
 function countEnd(
   metrics: WorkerMetrics,
-  job: ClaimedJob,
-  { state, results, timings }: EndedJob,
+  { model, version }: ClaimedJob,
+  { state, results }: EndedJob,
   failed: number,
-): void {
-  const { model, version } = job;
+) {
   metrics.jobsFinished.inc({ model, version, status: state });
   if (failed < results.length)
     metrics.rowsFinished.inc({ model, version, status: 'succeeded' }, results.length - failed);
   if (failed > 0) metrics.rowsFinished.inc({ model, version, status: 'failed' }, failed);
-  const observe = (phase: string, ms: number) => metrics.phaseDuration.observe({ model, phase }, ms / 1000);
-  observe('queue', job.queuedMs);
-  if (!timings) return;
-  observe('batch_wait', timings.batch_wait_ms);
-  observe('preprocess', timings.preprocess_ms);
-  observe('inference', timings.inference_ms);
-  observe('postprocess', timings.postprocess_ms);
 }

@@ -70,13 +70,14 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #versions: ServedModelVersion[] = [];
   readonly #sources: JobSource[] = [];
-  readonly #held = new HeldJobs();
+  readonly #held: HeldJobs;
   readonly #published = new Set<ModelDescriptor>();
   #beat: NodeJS.Timeout | undefined;
   #isDraining = false;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#held = new HeldJobs({ clock: options.clock });
   }
 
   /** @throws NothingToServeError when not one version could be loaded. */
@@ -165,13 +166,14 @@ export class Supervisor {
       partition,
       queues: models.flatMap((model) => this.#queuesOf(model)),
       onFenced: (job) => {
+        this.#held.release(job);
         metrics.commitsFenced.inc({ model: job.model });
         logger.warn(
           { job_id: job.id, attempt: job.attempt },
           'result discarded: another attempt holds the job or it has ended',
         );
       },
-      onCommitted: (job, outcome) => logJobEnd({ logger, metrics }, job, outcome),
+      onCommitted: (job, outcome) => logJobEnd({ logger, metrics }, job, outcome, this.#held.release(job)),
       onError: (error) => outages.warn(error, 'queue', { partition }),
       onUnproven: (reason) =>
         logger.warn({ partition, reason }, 'batch source does not work here; using the stock one'),
