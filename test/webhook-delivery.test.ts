@@ -23,6 +23,8 @@ const readJob = async (_tenant: string, id: string) => ({
   id,
   object: 'job',
   status: 'succeeded',
+  model: 'fraud',
+  request_id: `req_${id}`,
   run: 1,
   results: [],
 });
@@ -129,6 +131,7 @@ function startDispatcher(
     log,
     onError,
     onAttempt: (attempt) => attempts.push(attempt),
+    ...(options.wallClock && { wallClock: options.wallClock }),
   });
   dispatcher.start();
   opened.push(() => dispatcher.close());
@@ -162,7 +165,7 @@ test('an event in the outbox reaches the receiver once, signed', async () => {
   expect(verify(request)).toEqual({
     type: 'job.succeeded',
     timestamp: '2023-11-14T22:13:20.000Z',
-    data: { id: 'job_a', object: 'job', status: 'succeeded', run: 1, results: [] },
+    data: await readJob('default', 'job_a'),
   });
   await webhooks.close();
   expect(receiver.requests).toHaveLength(1);
@@ -339,10 +342,32 @@ test('one log line an attempt, without the path, query, credentials or body', as
   await receiver.waitFor(2);
   await running.close();
   expect(attemptLines()).toMatchObject([
-    { event_id: 'evt_a', job_id: 'job_a', attempt: 1, outcome: 'retry', status: 500, error_class: 'status' },
+    {
+      event_id: 'evt_a',
+      job_id: 'job_a',
+      request_id: 'req_job_a',
+      attempt: 1,
+      outcome: 'retry',
+      status: 500,
+      error_class: 'status',
+    },
     { event_id: 'evt_a', attempt: 2, outcome: 'delivered', status: 200, receiver: `http://127.0.0.1:${receiver.port}` },
   ]);
   for (const leak of ['T0K3N', 'S3CR3T', 'results', secretText]) expect(JSON.stringify(logged)).not.toContain(leak);
+});
+
+test('each attempt says how long the receiver has waited since the job ended', async () => {
+  receiver.respond({ status: 500 });
+  const waited = 90_000;
+  const running = startDispatcher([0, 1], { wallClock: () => eventOf('a').occurred_at_ms + waited });
+  await emit(eventOf('a'));
+  await relayOnce({ queue: openQueue([0, 1]) });
+  await receiver.waitFor(2);
+  await running.close();
+  expect(running.attempts).toMatchObject([
+    { outcome: 'retry', model: 'fraud', sinceEventS: 90 },
+    { outcome: 'delivered', model: 'fraud', sinceEventS: 90 },
+  ]);
 });
 
 test('relay and dispatcher outlive a restart of Redis', async () => {

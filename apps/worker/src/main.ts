@@ -225,9 +225,11 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
     },
     log: parts.logger,
     onError: (error) => parts.outages.warn(error, 'webhooks'),
-    onAttempt: ({ outcome, durationS }) => {
+    onAttempt: ({ outcome, durationS, model, sinceEventS }) => {
       metrics.webhookDeliveries.inc({ outcome });
       metrics.webhookDuration.observe(durationS);
+      if (outcome !== 'delivered' || model === undefined || sinceEventS === undefined) return;
+      metrics.phaseDuration.observe({ model, phase: 'deliver' }, sinceEventS);
     },
   });
 }

@@ -38,7 +38,7 @@ export class WorkerMetrics {
   });
   readonly phaseDuration = new Histogram({
     name: 'onqueue_phase_duration_seconds',
-    help: 'Where the time of a job went: queue, batch_wait, preprocess, inference, postprocess, store.',
+    help: 'Where the time of a job went: queue, batch_wait, preprocess, inference, postprocess, store, deliver.',
     labelNames: ['model', 'phase'],
     buckets: DURATION_BUCKETS,
     registers: [this.registry],

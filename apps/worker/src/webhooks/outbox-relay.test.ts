@@ -114,6 +114,8 @@ const jobView = (id: string) => ({
   id,
   object: 'job',
   status: 'succeeded',
+  model: 'fraud',
+  request_id: `req_${id}`,
   run: 1,
   results: [{ status: 'succeeded', output: { label: 'ok' } }],
   urls: { self: `/jobs/${id}` },
@@ -146,6 +148,9 @@ test('an event becomes a delivery of the job as the API shows it, then it is ack
       tenant: 'default',
       job_id: 'job_a',
       url: 'https://receiver.test/hook',
+      request_id: 'req_job_a',
+      model: 'fraud',
+      occurred_at_ms: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
     });
     expect(JSON.parse(delivery?.body ?? '')).toEqual({
       type: 'job.succeeded',

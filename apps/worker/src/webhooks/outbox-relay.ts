@@ -1,7 +1,7 @@
 import { type Clock, faultPoint, type OutboxEvent, systemClock } from '@onqueue/shared';
 import type { OutboxEntry, OutboxReader } from '@onqueue/shared/redis';
 import type { WebhookLog } from './webhook-log.ts';
-import type { WebhookDelivery, WebhookQueue } from './webhook-queue.ts';
+import { type WebhookDelivery, type WebhookQueue, webhookDelivery } from './webhook-queue.ts';
 
 export interface OutboxRelayOptions {
   outbox: OutboxReader;
@@ -123,6 +123,8 @@ export class OutboxRelay {
 /** Of a body; the specification asks senders to stay below it and to send a link instead. */
 const MAX_BODY_BYTES = 20 * 1024;
 
+const jobNames = webhookDelivery.pick({ request_id: true, model: true });
+
 function toDelivery(event: OutboxEvent, job: Record<string, unknown> | null): WebhookDelivery {
   const render = (data: Record<string, unknown>) =>
     JSON.stringify({ type: event.type, timestamp: new Date(event.occurred_at_ms).toISOString(), data });
@@ -134,6 +136,7 @@ function toDelivery(event: OutboxEvent, job: Record<string, unknown> | null): We
     body = render(job);
     if (Buffer.byteLength(body) > MAX_BODY_BYTES) body = render({ ...job, results: null, results_truncated: true });
   }
-  const { id, type, tenant, job_id, url } = event;
-  return { schema_version: 1, event_id: id, type, tenant, job_id, url, body };
+  const { id, type, tenant, job_id, url, occurred_at_ms } = event;
+  const about = jobNames.parse(job ?? {});
+  return { schema_version: 1, event_id: id, type, tenant, job_id, url, body, occurred_at_ms, ...about };
 }

@@ -12,6 +12,10 @@ type AttemptOutcome = DeliveryOutcome | 'exhausted';
 export interface WebhookAttempt {
   outcome: AttemptOutcome;
   durationS: number;
+  /** Of the job, where the delivery says it. */
+  model?: string;
+  /** From the end of the job to the end of this attempt: how long the receiver has waited. */
+  sinceEventS?: number;
 }
 
 export interface WebhookDispatcherOptions {
@@ -30,6 +34,8 @@ export interface WebhookDispatcherOptions {
   stalledIntervalMs?: number;
   /** Deliveries in flight. A slow receiver holds some of these and nothing else: inference has its own queues. */
   concurrency?: number;
+  /** Unix milliseconds. */
+  wallClock?: () => number;
 }
 
 /**
@@ -72,7 +78,7 @@ export class WebhookDispatcher {
   }
 
   async #deliver(job: Job<unknown>): Promise<void> {
-    const { sender, log, onAttempt } = this.#options;
+    const { sender, log, onAttempt, wallClock = Date.now } = this.#options;
     const parsed = webhookDelivery.safeParse(job.data);
     if (!parsed.success) {
       log.error(
@@ -81,7 +87,7 @@ export class WebhookDispatcher {
       );
       throw new UnrecoverableError('the delivery cannot be read');
     }
-    const { event_id, type, tenant, job_id, url, body } = parsed.data;
+    const { event_id, type, tenant, job_id, request_id, model, occurred_at_ms, url, body } = parsed.data;
     const attempt = job.attemptsMade + 1;
     faultPoint('delivery.before');
     const result = await sender.send({ eventId: event_id, url, body });
@@ -94,6 +100,7 @@ export class WebhookDispatcher {
         type,
         tenant,
         job_id,
+        request_id,
         receiver: receiverOf(url),
         attempt,
         outcome,
@@ -103,7 +110,13 @@ export class WebhookDispatcher {
       },
       'webhook attempt',
     );
-    onAttempt?.({ outcome, durationS: result.latencyMs / 1000 });
+    onAttempt?.({
+      outcome,
+      durationS: result.latencyMs / 1000,
+      ...(model !== undefined && { model }),
+      // Redis' clock and ours may disagree; nobody has waited less than nothing.
+      ...(occurred_at_ms !== undefined && { sinceEventS: Math.max(0, wallClock() - occurred_at_ms) / 1000 }),
+    });
     if (outcome === 'delivered') return;
     if (outcome === 'gone' || outcome === 'refused') throw new UnrecoverableError(reasonOf(result));
     throw new DeliveryFailed(reasonOf(result), result.retryAfterMs ?? 0);

@@ -13,6 +13,11 @@ export const webhookDelivery = z.object({
   job_id: z.string().min(1),
   url: z.string().min(1),
   body: z.string(),
+  /** What logs and metrics say of it. Absent in deliveries of older versions, and of jobs past their retention. */
+  request_id: z.string().optional(),
+  model: z.string().optional(),
+  /** When the job ended; Redis' clock. */
+  occurred_at_ms: z.number().optional(),
 });
 export type WebhookDelivery = z.infer<typeof webhookDelivery>;
 
