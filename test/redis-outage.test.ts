@@ -97,6 +97,27 @@ describe('while a platform runs', () => {
   });
 });
 
+describe('at the end', () => {
+  test.each(['is killed', 'hangs', 'never came'])('SIGTERM ends an idle worker soon though Redis %s', async (what) => {
+    const redis = what === 'never came' ? undefined : await startPrivateRedis();
+    const redisUrl = redis?.url ?? `redis://127.0.0.1:${await freePort()}`;
+    const worker = await startWorker({ redisUrl, modelsDir: models.dir });
+    try {
+      if (redis) await worker.ready;
+      else await until('the worker listens', async () => worker.logs().some((line) => line.includes('redis is away')));
+      if (what === 'is killed') await redis?.kill();
+      if (what === 'hangs') redis?.pause();
+      const askedAt = performance.now();
+      expect(await worker.stop()).toEqual({ code: 0, signal: null });
+      expect(performance.now() - askedAt).toBeLessThan(10_000);
+    } finally {
+      redis?.resume();
+      await redis?.stop();
+      await worker.kill();
+    }
+  });
+});
+
 describe('at start', () => {
   test('an API and a worker without Redis wait for it, and go on when it comes', async () => {
     const port = await freePort();

@@ -28,6 +28,7 @@ import { type Logger, pino } from 'pino';
 import { WorkerMetrics } from './metrics.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
+import { keepRedisVigil } from './redis-vigil.ts';
 import { NothingToServeError, Supervisor } from './supervisor.ts';
 import { startWebhooks, type Webhooks } from './webhooks/index.ts';
 
@@ -132,8 +133,18 @@ async function main(): Promise<void> {
     }, config.workerDrainTimeoutMs);
     // Whatever hangs then, the process ends; what it held is taken up by another worker when its locks run out.
     const deadline = setTimeout(() => process.exit(0), config.workerDrainTimeoutMs + HAND_BACK_MS);
+    const vigil = keepRedisVigil({
+      ping: () => redis.ping(),
+      isIdle: () => supervisor.isIdle && (webhooks?.isIdle ?? true),
+      clock: systemClock,
+    });
+    void vigil.isPointless.then(() => {
+      logger.warn('nothing is in hand and Redis does not answer: stopping without it');
+      process.exit(0);
+    });
     sweeper.stop();
     await Promise.all([supervisor.drain(), webhooks?.close()]);
+    vigil.end();
     clearTimeout(handBack);
     clearTimeout(deadline);
     operations.close();

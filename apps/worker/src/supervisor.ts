@@ -97,12 +97,17 @@ export class Supervisor {
     return this.#versions;
   }
 
+  /** Whether it holds no job: none is being computed, and none waits for its commit. */
+  get isIdle(): boolean {
+    return this.#held.isEmpty;
+  }
+
   /** Drops a run that ended elsewhere, if this worker holds it. */
   halt(ended: { id: string; run: number }): void {
     this.#held.halt(ended);
   }
 
-  /** Stops claiming, lets what was claimed end and be committed, then ends the runners. */
+  /** Stops claiming, lets what was claimed end and be committed, then ends the runners. With Redis away it waits for it. */
   async drain(): Promise<void> {
     this.#isDraining = true;
     clearInterval(this.#beat);

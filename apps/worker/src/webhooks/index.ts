@@ -33,6 +33,8 @@ export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'> {
 }
 
 export interface Webhooks {
+  /** Whether no delivery is being sent. */
+  readonly isIdle: boolean;
   /**
    * Takes nothing new and waits for the deliveries in flight. With Redis away this waits for it: bring a deadline and
    * close the connection then; what was in hand is taken up by the next process.
@@ -91,6 +93,9 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
   dispatcher.start();
   for (const relay of relays) relay.start();
   return {
+    get isIdle() {
+      return dispatcher.isIdle;
+    },
     async close() {
       await Promise.all([dispatcher.close(), ...relays.map((relay) => relay.stop())]);
       for (const reader of readers) reader.disconnect();

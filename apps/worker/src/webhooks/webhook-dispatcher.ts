@@ -45,6 +45,7 @@ export interface WebhookDispatcherOptions {
 export class WebhookDispatcher {
   readonly #options: WebhookDispatcherOptions;
   #worker: Worker<WebhookDelivery> | undefined;
+  #sending = 0;
 
   constructor(options: WebhookDispatcherOptions) {
     this.#options = options;
@@ -72,6 +73,11 @@ export class WebhookDispatcher {
     this.#worker.on('error', onError);
   }
 
+  /** Whether no delivery is being sent. */
+  get isIdle(): boolean {
+    return this.#sending === 0;
+  }
+
   /** Takes no more deliveries and waits for those in flight, at most one send timeout. */
   async close(): Promise<void> {
     await this.#worker?.close();
@@ -90,7 +96,10 @@ export class WebhookDispatcher {
     const { event_id, type, tenant, job_id, request_id, model, occurred_at_ms, url, body } = parsed.data;
     const attempt = job.attemptsMade + 1;
     faultPoint('delivery.before');
+    this.#sending += 1;
+    // It never rejects.
     const result = await sender.send({ eventId: event_id, url, body });
+    this.#sending -= 1;
     faultPoint('delivery.after');
     const outcome =
       result.outcome === 'retry' && attempt >= (job.opts.attempts ?? 1) ? ('exhausted' as const) : result.outcome;
