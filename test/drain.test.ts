@@ -1,4 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { freePort, repoRoot } from '@onqueue/launcher';
+import { closeRedis, connectRedis } from '@onqueue/shared/redis';
 import { acceptedJob, endedJob, type JobBody, postJob, request } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
@@ -54,6 +59,43 @@ test('a worker that cannot finish in time hands its jobs back, and another takes
 
   await platform.startWorker();
   expect(await endedJob(baseUrl, id)).toMatchObject({ status: 'succeeded', attempt: 2 });
+});
+
+test.each(['batch', 'stock'])('SIGTERM while a worker starts ends it all the same (%s)', async (source) => {
+  const port = await freePort();
+  const worker = spawn(process.execPath, [join(repoRoot, 'apps/worker/dist/main.js')], {
+    stdio: 'ignore',
+    env: {
+      PATH: process.env.PATH,
+      REDIS_URL: platform.redisUrl,
+      ONQUEUE_MODELS_DIR: String(models?.dir),
+      ONQUEUE_WORKER_PORT: String(port),
+      ONQUEUE_JOB_SOURCE: source,
+    },
+  });
+  const ended = once(worker, 'exit');
+  try {
+    // It listens before it has loaded its models.
+    await until('it listens', () => request(`http://127.0.0.1:${port}/readyz`).catch(() => undefined));
+    worker.kill('SIGTERM');
+    expect(await ended).toEqual([0, null]);
+  } finally {
+    worker.kill('SIGKILL');
+  }
+});
+
+test('SIGTERM while Redis refuses to write ends a worker in order', async () => {
+  const [api] = platform.apis;
+  const worker = await platform.startWorker();
+  const redis = connectRedis(platform.redisUrl, { kind: 'worker' }, () => {});
+  try {
+    await redis.call('REPLICAOF', '127.0.0.1', '1');
+    expect(await worker.stop()).toMatchObject({ code: 0 });
+  } finally {
+    await redis.call('REPLICAOF', 'NO', 'ONE');
+    await closeRedis(redis);
+  }
+  await until('the API is ready again', async () => (await request(`${api?.baseUrl}/readyz`)).status === 200);
 });
 
 test('SIGTERM lets an API answer who waits, and take nothing more', async () => {

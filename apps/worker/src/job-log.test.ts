@@ -16,6 +16,7 @@ const job: ClaimedJob = {
   inputs: [{ amount: 12345 }],
   request: { on_row_error: 'fail', request_id: 'req_x' },
   queuedMs: 1.0004,
+  claimedUs: '1',
 };
 const outcome: JobOutcome = {
   state: 'succeeded',

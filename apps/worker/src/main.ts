@@ -109,8 +109,7 @@ async function main(): Promise<void> {
         version: descriptor.version,
         ready_runners: readyRunners,
       }));
-      const isServing =
-        phase === 'serving' && redis.status === 'ready' && models.some((model) => model.ready_runners > 0);
+      const isServing = phase === 'serving' && supervisor.isTold && models.some((model) => model.ready_runners > 0);
       return { isReady: isServing, detail: { status: isServing ? 'ready' : phase, redis: redis.status, models } };
     },
   });
@@ -151,6 +150,8 @@ async function main(): Promise<void> {
     operations.closeAllConnections();
     await Promise.all([closeRedis(redis), closeRedis(subscriber)]);
     logger.info('stopped');
+    // Nothing is left to be done; whatever keeps the process alive all the same must not.
+    setTimeout(() => process.exit(0), HAND_BACK_MS).unref();
   };
   process.on('SIGTERM', (signal) => void stop(signal));
   process.on('SIGINT', (signal) => void stop(signal));

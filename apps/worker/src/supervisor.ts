@@ -53,6 +53,8 @@ export interface SupervisorOptions {
 /** How often a worker says which versions it serves, and for how long it is believed. */
 const BEAT_MS = 2000;
 const BEAT_TTL_MS = 7000;
+/** How long a worker that ends tries to say so. */
+const SAY_GONE_MS = 1000;
 
 /** There is nothing to serve; the message says what to mend. */
 export class NothingToServeError extends Error {
@@ -63,8 +65,9 @@ export class NothingToServeError extends Error {
  * Owns everything between the queue and the runners: loads the models, publishes them, takes their jobs, has them
  * scored and committed.
  *
- * starting ── start() ──> serving ── drain() ──> drained. A supervisor that dies on the way loses nothing: its locks run
- * out, and other workers take up what it held.
+ * starting ── start() ──> serving ── drain() ──> drained. A drain may come at any time: what was being started then is
+ * stopped with the rest. A supervisor that dies on the way loses nothing: its locks run out, and other workers take up
+ * what it held.
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -73,7 +76,9 @@ export class Supervisor {
   readonly #held: HeldJobs;
   readonly #published = new Set<ModelDescriptor>();
   #beat: NodeJS.Timeout | undefined;
-  #isDraining = false;
+  #started: Promise<void> | undefined;
+  readonly #stopping = new AbortController();
+  #toldAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -81,10 +86,16 @@ export class Supervisor {
   }
 
   /** @throws NothingToServeError when not one version could be loaded. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  async #start(): Promise<void> {
     await this.#loadModels();
-    await this.#sayReady();
+    if (this.#stopping.signal.aborted) return;
     this.#beat = setInterval(() => void this.#sayReady(), BEAT_MS);
+    await this.#sayReady();
     const names = [...new Set(this.#versions.map(({ descriptor }) => descriptor.name))];
     const partitionOfModel = (model: string) => partitionOf(model, this.#options.partitions);
     for (const partition of new Set(names.map(partitionOfModel))) {
@@ -95,6 +106,11 @@ export class Supervisor {
 
   get versions(): readonly ServedModelVersion[] {
     return this.#versions;
+  }
+
+  /** Whether Redis has lately heard which versions it serves. */
+  get isTold(): boolean {
+    return this.#options.clock.now() - this.#toldAtMs < BEAT_TTL_MS;
   }
 
   /** Whether it holds no job: none is being computed, and none waits for its commit. */
@@ -109,11 +125,14 @@ export class Supervisor {
 
   /** Stops claiming, lets what was claimed end and be committed, then ends the runners. With Redis away it waits for it. */
   async drain(): Promise<void> {
-    this.#isDraining = true;
+    this.#stopping.abort();
     clearInterval(this.#beat);
-    await this.#options.registry.beat(this.#options.worker, [], BEAT_TTL_MS);
+    const gone = this.#sayGone();
     await Promise.all(this.#sources.map((source) => source.drain()));
+    // Why it could not start is told by whoever started it.
+    await this.#started?.catch(() => undefined);
     await Promise.all(this.#versions.map((version) => version.stop()));
+    await gone;
   }
 
   /** For a drain that takes too long: what is held goes back to the queue, to be taken up by others at once. */
@@ -182,8 +201,12 @@ export class Supervisor {
       onError: (error) => outages.warn(error, 'queue', { partition }),
       onUnproven: (reason) =>
         logger.warn({ partition, reason }, 'batch source does not work here; using the stock one'),
+      signal: this.#stopping.signal,
     });
-    if (this.#isDraining) return;
+    if (this.#stopping.signal.aborted) {
+      await Promise.all(sources.map((source) => source.drain()));
+      return;
+    }
     for (const source of sources) source.start();
     this.#sources.push(...sources);
   }
@@ -212,6 +235,7 @@ export class Supervisor {
     const ready = this.#versions.filter((version) => version.readyRunners > 0).map(({ descriptor }) => descriptor);
     try {
       await registry.beat(worker, ready, BEAT_TTL_MS);
+      this.#toldAtMs = this.#options.clock.now();
       for (const { descriptor } of this.#versions) {
         if (this.#published.has(descriptor)) continue;
         await registry.publish(descriptor);
@@ -220,6 +244,14 @@ export class Supervisor {
     } catch (error) {
       outages.warn(error as Error, 'readiness could not be told');
     }
+  }
+
+  /** A courtesy: what is not said is believed for some seconds more. */
+  async #sayGone(): Promise<void> {
+    const { registry, worker, clock, outages } = this.#options;
+    const said = registry.beat(worker, [], BEAT_TTL_MS).catch((error: Error) => outages.warn(error, 'readiness'));
+    const isEnough = new Promise<void>((resolve) => clock.setTimeout(resolve, SAY_GONE_MS));
+    await Promise.race([said, isEnough]);
   }
 }
 

@@ -7,18 +7,20 @@ export interface DeadlineSweeperOptions {
   onError: (error: Error) => void;
 }
 
-/** Late by no more than this, and a bit. */
-const INTERVAL_MS = 250;
+/** A deadline that is set meanwhile is met late by no more than this, and a bit. */
+const LONGEST_PAUSE_MS = 1000;
+const SHORTEST_PAUSE_MS = 50;
 /** One script ends this many; more would hold Redis up for the others. */
 const LIMIT = 100;
 
 /**
  * Ends the runs whose time is up. APIs and workers all do it, so that a job expires though no worker runs, and a run
- * times out though its worker hangs.
+ * times out though its worker hangs. Each partition is looked at when its next deadline is due, and once a second: one
+ * whose node is away keeps none of the others.
  */
 export class DeadlineSweeper {
   readonly #options: DeadlineSweeperOptions;
-  #timer: { cancel(): void } | undefined;
+  readonly #timers = new Map<number, { cancel(): void }>();
   #isStopped = false;
 
   constructor(options: DeadlineSweeperOptions) {
@@ -26,23 +28,35 @@ export class DeadlineSweeper {
   }
 
   start(): void {
-    if (this.#isStopped) return;
-    this.#timer = this.#options.clock.setTimeout(() => {
-      void this.#sweep()
-        .catch(this.#options.onError)
-        .then(() => this.start());
-    }, INTERVAL_MS);
+    for (let partition = 0; partition < this.#options.partitions; partition++) this.#plan(partition, SHORTEST_PAUSE_MS);
   }
 
   stop(): void {
     this.#isStopped = true;
-    this.#timer?.cancel();
+    for (const timer of this.#timers.values()) timer.cancel();
   }
 
-  async #sweep(): Promise<void> {
-    const { store, partitions } = this.#options;
-    for (let partition = 0; partition < partitions; partition++) {
-      for (let due = LIMIT; due === LIMIT; ) due = await store.sweep(partition, LIMIT);
+  #plan(partition: number, pauseMs: number): void {
+    if (this.#isStopped) return;
+    const timer = this.#options.clock.setTimeout(() => void this.#look(partition), pauseMs);
+    this.#timers.set(partition, timer);
+  }
+
+  async #look(partition: number): Promise<void> {
+    let pauseMs = LONGEST_PAUSE_MS;
+    try {
+      const nextDueMs = await this.#sweep(partition);
+      if (nextDueMs !== undefined) pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, nextDueMs));
+    } catch (error) {
+      this.#options.onError(error as Error);
+    }
+    this.#plan(partition, pauseMs);
+  }
+
+  async #sweep(partition: number): Promise<number | undefined> {
+    for (;;) {
+      const { due, nextDueMs } = await this.#options.store.sweep(partition, LIMIT);
+      if (due < LIMIT) return nextDueMs;
     }
   }
 }

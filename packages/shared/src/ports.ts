@@ -127,6 +127,13 @@ export type RetryOutcome =
   | { status: 'not_retryable'; state: JobState }
   | Extract<EnqueueOutcome, { status: 'backlog_full' }>;
 
+export interface SweepOutcome {
+  /** How many were due. */
+  due: number;
+  /** Until the next one is; undefined: none is waited for. */
+  nextDueMs: number | undefined;
+}
+
 /** The job records. Our record is the truth; the queue only schedules. */
 export interface JobStore {
   /** Writes the record and puts the job into its queue, both or neither. */
@@ -143,8 +150,8 @@ export interface JobStore {
   retry(tenant: string, id: string, limits: BacklogLimits): Promise<RetryOutcome>;
   /** The runs of a job before its latest one, oldest first. */
   runs(tenant: string, id: string): Promise<RunRecord[]>;
-  /** Ends up to `limit` runs of a partition whose time is up; how many were due. */
-  sweep(partition: number, limit: number): Promise<number>;
+  /** Ends up to `limit` runs of a partition whose time is up. */
+  sweep(partition: number, limit: number): Promise<SweepOutcome>;
   backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }>;
 }
 

@@ -22,6 +22,15 @@ const reconnectDelayMs = (attempt: number) => Math.min(50 * attempt, 500);
 
 type Options = Omit<RedisOptions, 'replyMapping'>;
 
+/** Beyond the longest time that BullMQ lets a call block, 10 s: a worker that hears nothing for so long hears nothing more. */
+const WORKER_SILENCE_MS = 20_000;
+/** A subscriber sends nothing by itself, and would never know: it asks for an answer so often. */
+const PING_MS = 5000;
+
+/**
+ * `socketTimeout`: a half-open connection (a dead NAT entry, a host that vanished) takes commands and never answers; TCP
+ * notices after many minutes. A command that is not answered for so long ends the connection, and it is made anew.
+ */
 const PROFILES: Record<ConnectionProfile['kind'], Options> = {
   producer: {
     enableOfflineQueue: false,
@@ -29,8 +38,13 @@ const PROFILES: Record<ConnectionProfile['kind'], Options> = {
     connectTimeout: 1000,
     retryStrategy: reconnectDelayMs,
   },
-  worker: { maxRetriesPerRequest: null, retryStrategy: reconnectDelayMs },
-  subscriber: { maxRetriesPerRequest: null, retryStrategy: reconnectDelayMs, autoResubscribe: true },
+  worker: { maxRetriesPerRequest: null, retryStrategy: reconnectDelayMs, socketTimeout: WORKER_SILENCE_MS },
+  subscriber: {
+    maxRetriesPerRequest: null,
+    retryStrategy: reconnectDelayMs,
+    autoResubscribe: true,
+    socketTimeout: PING_MS,
+  },
 };
 
 /**
@@ -43,7 +57,10 @@ export function connectRedis(
   onError: (error: Error) => void,
 ): RedisConnection {
   const options: Options = { ...PROFILES[profile.kind] };
-  if (profile.kind === 'producer') options.commandTimeout = profile.timeoutMs;
+  if (profile.kind === 'producer') {
+    options.commandTimeout = profile.timeoutMs;
+    options.socketTimeout = 3 * profile.timeoutMs;
+  }
   const redis = open(typeof target === 'string' ? { url: target } : target, options);
   let lastMessage: string | undefined;
   redis.on('error', (error: Error) => {
@@ -53,7 +70,17 @@ export function connectRedis(
   redis.on('ready', () => {
     lastMessage = undefined;
   });
+  if (profile.kind === 'subscriber') keepAsking(redis);
   return redis;
+}
+
+function keepAsking(redis: RedisConnection): void {
+  const timer = setInterval(() => {
+    // What goes wrong is told by the connection.
+    if (redis.status === 'ready') redis.ping().catch(() => {});
+  }, PING_MS);
+  timer.unref();
+  redis.once('end', () => clearInterval(timer));
 }
 
 function open({ url, isCluster = false }: RedisTarget, options: Options): RedisConnection {

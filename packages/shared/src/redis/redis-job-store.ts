@@ -17,6 +17,7 @@ import type {
   NewJob,
   OldestUnclaimed,
   RetryOutcome,
+  SweepOutcome,
 } from '../ports.ts';
 import type { RedisConnection } from './connection.ts';
 import { queueJobId, queueName, type RedisKeys } from './keys.ts';
@@ -214,8 +215,9 @@ export class RedisJobStore implements JobStore {
     return toBacklogFull(reply);
   }
 
-  async sweep(partition: number, limit: number): Promise<number> {
-    return (await this.#run('onqueueSweep', partition, [limit])) as number;
+  async sweep(partition: number, limit: number): Promise<SweepOutcome> {
+    const [due, nextDueMs] = (await this.#run('onqueueSweep', partition, [limit])) as [number, number];
+    return { due, nextDueMs: nextDueMs < 0 ? undefined : nextDueMs };
   }
 
   async backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }> {

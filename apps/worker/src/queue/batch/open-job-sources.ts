@@ -21,6 +21,7 @@ export interface JobSourcesOptions {
   lockDurationMs: number;
   stalledIntervalMs: number;
   clock: Clock;
+  signal: AbortSignal;
   onFenced: (job: ClaimedJob) => void;
   onCommitted: (job: ClaimedJob, outcome: JobOutcome) => void;
   onError: (error: Error) => void;
@@ -28,13 +29,23 @@ export interface JobSourcesOptions {
   onUnproven: (reason: string) => void;
 }
 
-/** The sources of a partition's queues, not started. */
+/** How soon the scripts are tried again while Redis cannot serve (it loads, fails over, is a replica for a moment). */
+const TRY_AGAIN_MS = 1000;
+
+/** The sources of a partition's queues, not started; none when `signal` aborts before that is settled. */
 export async function openJobSources({ kind, onUnproven, ...options }: JobSourcesOptions): Promise<JobSource[]> {
-  if (kind === 'batch') {
+  const { signal, clock, onError } = options;
+  while (kind === 'batch' && !signal.aborted) {
     const proof = await proveBatchScripts(options);
     if (proof.isProven) return [new BatchJobSource(options)];
-    onUnproven(proof.reason);
+    if (!proof.mayPass) {
+      onUnproven(proof.reason);
+      break;
+    }
+    onError(new Error(`the scripts cannot be tried now: ${proof.reason}`));
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, TRY_AGAIN_MS));
   }
+  if (signal.aborted) return [];
   const bullPrefix = options.keys.bullPrefix(options.partition);
   return options.queues.map((queue) => new StockJobSource({ ...options, ...queue, bullPrefix }));
 }

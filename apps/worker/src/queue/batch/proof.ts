@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ClaimedJob, JobOutcome } from '@onqueue/shared';
 import {
   ADD_QUEUE_JOB,
+  isConnectionError,
   originArguments,
   RECORD_FUNCTIONS,
   type RedisConnection,
@@ -14,7 +15,10 @@ import { SWAP_LUA } from './scripts/swap.ts';
 import { SWEEP_STALLED_LUA } from './scripts/sweep-stalled.ts';
 import { endedJob, type HeldJob, parseSwapReply, type SwapReply } from './swap-codec.ts';
 
-export type Proof = { isProven: true } | { isProven: false; reason: string };
+export type Proof =
+  | { isProven: true }
+  /** `mayPass`: Redis could not serve at the moment, which says nothing about the scripts. */
+  | { isProven: false; reason: string; mayPass: boolean };
 
 export interface ProofOptions {
   redis: RedisConnection;
@@ -31,22 +35,23 @@ export interface ProofOptions {
  */
 export async function proveBatchScripts(options: ProofOptions): Promise<Proof> {
   for (const way of ['plain', 'bullmq'] as const) {
-    const reason = await tryOut(new Trial(options, way));
-    if (reason !== undefined) return { isProven: false, reason: `${way}: ${reason}` };
+    const failure = await tryOut(new Trial(options, way));
+    if (failure) return { isProven: false, ...failure, reason: `${way}: ${failure.reason}` };
   }
   return { isProven: true };
 }
 
 /** What is wrong, if anything. */
-async function tryOut(trial: Trial): Promise<string | undefined> {
+async function tryOut(trial: Trial): Promise<{ reason: string; mayPass: boolean } | undefined> {
   try {
     for (const [step, actual, expected] of await trial.run()) {
       if (isDeepStrictEqual(actual, expected)) continue;
-      return `${step}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`;
+      const reason = `${step}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`;
+      return { reason, mayPass: false };
     }
     return undefined;
   } catch (error) {
-    return (error as Error).message;
+    return { reason: (error as Error).message, mayPass: isConnectionError(error as Error) };
   } finally {
     await trial.cleanUp().catch(() => {}); // Whatever broke the connection is in the reason, and the keys are tiny.
   }

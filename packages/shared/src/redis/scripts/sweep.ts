@@ -5,14 +5,13 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
  * Any process may run it, as often as it likes; it needs no worker, and a paused queue does not stop it.
  *
  * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 how many at most.
- * Returns how many were due, so that the caller goes on while that is as many as it asked for.
+ * Returns {how many were due, ms to the next one or -1}: the caller goes on while as many are due as it asked for.
  */
 export const SWEEP_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
 local members = redis.call('ZRANGEBYSCORE', DUE, '-inf', NOW_MS, 'LIMIT', 0, ARGV[3])
-if #members == 0 then return 0 end
-redis.call('DEL', KEYS[1])
+if #members > 0 then redis.call('DEL', KEYS[1]) end
 for _, member in ipairs(members) do
   local tenant, id, run = string.match(member, '^(.*):([^:]+):([^:]+)$')
   local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'started_us', 'queue_due_ms', 'run_due_ms', 'run')
@@ -20,5 +19,6 @@ for _, member in ipairs(members) do
   redis.call('ZREM', DUE, member)
 end
 tell()
-return #members
+local following = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')
+return {#members, following[2] and math.max(0, math.ceil(following[2] - NOW_MS)) or -1}
 `;
