@@ -42,8 +42,9 @@ export async function measureRounds(options: MeasureRoundsOptions): Promise<Roun
     kept.push(figures);
     progress(`${label}: ${brief(figures)}${noise === undefined ? '' : `  [noisy, kept: ${noise}]`}`);
   }
-  const names = Object.keys(kept[0] ?? {});
-  const valuesOf = (name: string) => kept.map((figures) => figures[name] ?? Number.NaN);
+  // What takes long may be measured in some rounds only.
+  const names = [...new Set(kept.flatMap(Object.keys))];
+  const valuesOf = (name: string) => kept.flatMap((figures) => figures[name] ?? []);
   return {
     rounds,
     voided,

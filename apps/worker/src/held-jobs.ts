@@ -6,6 +6,13 @@ export interface HeldRun {
   run: number;
 }
 
+interface Hold {
+  signal: HaltSignal;
+  handBack(): void;
+}
+
+const HANDED_BACK: JobOutcome = { state: 'queued', spendsAttempt: false };
+
 /** A commit that has not been answered for so long is not waited for any more; its job may be somebody else's. */
 const FORGET_MS = 60_000;
 
@@ -17,37 +24,40 @@ const FORGET_MS = 60_000;
  */
 export class HeldJobs {
   readonly #clock: Clock;
-  readonly #signals = new Map<string, Set<HaltSignal>>();
+  readonly #holds = new Map<string, Set<Hold>>();
   /** When their work ended; those that ended first come first. */
   readonly #uncommitted = new Map<ClaimedJob, number>();
-  readonly #handedBack: Promise<JobOutcome>;
-  #handBack: (outcome: JobOutcome) => void = () => {};
+  #isHandingBack = false;
 
   constructor({ clock }: { clock: Clock }) {
     this.#clock = clock;
-    this.#handedBack = new Promise((resolve) => {
-      this.#handBack = resolve;
-    });
   }
 
   /** Whether nothing is being computed and nothing waits to be committed. */
   get isEmpty(): boolean {
     this.#forgetOld();
-    return this.#signals.size === 0 && this.#uncommitted.size === 0;
+    return this.#holds.size === 0 && this.#uncommitted.size === 0;
   }
 
   /** Runs the work with a signal that `halt` sets off; `handBackAll()` ends it before its time. */
   async hold(job: ClaimedJob, work: (signal: HaltSignal) => Promise<JobOutcome>): Promise<JobOutcome> {
-    const signal = new HaltSignal();
+    if (this.#isHandingBack) return HANDED_BACK;
     const key = keyOf(job);
+    const signal = new HaltSignal();
     // A job that stalled here may come back while its first attempt still runs.
-    const signals = this.#signals.get(key) ?? new Set();
-    this.#signals.set(key, signals.add(signal));
+    const holds = this.#holds.get(key) ?? new Set();
+    this.#holds.set(key, holds);
+    let hold: Hold | undefined;
     try {
-      return await Promise.race([work(signal), this.#handedBack]);
+      // No race with one promise that all jobs share: it would remember every job that ever ran in it.
+      return await new Promise<JobOutcome>((resolve, reject) => {
+        hold = { signal, handBack: () => resolve(HANDED_BACK) };
+        holds.add(hold);
+        work(signal).then(resolve, reject);
+      });
     } finally {
-      signals.delete(signal);
-      if (signals.size === 0) this.#signals.delete(key);
+      if (hold) holds.delete(hold);
+      if (holds.size === 0) this.#holds.delete(key);
       this.#forgetOld();
       this.#uncommitted.set(job, this.#clock.now());
     }
@@ -62,12 +72,13 @@ export class HeldJobs {
 
   /** The message may be late, when the next run of the job is under way: that one is not meant. */
   halt(ended: HeldRun): void {
-    for (const signal of this.#signals.get(keyOf(ended)) ?? []) signal.halt();
+    for (const { signal } of this.#holds.get(keyOf(ended)) ?? []) signal.halt();
   }
 
   /** Every job that is held, and any that comes later, goes back to the queue at once, for another worker. */
   handBackAll(): void {
-    this.#handBack({ state: 'queued', spendsAttempt: false });
+    this.#isHandingBack = true;
+    for (const holds of this.#holds.values()) for (const { handBack } of holds) handBack();
   }
 
   #forgetOld(): void {

@@ -2,9 +2,10 @@ import { startPlatform } from '@onqueue/launcher';
 import { DEFAULT_TENANT, newJobId } from '@onqueue/shared';
 import { closeRedis, connectRedis, queueName, RedisJobStore, RedisKeys, readServerMemory } from '@onqueue/shared/redis';
 import { Queue } from 'bullmq';
-import { type Bench, type BenchContext, MeasurementError, type RoundSample } from '../bench.ts';
+import { type Bench, type BenchContext, type Figures, MeasurementError, type RoundSample } from '../bench.ts';
 import { timeDrain } from '../throughput/drain.ts';
 import { REDIS_OPTIONS } from '../throughput/private-redis.ts';
+import { measureSoak } from './soak.ts';
 
 const MODEL = 'digits';
 const VERSION = '1';
@@ -17,15 +18,27 @@ const KEYS = new RedisKeys('bench');
 const NO_LIMIT = { maxJobs: 1e9, maxRows: 1e9, maxBytes: 1e12 };
 const IN_FLIGHT = 64;
 
-/** What a job costs Redis while it waits, and after it has ended. */
+/** What a job costs Redis while it waits, and after it has ended; and whether a million leave anything in the processes. */
 export const memoryBench: Bench = {
   name: 'memory',
-  summary: `${JOBS} jobs of one ${INPUTS_BYTES}-byte row (${MODEL}): Redis' memory per job, queued and ended`,
+  summary: `${JOBS} jobs of one ${INPUTS_BYTES}-byte row (${MODEL}): Redis' memory per job; once, a million: RSS after them`,
   figures: {
     bytes_queued: 'used_memory per job that waits: record, input and queue entry',
-    bytes_finished: 'used_memory per job that has ended: record, input, result, provenance and timings',
+    bytes_finished: 'used_memory per job that has ended: record, result, provenance and timings',
+    rss_ratio: 'RSS after a million jobs / after 10,000, the greater of the next two (round 1 only)',
+    api_rss_ratio: 'of the API',
+    worker_rss_ratio: 'of the worker',
   },
-  prepare: async (context) => () => measureRound(context),
+  async prepare(context) {
+    const body = JSON.stringify({ model: MODEL, input: INPUT });
+    let soak: Figures | undefined = await measureSoak(context, { model: MODEL, body });
+    return async () => {
+      const { figures, noise } = await measureRound(context);
+      const once = soak;
+      soak = undefined;
+      return { figures: { ...figures, ...once }, noise };
+    };
+  },
 };
 
 async function measureRound({ cleanup, signal }: BenchContext): Promise<RoundSample> {
