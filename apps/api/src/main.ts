@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import { armFaultPoints, ConfigError, loadConfig, systemClock, unknownSettings } from '@onqueue/shared';
+import { armFaultPoints, ConfigError, loadConfig, logError, systemClock, unknownSettings } from '@onqueue/shared';
 import {
   checkAtEveryConnect,
   checkRedisServer,
@@ -11,7 +11,7 @@ import {
   RedisModelRegistry,
   readServerMemory,
 } from '@onqueue/shared/redis';
-import { pino } from 'pino';
+import { createApiLogger } from './api-logger.ts';
 import { createApp } from './app.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { StoreHealth } from './store-health.ts';
@@ -20,10 +20,10 @@ import { StoreHealth } from './store-health.ts';
 async function main(): Promise<void> {
   const config = loadConfig(process.env);
   armFaultPoints(process.env);
-  const logger = pino({ level: config.logLevel, base: { service: 'api', pid: process.pid } });
+  const logger = createApiLogger(config.logLevel);
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
-  const onRedisError = (error: Error) => logger.warn({ err: { message: error.message } }, 'redis connection');
+  const onRedisError = (error: Error) => logger.warn({ err: error }, 'redis connection');
   const target = { url: config.redisUrl, isCluster: config.redisCluster };
   const redis = connectRedis(target, { kind: 'producer', timeoutMs: config.redisTimeoutMs }, onRedisError);
   const subscriber = connectRedis(target, { kind: 'subscriber' }, onRedisError);
@@ -101,6 +101,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  console.error(error instanceof ConfigError ? error.message : error);
+  console.error(error instanceof ConfigError ? error.message : logError(error));
   process.exit(1);
 });
