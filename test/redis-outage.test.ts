@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { freePort, type RedisServer, startPlatform } from '@onqueue/launcher';
-import { acceptedJob, endedJob, postJob, request } from './support/client.ts';
+import { acceptedJob, endedJob, postJob, request, runJob } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startPrivateRedis, startTestPlatform, type TestPlatform } from './support/platform.ts';
 import { startApi, startWorker } from './support/processes.ts';
@@ -115,6 +115,56 @@ describe('at the end', () => {
       await redis?.stop();
       await worker.kill();
     }
+  });
+});
+
+describe('a Redis that refuses what the API needs', () => {
+  let platform: TestPlatform;
+  let id: string;
+
+  beforeAll(async () => {
+    platform = await startTestPlatform({ modelsDir: models.dir });
+    id = (await runJob(platform.baseUrl, { model: 'linear', input: row })).id;
+    // What a worker does without its permissions is for its own tests.
+    await platform.workers[0]?.stop();
+  });
+
+  afterAll(() => platform?.stop());
+
+  /** Every request about a job, each with its answer. */
+  async function answers() {
+    const of = (path: string, method = 'GET') => request(`${platform.baseUrl}/jobs/${id}${path}`, { method });
+    return {
+      post: await postJob(platform.baseUrl, { model: 'linear', input: { ...row, x0: 987_654_321 } }),
+      get: await of(''),
+      wait: await of('?wait=1'),
+      cancel: await of('/cancel', 'POST'),
+      retry: await of('/retry', 'POST'),
+      runs: await of('/runs'),
+    };
+  }
+
+  test.each([
+    ['a permission that is missing', 'NOPERM', ['ACL SETUSER default -evalsha -eval -hmget']],
+    [
+      'keys that hold something else',
+      'WRONGTYPE',
+      ['DEL oq:{0}:job:default:ID oq:{0}:backlog:linear', 'MSET oq:{0}:job:default:ID x oq:{0}:backlog:linear x'],
+    ],
+  ])('is answered 503 for %s, which the log tells as an error, without inputs', async (_, reply, commands) => {
+    for (const command of commands) await redisCli(platform.redis, command.replace('ID', id));
+    try {
+      for (const [name, { status, headers, body }] of Object.entries(await answers())) {
+        expect({ name, status, code: body.code }).toEqual({ name, status: 503, code: 'storage_unavailable' });
+        expect(headers.get('retry-after')).toBe('5');
+      }
+    } finally {
+      await redisCli(platform.redis, 'ACL SETUSER default +@all');
+    }
+    const logs = () => platform.apis[0]?.logs() ?? [];
+    const isLoud = (line: string) => line.includes('"level":50') && line.includes(reply);
+    await until('the refusals are logged', () => logs().filter(isLoud).length >= 6);
+    expect(logs().join('\n')).not.toContain('987654321');
   });
 });
 

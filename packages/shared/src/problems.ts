@@ -90,9 +90,9 @@ export const PROBLEMS = {
   },
   storage_unavailable: {
     status: 503,
-    title: 'The job store cannot be reached.',
+    title: 'The job store cannot be used now.',
     about:
-      'Redis is away or does not answer in time. A job posted meanwhile may or may not have been stored; no 202 was sent for it. Try again after `Retry-After`.',
+      'Redis is away, does not answer in time, or refuses a command (a permission that is missing, too many clients); the log tells the last apart, as an error. A job posted meanwhile may or may not have been stored; no 202 was sent for it. Try again after `Retry-After`.',
   },
   storage_full: {
     status: 503,
@@ -135,17 +135,20 @@ export class Problem extends Error {
   readonly code: ProblemCode;
   readonly errors: ProblemError[] | undefined;
   readonly retryAfterS: number | undefined;
+  /** Somebody has to mend something before it goes away: logged as an error, whatever the status. */
+  readonly needsOperator: boolean;
 
   constructor(
     code: ProblemCode,
     detail: string,
-    options: { errors?: ProblemError[]; retryAfterS?: number; cause?: unknown } = {},
+    options: { errors?: ProblemError[]; retryAfterS?: number; cause?: unknown; needsOperator?: boolean } = {},
   ) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'Problem';
     this.code = code;
     this.errors = options.errors;
     this.retryAfterS = options.retryAfterS;
+    this.needsOperator = options.needsOperator ?? false;
   }
 
   get status(): number {

@@ -11,10 +11,11 @@ export function problemHandler(logger: Logger, metrics: ApiMetrics): ErrorReques
       return;
     }
     const problem = toProblem(error);
-    if (problem.code === 'internal_error') {
+    const isBug = problem.code === 'internal_error';
+    if (isBug || problem.needsOperator) {
       logger.error(
         { err: error, request_id: response.locals.requestId, method: request.method, path: request.path },
-        'bug',
+        isBug ? 'bug' : problem.code,
       );
     }
     if (request.method === 'POST' && request.path === '/jobs') metrics.jobsRefused.inc({ problem: problem.code });

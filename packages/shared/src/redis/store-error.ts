@@ -1,10 +1,11 @@
 import { Problem } from '../problems.ts';
 
-/** Replies of a Redis that is there and cannot serve now. */
-const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|MISCONF|NOAUTH|UNBLOCKED)\b/;
+/** Replies of a Redis that is there and cannot serve now; it comes back by itself. */
+const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|MISCONF|UNBLOCKED)\b/;
 const OUT_OF_MEMORY = /^OOM\b|\bOOM command not allowed\b/;
 const CONNECTION =
-  /Connection is closed|Stream isn't writeable|Command timed out|max retries per request|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|Socket closed|connect/i;
+  /Connection is closed|Stream isn't writeable|Cluster isn't ready|Command timed out|max retries per request|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|Socket closed|connect/i;
+const CONNECTION_NAMES = new Set(['MaxRetriesPerRequestError', 'ClusterAllFailedError', 'AbortError']);
 
 /** Turns an error of ioredis into what the API answers; anything unknown is passed through as the bug it is. */
 export function translateStoreError(error: unknown): unknown {
@@ -13,6 +14,15 @@ export function translateStoreError(error: unknown): unknown {
     return new Problem('storage_full', 'Redis has reached its maxmemory. Nothing was stored. Try again later.', {
       retryAfterS: 5,
       cause: error,
+    });
+  }
+  if (error.name === 'ReplyError' && !NOT_NOW.test(error.message)) {
+    // A permission that is missing, a foreign key of our name, too many clients: not the request's fault, and nothing
+    // that the next process of ours would do better. The reply itself is for the log, since it may quote arguments.
+    return new Problem('storage_unavailable', 'Redis refuses a command. The log of this server says which and why.', {
+      retryAfterS: 5,
+      cause: error,
+      needsOperator: true,
     });
   }
   if (isConnectionError(error)) {
@@ -26,5 +36,5 @@ export function translateStoreError(error: unknown): unknown {
 
 /** Whether trying again can help without anything being mended in between. */
 export function isConnectionError(error: Error): boolean {
-  return NOT_NOW.test(error.message) || CONNECTION.test(error.message) || error.name === 'MaxRetriesPerRequestError';
+  return NOT_NOW.test(error.message) || CONNECTION.test(error.message) || CONNECTION_NAMES.has(error.name);
 }
