@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { repoRoot } from '@onqueue/launcher';
+import { JOB_SCHEMA_VERSION } from '@onqueue/shared';
 import { closeRedis, connectRedis, queueJobId, queueName, RedisKeys } from '@onqueue/shared/redis';
 import { endedJob, type JobBody, request } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
@@ -64,4 +65,32 @@ test('a job that schema version 1 ended is shown as it ended', async () => {
     provenance: { worker: 'w' },
     timings: { inference_ms: 0.4, queue_ms: 4.837, total_ms: 10.193 },
   });
+});
+
+test('a job of a later schema version is left alone and answered 503, for a newer process to answer', async () => {
+  const id = `${stored.ended.id.slice(0, -1)}0`;
+  const key = keys.job(0, 'default', id);
+  const later = { ...stored.ended.record, id, state: 'failed', schema_version: String(JOB_SCHEMA_VERSION + 1) };
+  const redis = connectRedis(platform.redisUrl, { kind: 'worker' }, () => {});
+  try {
+    await redis.hset(key, later);
+    for (const [method, path] of [
+      ['GET', ''],
+      ['GET', '?wait=1'],
+      ['GET', '/runs'],
+      ['POST', '/cancel'],
+      ['POST', '/retry'],
+    ]) {
+      const answer = await request(`${platform.baseUrl}/jobs/${id}${path}`, { method: String(method) });
+      expect({ path, status: answer.status, code: answer.body.code }).toEqual({
+        path,
+        status: 503,
+        code: 'record_too_new',
+      });
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    }
+    expect(await redis.hgetall(key)).toEqual(later);
+  } finally {
+    await closeRedis(redis);
+  }
 });

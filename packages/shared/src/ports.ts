@@ -138,7 +138,10 @@ export interface SweepOutcome {
 export interface JobStore {
   /** Writes the record and puts the job into its queue, both or neither. */
   enqueue(job: NewJob, limits: BacklogLimits): Promise<EnqueueOutcome>;
-  /** Null for an unknown id, a foreign tenant's, and one past its retention: the three look the same. */
+  /**
+   * Null for an unknown id, a foreign tenant's, and one past its retention: the three look the same.
+   * @throws Problem record_too_new
+   */
   read(tenant: string, id: string): Promise<JobRecord | null>;
   /** Takes jobs for attempts of their own: state running, attempt + 1. Jobs of one call share a partition. */
   claim(refs: readonly JobRef[]): Promise<ClaimOutcome[]>;

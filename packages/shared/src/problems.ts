@@ -100,6 +100,12 @@ export const PROBLEMS = {
     about:
       'Redis has reached `maxmemory`, or the share of it that new jobs may fill (`ONQUEUE_MEMORY_LIMIT_PERCENT`). Nothing was stored; work that was accepted goes on draining.',
   },
+  record_too_new: {
+    status: 503,
+    title: 'The job was stored by a newer version.',
+    about:
+      'This API process is older than the one that stored the job, as happens while versions are rolled out or back. The job is as it was; a newer process answers for it. Try again after `Retry-After`.',
+  },
   too_many_waiters: {
     status: 503,
     title: 'Too many requests are waiting.',

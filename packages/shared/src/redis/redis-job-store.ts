@@ -19,6 +19,7 @@ import type {
   RetryOutcome,
   SweepOutcome,
 } from '../ports.ts';
+import { Problem } from '../problems.ts';
 import type { RedisConnection } from './connection.ts';
 import { queueJobId, queueName, type RedisKeys } from './keys.ts';
 import { RedisOrigins } from './origins.ts';
@@ -143,6 +144,7 @@ export class RedisJobStore implements JobStore {
     const key = this.#keys.job(parts.partition, tenant, id);
     const values = await this.#guard(() => this.#redis.hmget(key, ...FIELDS));
     if (values[0] === null || values[0] === undefined) return null;
+    if (Number(values[0]) > JOB_SCHEMA_VERSION) throw recordTooNew(values[0]);
     const entries = FIELDS.flatMap((field, index): [string, unknown][] => {
       const text = values[index];
       if (text === null || text === undefined) return [];
@@ -269,6 +271,14 @@ function prepareCommit(
   } catch (error) {
     return { status: 'unwritable', error: error as Error };
   }
+}
+
+function recordTooNew(schemaVersion: string): Problem {
+  return new Problem(
+    'record_too_new',
+    `The job has schema version ${schemaVersion}; this process understands ${JOB_SCHEMA_VERSION}. A newer one has to answer.`,
+    { retryAfterS: 5 },
+  );
 }
 
 const madeBy = z.object({
