@@ -95,6 +95,29 @@ describe('while a platform runs', () => {
     platform.workers[0]?.resume();
     expect(await endedJob(platform.baseUrl, id)).toMatchObject({ status: 'succeeded' });
   });
+
+  test('a Redis that begins to evict gets no new jobs until it stops, and those it has go on', async () => {
+    const { baseUrl } = platform;
+    const post = () => postJob(baseUrl, { model: 'linear', input: row });
+    const id = await acceptedJob(baseUrl, { model: 'linear', input: row });
+    await redisCli(platform.redis, 'CONFIG SET maxmemory-policy allkeys-lru');
+    try {
+      const refused = await until('jobs are refused', async () => {
+        const answer = await post();
+        return answer.status !== 202 && answer;
+      });
+      expect(refused).toMatchObject({ status: 503, body: { code: 'storage_unsuitable' } });
+      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+      expect(await request(`${baseUrl}/readyz`)).toMatchObject({
+        status: 503,
+        body: { redis: { status: 'unsuitable' } },
+      });
+      expect(await endedJob(baseUrl, id)).toMatchObject({ status: 'succeeded' });
+    } finally {
+      await redisCli(platform.redis, 'CONFIG SET maxmemory-policy noeviction');
+    }
+    await until('jobs are taken again', async () => (await post()).status === 202);
+  });
 });
 
 describe('at the end', () => {

@@ -5,24 +5,54 @@ import { MemoryGuard } from './memory-guard.ts';
 test('lets jobs in below the limit, refuses at it, and forgives when memory comes free', async () => {
   const clock = new ManualClock();
   let usedBytes = 799;
-  const guard = new MemoryGuard({ read: async () => ({ usedBytes, maxBytes: 1000 }), limitPercent: 80, clock });
+  const guard = new MemoryGuard({
+    read: async () => ({ usedBytes, maxBytes: 1000, maxmemoryPolicy: 'noeviction' }),
+    limitPercent: 80,
+    clock,
+  });
   guard.start();
   await clock.advance(500);
-  expect(() => guard.assertRoom()).not.toThrow();
+  expect(() => guard.assertAdmits()).not.toThrow();
   usedBytes = 800;
   await clock.advance(500);
-  expect(() => guard.assertRoom()).toThrow(expect.objectContaining({ code: 'storage_full', retryAfterS: 10 }));
+  expect(() => guard.assertAdmits()).toThrow(expect.objectContaining({ code: 'storage_full', retryAfterS: 10 }));
   usedBytes = 100;
   await clock.advance(500);
-  expect(() => guard.assertRoom()).not.toThrow();
+  expect(() => guard.assertAdmits()).not.toThrow();
+  guard.stop();
+});
+
+test('refuses jobs while the policy lets Redis evict them', async () => {
+  const clock = new ManualClock();
+  let maxmemoryPolicy = 'noeviction';
+  const guard = new MemoryGuard({
+    read: async () => ({ usedBytes: 1, maxBytes: 0, maxmemoryPolicy }),
+    limitPercent: 80,
+    clock,
+  });
+  guard.start();
+  await clock.advance(500);
+  expect(() => guard.assertAdmits()).not.toThrow();
+  maxmemoryPolicy = 'allkeys-lru';
+  await clock.advance(500);
+  expect(() => guard.assertAdmits()).toThrow(
+    expect.objectContaining({ code: 'storage_unsuitable', retryAfterS: 10, needsOperator: true }),
+  );
+  maxmemoryPolicy = 'noeviction';
+  await clock.advance(500);
+  expect(() => guard.assertAdmits()).not.toThrow();
   guard.stop();
 });
 
 test('has nothing to say about a server without a limit, or one that is away', async () => {
   const clock = new ManualClock();
-  const unlimited = new MemoryGuard({ read: async () => ({ usedBytes: 1e12, maxBytes: 0 }), limitPercent: 80, clock });
+  const unlimited = new MemoryGuard({
+    read: async () => ({ usedBytes: 1e12, maxBytes: 0, maxmemoryPolicy: 'noeviction' }),
+    limitPercent: 80,
+    clock,
+  });
   await unlimited.look();
-  expect(() => unlimited.assertRoom()).not.toThrow();
+  expect(() => unlimited.assertAdmits()).not.toThrow();
   const away = new MemoryGuard({
     read: async () => {
       throw new Error('Connection is closed.');
@@ -31,5 +61,5 @@ test('has nothing to say about a server without a limit, or one that is away', a
     clock,
   });
   await away.look();
-  expect(() => away.assertRoom()).not.toThrow();
+  expect(() => away.assertAdmits()).not.toThrow();
 });

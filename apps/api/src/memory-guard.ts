@@ -1,5 +1,5 @@
 import { type Clock, Problem } from '@onqueue/shared';
-import type { ServerMemory } from '@onqueue/shared/redis';
+import { NO_EVICTION, type ServerMemory } from '@onqueue/shared/redis';
 
 export interface MemoryGuardOptions {
   read: () => Promise<ServerMemory>;
@@ -12,10 +12,13 @@ const INTERVAL_MS = 500;
 /** Memory comes free as jobs are forgotten, which takes longer than for a queue to drain. */
 const RETRY_AFTER_S = 10;
 
-/** Refuses new jobs before Redis is so full that those it holds could not end. */
+/**
+ * Refuses new jobs before Redis is so full that those it holds could not end, and while its policy lets it evict them:
+ * somebody may change that while we run.
+ */
 export class MemoryGuard {
   readonly #options: MemoryGuardOptions;
-  #memory: ServerMemory = { usedBytes: 0, maxBytes: 0 };
+  #memory: ServerMemory = { usedBytes: 0, maxBytes: 0, maxmemoryPolicy: NO_EVICTION };
   #timer: { cancel(): void } | undefined;
   #isStopped = false;
 
@@ -47,9 +50,16 @@ export class MemoryGuard {
     }
   }
 
-  /** @throws Problem storage_full */
-  assertRoom(): void {
-    const { usedBytes, maxBytes } = this.#memory;
+  /** @throws Problem storage_full, storage_unsuitable */
+  assertAdmits(): void {
+    const { usedBytes, maxBytes, maxmemoryPolicy } = this.#memory;
+    if (maxmemoryPolicy !== NO_EVICTION) {
+      throw new Problem(
+        'storage_unsuitable',
+        `Redis has maxmemory-policy ${maxmemoryPolicy} and may evict what it accepts; it needs ${NO_EVICTION}.`,
+        { retryAfterS: RETRY_AFTER_S, needsOperator: true },
+      );
+    }
     if (maxBytes === 0 || usedBytes < (maxBytes * this.#options.limitPercent) / 100) return;
     const percent = Math.round((usedBytes / maxBytes) * 100);
     throw new Problem(

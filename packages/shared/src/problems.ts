@@ -100,6 +100,12 @@ export const PROBLEMS = {
     about:
       'Redis has reached `maxmemory`, or the share of it that new jobs may fill (`ONQUEUE_MEMORY_LIMIT_PERCENT`). Nothing was stored; work that was accepted goes on draining.',
   },
+  storage_unsuitable: {
+    status: 503,
+    title: 'The job store cannot be trusted with jobs.',
+    about:
+      'Redis has a `maxmemory-policy` other than `noeviction`, so that it might forget a job after the 202. Nothing was stored. Jobs are taken again as soon as the policy is mended; `/readyz` tells what it is.',
+  },
   record_too_new: {
     status: 503,
     title: 'The job was stored by a newer version.',

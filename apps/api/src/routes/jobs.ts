@@ -81,7 +81,7 @@ async function createJob(options: JobRoutesOptions, request: Request, response: 
   );
   const inputs = validateRows(body, options, catalog.rowSchemaOf({ descriptor }));
 
-  options.memory.assertRoom();
+  options.memory.assertAdmits();
   const partition = partitionOf(descriptor.name, partitions);
   const id = newJobId({ createdAtMs: Date.now(), partition });
   faultPoint('enqueue.before');
@@ -164,7 +164,7 @@ async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Reques
 /** Opens the next run; the job keeps its id. */
 async function retryJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
   const { store, publicUrl, backlogLimits, memory } = options;
-  memory.assertRoom();
+  memory.assertAdmits();
   const id = String(request.params.id);
   await assertReadable(store, id);
   const outcome = await store.retry(DEFAULT_TENANT, id, backlogLimits);

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { masterNodes, type RedisConnection } from './connection.ts';
+import { NO_EVICTION } from './server-memory.ts';
 
 /** What the connected Redis promises. */
 export interface RedisServerReport {
@@ -42,7 +43,7 @@ async function checkNode(redis: Redis): Promise<RedisServerReport> {
     );
   }
   const maxmemoryPolicy = info.get('maxmemory_policy') ?? 'unknown';
-  if (maxmemoryPolicy !== 'noeviction') {
+  if (maxmemoryPolicy !== NO_EVICTION) {
     throw new UnsuitableRedisError(
       `Redis has maxmemory-policy ${maxmemoryPolicy}, which may evict accepted jobs: onqueue needs noeviction. ` +
         `Run "redis-cli CONFIG SET maxmemory-policy noeviction" and put it into redis.conf, or set REDIS_URL to another server.`,

@@ -4,12 +4,19 @@ export interface ServerMemory {
   usedBytes: number;
   /** 0: the server has no limit. */
   maxBytes: number;
+  /** `noeviction`, or what lets the server forget jobs. */
+  maxmemoryPolicy: string;
 }
 
-/** Of a cluster: the node that is fullest. */
+export const NO_EVICTION = 'noeviction';
+
+/** Of a cluster: the node that is fullest, and the policy of the first one that evicts. */
 export async function readServerMemory(redis: RedisConnection): Promise<ServerMemory> {
   const nodes = await Promise.all(masterNodes(redis).map(async (node) => parseMemory(await node.info('memory'))));
-  return nodes.reduce((worst, node) => (shareOf(node) > shareOf(worst) ? node : worst), { usedBytes: 0, maxBytes: 0 });
+  const evicting = nodes.find(({ maxmemoryPolicy }) => maxmemoryPolicy !== NO_EVICTION);
+  const none = { usedBytes: 0, maxBytes: 0, maxmemoryPolicy: NO_EVICTION };
+  const fullest = nodes.reduce((worst, node) => (shareOf(node) > shareOf(worst) ? node : worst), none);
+  return { ...fullest, maxmemoryPolicy: evicting?.maxmemoryPolicy ?? NO_EVICTION };
 }
 
 function shareOf({ usedBytes, maxBytes }: ServerMemory): number {
@@ -17,6 +24,10 @@ function shareOf({ usedBytes, maxBytes }: ServerMemory): number {
 }
 
 function parseMemory(info: string): ServerMemory {
-  const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0);
-  return { usedBytes: field('used_memory'), maxBytes: field('maxmemory') };
+  const field = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1];
+  return {
+    usedBytes: Number(field('used_memory') ?? 0),
+    maxBytes: Number(field('maxmemory') ?? 0),
+    maxmemoryPolicy: field('maxmemory_policy') ?? 'unknown',
+  };
 }
