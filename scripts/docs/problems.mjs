@@ -43,7 +43,8 @@ const HEAD = `# Problems
 
 ## Errors of the API
 
-Every answer of the API with a status of 400 or more has the content type \`application/problem+json\` (RFC 9457):
+Every answer of the API with a status of 400 or more, but the reports of \`/readyz\`, has the content type
+\`application/problem+json\` (RFC 9457):
 
 \`\`\`json
 {

@@ -17,6 +17,9 @@ export interface OperationRoutesOptions {
   isDraining: () => boolean;
 }
 
+/** How soon `/readyz` is worth asking again. */
+const ASK_AGAIN_S = 1;
+
 /** `/livez`, `/readyz` and `/metrics`. */
 export function operationRoutes(options: OperationRoutesOptions): Router {
   const { health, metrics, isDraining } = options;
@@ -33,7 +36,8 @@ export function operationRoutes(options: OperationRoutesOptions): Router {
     .get(async (_request, response) => {
       const redis = await health.check();
       const status = isDraining() ? 'draining' : redis.status === 'ok' ? 'ready' : 'unready';
-      response.status(status === 'ready' ? 200 : 503).json({ status, redis });
+      if (status !== 'ready') response.status(503).set('Retry-After', String(ASK_AGAIN_S));
+      response.json({ status, redis });
     })
     .all(methodNotAllowed('GET'));
   router
