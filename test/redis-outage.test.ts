@@ -118,6 +118,29 @@ describe('while a platform runs', () => {
     }
     await until('jobs are taken again', async () => (await post()).status === 202);
   });
+
+  test('a Redis that takes no writes makes the API unready, and says why', async () => {
+    const { redis, baseUrl } = platform;
+    const ready = () => request<{ redis: { status: string; detail: string } }>(`${baseUrl}/readyz`);
+    platform.workers[0]?.pause();
+    try {
+      await redisCli(redis, `REPLICAOF 127.0.0.1 ${await freePort()}`);
+      const replica = await ready();
+      expect(replica).toMatchObject({ status: 503, body: { status: 'unready', redis: { status: 'unavailable' } } });
+      expect(replica.body.redis.detail).toMatch(/replica/);
+      await redisCli(redis, 'REPLICAOF NO ONE');
+      await redisCli(redis, 'ACL SETUSER default -del');
+      const forbidden = await ready();
+      expect(forbidden).toMatchObject({ status: 503, body: { status: 'unready', redis: { status: 'unavailable' } } });
+      expect(forbidden.body.redis.detail).toMatch(/can't run this command|permission/);
+      expect(forbidden.headers.get('retry-after')).toBe('1');
+    } finally {
+      await redisCli(redis, 'REPLICAOF NO ONE');
+      await redisCli(redis, 'ACL SETUSER default +@all');
+      platform.workers[0]?.resume();
+    }
+    await expectRecovery();
+  });
 });
 
 describe('at the end', () => {

@@ -3,6 +3,7 @@ import { armFaultPoints, ConfigError, loadConfig, logError, systemClock, unknown
 import {
   checkAtEveryConnect,
   checkRedisServer,
+  checkRedisWrites,
   closeRedis,
   connectRedis,
   RedisCompletionListener,
@@ -59,7 +60,13 @@ async function main(): Promise<void> {
       limitPercent: config.memoryLimitPercent,
       clock: systemClock,
     }),
-    health: new StoreHealth({ check: () => checkRedisServer(redis) }),
+    health: new StoreHealth({
+      check: async () => {
+        const report = await checkRedisServer(redis);
+        await checkRedisWrites(redis, keys.scratch(0));
+        return report;
+      },
+    }),
     logger,
     limits: {
       maxBodyBytes: config.maxBodyBytes,

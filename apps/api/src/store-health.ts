@@ -8,7 +8,7 @@ export interface StoreHealthReport {
   detail?: string;
 }
 
-/** Whether Redis can be trusted with jobs now. */
+/** Whether Redis can be trusted with jobs now, and takes them. */
 export class StoreHealth {
   readonly #check: () => Promise<RedisServerReport>;
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { checkRedisServer, UnsuitableRedisError } from './server-check.ts';
 
-const SUITABLE = { redis_version: '7.0.15', maxmemory_policy: 'noeviction', aof_enabled: '1' };
+const SUITABLE = { redis_version: '7.0.15', role: 'master', maxmemory_policy: 'noeviction', aof_enabled: '1' };
 
 /** A server that answers INFO, and CONFIG GET unless its operator forbids it. */
 function server(info: Record<string, string>, appendfsync?: string): Redis {
@@ -51,4 +51,10 @@ describe('checkRedisServer', () => {
       );
     },
   );
+
+  test('refuses a replica, as something that passes', async () => {
+    const refused = checkRedisServer(server({ role: 'slave' }));
+    await expect(refused).rejects.toThrow('Redis is a replica');
+    await expect(refused).rejects.not.toThrow(UnsuitableRedisError);
+  });
 });

@@ -49,7 +49,21 @@ async function checkNode(redis: Redis): Promise<RedisServerReport> {
         `Run "redis-cli CONFIG SET maxmemory-policy noeviction" and put it into redis.conf, or set REDIS_URL to another server.`,
     );
   }
+  // A passing state, and so no UnsuitableRedisError: after a failover the connection finds the new master by itself.
+  if (info.get('role') === 'slave') {
+    throw new Error(
+      'Redis is a replica, and what is written to it is refused or lost: REDIS_URL has to name the master.',
+    );
+  }
   return { version, maxmemoryPolicy, durability: await readDurability(redis, info) };
+}
+
+/**
+ * Whether a script may run and write, tried with one that changes nothing; `scratchKey` is a key that is never written.
+ * @throws the reply that says why not: a permission that is missing, a full disk, too few replicas.
+ */
+export async function checkRedisWrites(redis: RedisConnection, scratchKey: string): Promise<void> {
+  await redis.eval("return redis.call('DEL', KEYS[1])", 1, scratchKey);
 }
 
 /** Checks the server at every connect, since it may be another one, or configured anew. */
