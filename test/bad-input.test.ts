@@ -171,17 +171,26 @@ describe('a request that is wrong', () => {
     expect(await request(`${baseUrl}/jobs/%zz`)).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
   });
 
-  test('that is no HTTP at all is answered 400 and closed', async () => {
-    const { hostname, port } = new URL(baseUrl);
-    const answer = await new Promise<string>((resolve, reject) => {
-      const socket = connect(Number(port), hostname, () => socket.write('nonsense\r\n\r\n'));
-      let text = '';
-      socket
-        .on('data', (chunk) => (text += chunk))
-        .on('end', () => resolve(text))
-        .on('error', reject);
-    });
-    expect(answer).toMatch(/^HTTP\/1\.1 400/);
+  test.each([
+    ['is no HTTP at all', 'nonsense\r\n\r\n', 400, 'malformed_http'],
+    ['has no Host', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', 400, 'malformed_http'],
+    [
+      'expects something strange',
+      'GET /livez HTTP/1.1\r\nHost: x\r\nExpect: cake\r\nConnection: close\r\n\r\n',
+      417,
+      'expectation_failed',
+    ],
+    ['has 20 KB of headers', `GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'headers_too_large'],
+  ])('that %s is answered as a problem and closed', async (_, sent, status, code) => {
+    const answer = await rawAnswer(sent);
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} .*content-type: application/problem\\+json`, 'is'));
+    expect(answer).toContain(`"code":"${code}"`);
+  });
+
+  test('that expects 100-continue, or is HTTP/1.0 without a Host, is served', async () => {
+    const sent = 'GET /livez HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n';
+    expect(await rawAnswer(sent)).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200/);
+    expect(await rawAnswer('GET /livez HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200/);
   });
 });
 
@@ -260,6 +269,19 @@ test('nothing of all this was answered 500', async () => {
   expect(body).not.toMatch(/problem="internal_error"/);
   expect(body).not.toMatch(/onqueue_http_request_duration_seconds_count\{[^}]*status="5/);
 });
+
+/** What comes back for these bytes until the server closes. */
+function rawAnswer(sent: string): Promise<string> {
+  const { hostname, port } = new URL(baseUrl);
+  return new Promise<string>((resolve, reject) => {
+    const socket = connect(Number(port), hostname, () => socket.write(sent));
+    let text = '';
+    socket
+      .on('data', (chunk) => (text += chunk))
+      .on('end', () => resolve(text))
+      .on('error', reject);
+  });
+}
 
 /** A PNG that says how large it is, and goes no further than its header and an empty end. */
 function pngHeader(width: number, height: number): Buffer {

@@ -12,6 +12,7 @@ import type { Logger } from 'pino';
 import { BacklogMonitor } from './backlog-monitor.ts';
 import { jsonBody } from './http/json-body.ts';
 import { notFound, problemHandler } from './http/problem-handler.ts';
+import { protocolGuard } from './http/protocol-guard.ts';
 import { requestContext } from './http/request-context.ts';
 import { JobWaiter } from './job-waiter.ts';
 import type { MemoryGuard } from './memory-guard.ts';
@@ -71,6 +72,7 @@ export function createApp(options: AppOptions): App {
   app.set('query parser', 'simple');
   app.use(helmet());
   app.use(requestContext({ logger, metrics }));
+  app.use(protocolGuard);
   app.use(operationRoutes({ health, memory, metrics, store, catalog, waiter, isDraining: () => isDraining }));
   app.use(
     jobRoutes({

@@ -1,4 +1,3 @@
-import { createServer } from 'node:http';
 import { armFaultPoints, ConfigError, loadConfig, logError, systemClock, unknownSettings } from '@onqueue/shared';
 import {
   checkAtEveryConnect,
@@ -14,6 +13,7 @@ import {
 } from '@onqueue/shared/redis';
 import { createApiLogger } from './api-logger.ts';
 import { createApp } from './app.ts';
+import { createHttpServer } from './http/http-server.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { StoreHealth } from './store-health.ts';
 
@@ -82,7 +82,7 @@ async function main(): Promise<void> {
     publicUrl: config.publicUrl,
   });
 
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 }, app.express);
+  const server = createHttpServer(app.express, logger);
   server.on('error', (error: NodeJS.ErrnoException) => {
     const remedy = error.code === 'EADDRINUSE' ? ` Port ${config.port} is in use: set ONQUEUE_PORT to a free one.` : '';
     logger.fatal(`Cannot listen on ${config.host}:${config.port}: ${error.message}.${remedy}`);

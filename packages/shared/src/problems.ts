@@ -34,6 +34,12 @@ export const PROBLEMS = {
     about:
       'The job names a `webhook`, but no `ONQUEUE_WEBHOOK_SECRET` is set. Set it on the API and the workers, or poll instead.',
   },
+  malformed_http: {
+    status: 400,
+    title: 'The request is not HTTP as this server speaks it.',
+    about:
+      'The request could not be read: an unknown method, a character that a URL or a header may not hold, no `Host`, both `Content-Length` and `Transfer-Encoding`, a broken chunk. The connection is closed.',
+  },
   model_not_found: {
     status: 404,
     title: 'There is no such model.',
@@ -56,6 +62,11 @@ export const PROBLEMS = {
     title: 'The method is not allowed here.',
     about: 'The path exists, the method does not. `Allow` lists those that do.',
   },
+  request_timeout: {
+    status: 408,
+    title: 'The request took too long to arrive.',
+    about: 'The headers arrive within 10 s, a whole request within 60 s. The connection is closed.',
+  },
   job_ended: {
     status: 409,
     title: 'The job has ended already.',
@@ -77,11 +88,21 @@ export const PROBLEMS = {
     title: 'The content type is not supported.',
     about: 'Send `Content-Type: application/json`, in UTF-8 and without a `Content-Encoding`.',
   },
+  expectation_failed: {
+    status: 417,
+    title: 'The expectation cannot be met.',
+    about: 'Of `Expect`, only `100-continue` is understood. Send the request without it.',
+  },
   backlog_full: {
     status: 429,
     title: 'The model has too much work waiting.',
     about:
       'The jobs, rows or bytes that wait for this model have reached their cap (`ONQUEUE_BACKLOG_MAX_JOBS`, `_ROWS`, `_BYTES`). Nothing was stored. `Retry-After` is computed from how fast the backlog drains.',
+  },
+  headers_too_large: {
+    status: 431,
+    title: 'The URL or the headers are too large.',
+    about: 'The URL and the headers have at most 16 KiB together. The connection is closed.',
   },
   internal_error: {
     status: 500,

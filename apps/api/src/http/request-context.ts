@@ -13,7 +13,7 @@ export function requestContext({ logger, metrics }: { logger: Logger; metrics: A
   return (request, response, next) => {
     const startedAt = performance.now();
     const given = request.get('x-request-id');
-    const requestId = given !== undefined && REQUEST_ID.test(given) ? given : `req_${randomUUID().replaceAll('-', '')}`;
+    const requestId = given !== undefined && REQUEST_ID.test(given) ? given : newRequestId();
     response.locals.requestId = requestId;
     response.set('X-Request-Id', requestId);
     response.on('close', () => {
@@ -41,4 +41,8 @@ export function requestContext({ logger, metrics }: { logger: Logger; metrics: A
     });
     next();
   };
+}
+
+export function newRequestId(): string {
+  return `req_${randomUUID().replaceAll('-', '')}`;
 }
