@@ -151,9 +151,27 @@ describe('a request that is wrong', () => {
     expect([answer.status, answer.body.code]).toEqual([400, 'malformed_json']);
   });
 
-  test('by another method is told which are allowed', async () => {
-    const answer = await request<ProblemBody>(`${baseUrl}/jobs`, { method: 'DELETE' });
-    expect([answer.status, answer.body.code, answer.headers.get('allow')]).toEqual([405, 'method_not_allowed', 'POST']);
+  test.each([
+    ['/jobs', 'DELETE', 'POST, OPTIONS'],
+    ['/jobs', 'GET', 'POST, OPTIONS'],
+    ['/jobs/a/cancel', 'PUT', 'POST, OPTIONS'],
+    ['/jobs/a', 'DELETE', 'GET, HEAD, OPTIONS'],
+    ['/models', 'POST', 'GET, HEAD, OPTIONS'],
+    ['/livez', 'POST', 'GET, HEAD, OPTIONS'],
+  ])('to %s by %s is told which methods are allowed', async (path, method, allowed) => {
+    const answer = await request<ProblemBody>(`${baseUrl}${path}`, { method });
+    expect([answer.status, answer.body.code, answer.headers.get('allow')]).toEqual([
+      405,
+      'method_not_allowed',
+      allowed,
+    ]);
+    const asked = await request(`${baseUrl}${path}`, { method: 'OPTIONS' });
+    expect([asked.status, asked.body, asked.headers.get('allow')]).toEqual([204, '', allowed]);
+  });
+
+  test('by HEAD is answered as by GET, without a body', async () => {
+    const head = async (path: string) => (await fetch(`${baseUrl}${path}`, { method: 'HEAD' })).status;
+    expect([await head('/models'), await head('/models/nope')]).toEqual([200, 404]);
   });
 
   test.each(['/', '/job', '/jobs/a/b', '/models/a/b/c'])('to %s finds nothing', async (path) => {

@@ -36,11 +36,18 @@ export const notFound: RequestHandler = (request) => {
   throw new Problem('not_found', `There is no ${request.method} ${request.path}.`);
 };
 
-/** The last handler of a path: whatever other method comes is told what is allowed. */
-export function methodNotAllowed(...allowed: string[]): RequestHandler {
+/**
+ * The last handler of a path, told which methods it has: answers OPTIONS, and whatever comes beside them is told what is
+ * allowed. Express serves HEAD wherever there is a GET.
+ */
+export function otherMethods(...methods: ('GET' | 'POST')[]): RequestHandler {
+  const allowed = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
   return (request, response) => {
-    response.set('Allow', allowed.join(', '));
-    throw new Problem('method_not_allowed', `${request.method} is not allowed here; ${allowed.join(', ')} is.`);
+    response.set('Allow', allowed);
+    if (request.method !== 'OPTIONS') {
+      throw new Problem('method_not_allowed', `${request.method} is not allowed here; allowed: ${allowed}.`);
+    }
+    response.status(204).end();
   };
 }
 

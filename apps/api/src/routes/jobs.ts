@@ -16,7 +16,7 @@ import {
 } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { BacklogMonitor } from '../backlog-monitor.ts';
-import { methodNotAllowed } from '../http/problem-handler.ts';
+import { otherMethods } from '../http/problem-handler.ts';
 import { invalidRequest, problemErrors, validate } from '../http/validation.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
@@ -48,23 +48,23 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   router
     .route('/jobs')
     .post(...options.readBody, (request, response) => createJob(options, request, response))
-    .all(methodNotAllowed('POST'));
+    .all(otherMethods('POST'));
   router
     .route('/jobs/:id')
     .get((request, response) => readJob(options, request, response))
-    .all(methodNotAllowed('GET'));
+    .all(otherMethods('GET'));
   router
     .route('/jobs/:id/cancel')
     .post((request, response) => cancelJob(options, request, response))
-    .all(methodNotAllowed('POST'));
+    .all(otherMethods('POST'));
   router
     .route('/jobs/:id/retry')
     .post((request, response) => retryJob(options, request, response))
-    .all(methodNotAllowed('POST'));
+    .all(otherMethods('POST'));
   router
     .route('/jobs/:id/runs')
     .get((request, response) => listRuns(options, request, response))
-    .all(methodNotAllowed('GET'));
+    .all(otherMethods('GET'));
   return router;
 }
 

@@ -1,6 +1,6 @@
 import { assignVersion, compareVersions, type PublishedModel, rowJsonSchema } from '@onqueue/shared';
 import { Router } from 'express';
-import { methodNotAllowed } from '../http/problem-handler.ts';
+import { otherMethods } from '../http/problem-handler.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
 
 /** `GET /models` and `GET /models/:name`: what can be scored, and what a row must look like. */
@@ -19,7 +19,7 @@ export function modelRoutes({ catalog }: { catalog: ModelCatalog }): Router {
       );
       response.json({ object: 'list', data });
     })
-    .all(methodNotAllowed('GET'));
+    .all(otherMethods('GET'));
   router
     .route('/models/:name')
     .get(async (request, response) => {
@@ -46,7 +46,7 @@ export function modelRoutes({ catalog }: { catalog: ModelCatalog }): Router {
         decision_policy_sha256: rest.decision_policy_sha256,
       });
     })
-    .all(methodNotAllowed('GET'));
+    .all(otherMethods('GET'));
   return router;
 }
 

@@ -1,6 +1,6 @@
 import type { JobStore } from '@onqueue/shared';
 import { Router } from 'express';
-import { methodNotAllowed } from '../http/problem-handler.ts';
+import { otherMethods } from '../http/problem-handler.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
 import type { ApiMetrics } from '../metrics.ts';
@@ -30,7 +30,7 @@ export function operationRoutes(options: OperationRoutesOptions): Router {
     .get((_request, response) => {
       response.json({ status: 'ok' });
     })
-    .all(methodNotAllowed('GET'));
+    .all(otherMethods('GET'));
   router
     .route('/readyz')
     .get(async (_request, response) => {
@@ -39,7 +39,7 @@ export function operationRoutes(options: OperationRoutesOptions): Router {
       if (status !== 'ready') response.status(503).set('Retry-After', String(ASK_AGAIN_S));
       response.json({ status, redis });
     })
-    .all(methodNotAllowed('GET'));
+    .all(otherMethods('GET'));
   router
     .route('/metrics')
     .get(async (_request, response) => {
@@ -48,7 +48,7 @@ export function operationRoutes(options: OperationRoutesOptions): Router {
       });
       response.type(metrics.registry.contentType).send(await metrics.registry.metrics());
     })
-    .all(methodNotAllowed('GET'));
+    .all(otherMethods('GET'));
   return router;
 }
 
