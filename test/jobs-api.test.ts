@@ -152,6 +152,11 @@ describe('GET /jobs/:id', () => {
     }
   });
 
+  test.each(['9999999', '9'.repeat(400), '060'])('cuts a wait of %s seconds to what is allowed', async (wait) => {
+    const { id } = await runJob(baseUrl, { model: 'linear', input: linear(1) });
+    expect(await request(`${baseUrl}/jobs/${id}?wait=${wait}`)).toMatchObject({ status: 200, body: { id } });
+  });
+
   test('tells hundreds who wait for one job', async () => {
     const id = await acceptedJob(baseUrl, { model: 'slow', input: { steps: 300 } });
     const answers = await Promise.all(
