@@ -255,6 +255,19 @@ describe('GET /models', () => {
     expect(await runJob(baseUrl, { model: 'linear', input: body.example })).toMatchObject({ status: 'succeeded' });
   });
 
+  test('links to where clients reach the API', async () => {
+    const published = await platform.startApi({ ONQUEUE_PUBLIC_URL: 'https://jobs.example/v1/' });
+    try {
+      const urls = { self: 'https://jobs.example/v1/models/linear' };
+      const list = await request<{ data: { name: string }[] }>(`${published.baseUrl}/models`);
+      expect(list.body.data.find(({ name }) => name === 'linear')).toMatchObject({ urls });
+      expect((await request(`${published.baseUrl}/models/linear`)).body).toMatchObject({ urls });
+      expect((await request(`${baseUrl}/models/linear`)).body).toMatchObject({ urls: { self: '/models/linear' } });
+    } finally {
+      await published.stop();
+    }
+  });
+
   test('answers 404 for an unknown one', async () => {
     expect(await request(`${baseUrl}/models/nope`)).toMatchObject({ status: 404, body: { code: 'model_not_found' } });
   });

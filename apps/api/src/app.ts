@@ -95,7 +95,7 @@ export function createApp(options: AppOptions): App {
       publicUrl: options.publicUrl,
     }),
   );
-  app.use(modelRoutes({ catalog }));
+  app.use(modelRoutes({ catalog, publicUrl: options.publicUrl }));
   app.use(notFound);
   app.use(problemHandler(logger, metrics));
 

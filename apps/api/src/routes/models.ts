@@ -3,8 +3,14 @@ import { Router } from 'express';
 import { otherMethods } from '../http/problem-handler.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
 
+export interface ModelRoutesOptions {
+  catalog: ModelCatalog;
+  /** Makes the links absolute; without it they are paths. */
+  publicUrl: string | undefined;
+}
+
 /** `GET /models` and `GET /models/:name`: what can be scored, and what a row must look like. */
-export function modelRoutes({ catalog }: { catalog: ModelCatalog }): Router {
+export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Router {
   const router = Router();
   router
     .route('/models')
@@ -15,6 +21,7 @@ export function modelRoutes({ catalog }: { catalog: ModelCatalog }): Router {
         modelSummary(
           name,
           published.filter(({ descriptor }) => descriptor.name === name),
+          publicUrl,
         ),
       );
       response.json({ object: 'list', data });
@@ -31,7 +38,7 @@ export function modelRoutes({ catalog }: { catalog: ModelCatalog }): Router {
       );
       const { kind, ...rest } = descriptor;
       response.json({
-        ...modelSummary(name, versions),
+        ...modelSummary(name, versions, publicUrl),
         kind,
         description: descriptor.description,
         signature: { inputs: rest.inputs, outputs: rest.outputs },
@@ -50,7 +57,7 @@ export function modelRoutes({ catalog }: { catalog: ModelCatalog }): Router {
   return router;
 }
 
-function modelSummary(name: string, versions: readonly PublishedModel[]) {
+function modelSummary(name: string, versions: readonly PublishedModel[], baseUrl: string) {
   const newestFirst = versions.toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version));
   return {
     name,
@@ -63,6 +70,6 @@ function modelSummary(name: string, versions: readonly PublishedModel[]) {
       artifact_sha256: descriptor.artifact_sha256,
     })),
     ready: (newestFirst[0]?.readyWorkers ?? 0) > 0,
-    urls: { self: `/models/${name}` },
+    urls: { self: `${baseUrl}/models/${name}` },
   };
 }
