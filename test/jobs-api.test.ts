@@ -268,8 +268,14 @@ describe('GET /models', () => {
     }
   });
 
-  test('answers 404 for an unknown one', async () => {
-    expect(await request(`${baseUrl}/models/nope`)).toMatchObject({ status: 404, body: { code: 'model_not_found' } });
+  test('answers 404 for an unknown one, and points into no body', async () => {
+    const { status, body } = await request(`${baseUrl}/models/FRAUD`);
+    expect([status, body.code, body.detail]).toEqual([
+      404,
+      'model_not_found',
+      'There is no model "FRAUD". GET /models lists the models that are known.',
+    ]);
+    expect(body).not.toHaveProperty('errors');
   });
 });
 

@@ -1,5 +1,5 @@
 import type { ModelDescriptor } from './model-descriptor.ts';
-import { Problem } from './problems.ts';
+import { Problem, type ProblemError } from './problems.ts';
 
 /**
  * Which version serves a request: the one it pins, else the newest. The only place where that is decided.
@@ -7,9 +7,7 @@ import { Problem } from './problems.ts';
  */
 export function assignVersion(model: string, versions: readonly ModelDescriptor[], pinned?: string): ModelDescriptor {
   if (versions.length === 0) {
-    throw new Problem('model_not_found', `There is no model "${model}". GET /models lists the models that are known.`, {
-      errors: [{ pointer: '/model', detail: `unknown model "${model}"` }],
-    });
+    throw unknownModel(model, [{ pointer: '/model', detail: `unknown model "${model}"` }]);
   }
   const newestFirst = versions.toSorted((a, b) => compareVersions(b.version, a.version));
   const chosen = pinned === undefined ? newestFirst[0] : newestFirst.find(({ version }) => version === pinned);
@@ -20,6 +18,12 @@ export function assignVersion(model: string, versions: readonly ModelDescriptor[
     });
   }
   return chosen;
+}
+
+/** `errors`: where in a body the name stands; a name in a path has no pointer. */
+export function unknownModel(model: string, errors?: ProblemError[]): Problem {
+  const detail = `There is no model "${model}". GET /models lists the models that are known.`;
+  return new Problem('model_not_found', detail, errors === undefined ? {} : { errors });
 }
 
 export function compareVersions(a: string, b: string): number {

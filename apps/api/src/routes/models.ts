@@ -1,4 +1,4 @@
-import { assignVersion, compareVersions, type PublishedModel, rowJsonSchema } from '@onqueue/shared';
+import { assignVersion, compareVersions, type PublishedModel, rowJsonSchema, unknownModel } from '@onqueue/shared';
 import { Router } from 'express';
 import { otherMethods } from '../http/problem-handler.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
@@ -32,6 +32,7 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
     .get(async (request, response) => {
       const { name } = request.params;
       const versions = await catalog.versionsOf(name);
+      if (versions.length === 0) throw unknownModel(name);
       const descriptor = assignVersion(
         name,
         versions.map((published) => published.descriptor),
