@@ -99,6 +99,18 @@ describe('a request that is wrong', () => {
     expect(answer.body.errors?.map((error) => error.pointer)).toContain(pointer);
   });
 
+  test.each([
+    [
+      { model: 'digits' },
+      'The job is not valid: /inputs: give exactly one of `inputs` (an array of rows) and `input` (one row).',
+    ],
+    [null, 'The job is not valid: the body: invalid input: expected object, received null.'],
+    [[], 'The job is not valid: the body: invalid input: expected object, received array.'],
+    [{}, 'The job is not valid: /model: this field is required.'],
+  ])('says what is wrong with %j in words that read well', async (body, detail) => {
+    expect((await post(body)).body.detail).toBe(detail);
+  });
+
   test('with an extra field in a row points at it', async () => {
     const { body } = await post({ model: 'fraud', input: { ...fraudRow, note: 1 } });
     expect(body.errors).toEqual([{ pointer: '/input/note', detail: 'unknown field' }]);

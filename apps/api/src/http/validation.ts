@@ -17,9 +17,13 @@ export function validate<T>(schema: z.ZodType<T>, value: unknown, what: string):
 export function invalidRequest(what: string, errors: readonly ProblemError[]): Problem {
   const [first] = errors;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : '';
-  return new Problem('invalid_request', `${what} is not valid: ${first?.pointer}: ${first?.detail}${more}.`, {
-    errors: errors.slice(0, MAX_ERRORS),
-  });
+  return new Problem(
+    'invalid_request',
+    `${what} is not valid: ${first?.pointer || 'the body'}: ${first?.detail}${more}.`,
+    {
+      errors: errors.slice(0, MAX_ERRORS),
+    },
+  );
 }
 
 /** zod's issues with `value` as pointers into the body; `path` is where `value` stands in it. */
@@ -39,9 +43,9 @@ export function problemErrors(
       const nearest = issue.errors.reduce((best, errors) => (errors.length < best.length ? errors : best));
       return problemErrors(nearest, found, at);
     }
-    return [
-      { pointer: jsonPointer(at), detail: found === undefined ? 'this field is required' : lowerFirst(issue.message) },
-    ];
+    // A rule of our own says itself what is missing.
+    const isMissing = found === undefined && issue.code !== 'custom';
+    return [{ pointer: jsonPointer(at), detail: isMissing ? 'this field is required' : lowerFirst(issue.message) }];
   });
 }
 
