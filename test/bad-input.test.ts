@@ -197,6 +197,27 @@ describe('a request that is wrong', () => {
     });
   });
 
+  test.each([
+    ['GET', '/jobs/job_x?WAIT=5', '?WAIT', 'there is wait'],
+    ['GET', '/jobs/job_x?wait[]=5', '?wait[]', 'there is wait'],
+    ['GET', '/jobs/job_x?wait=5&foo', '?foo', 'there is wait'],
+    ['POST', '/jobs?foo=1', '?foo', 'there are none here'],
+    ['POST', '/jobs/job_x/cancel?foo=1', '?foo', 'there are none here'],
+    ['POST', '/jobs/job_x/retry?foo=1', '?foo', 'there are none here'],
+    ['GET', '/jobs/job_x/runs?foo=1', '?foo', 'there are none here'],
+    ['GET', '/models?__proto__=1', '?__proto__', 'there are none here'],
+    ['GET', '/models/fraud?foo=1', '?foo', 'there are none here'],
+  ])('by %s %s is told that there is no such parameter', async (method, path, pointer, remedy) => {
+    expect(await request(`${baseUrl}${path}`, { method })).toMatchObject({
+      status: 400,
+      body: {
+        code: 'invalid_request',
+        detail: `There is no query parameter "${pointer.slice(1)}"; ${remedy}.`,
+        errors: [{ pointer, detail: `unknown parameter; ${remedy}` }],
+      },
+    });
+  });
+
   test('with a broken escape in the path is answered 400', async () => {
     expect(await request(`${baseUrl}/jobs/%zz`)).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
   });

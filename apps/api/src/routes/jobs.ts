@@ -17,6 +17,7 @@ import {
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { BacklogMonitor } from '../backlog-monitor.ts';
 import { otherMethods } from '../http/problem-handler.ts';
+import { queryParameters } from '../http/query-parameters.ts';
 import { invalidRequest, problemErrors, validate } from '../http/validation.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
@@ -47,23 +48,23 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   const router = Router();
   router
     .route('/jobs')
-    .post(...options.readBody, (request, response) => createJob(options, request, response))
+    .post(queryParameters(), ...options.readBody, (request, response) => createJob(options, request, response))
     .all(otherMethods('POST'));
   router
     .route('/jobs/:id')
-    .get((request, response) => readJob(options, request, response))
+    .get(queryParameters('wait'), (request, response) => readJob(options, request, response))
     .all(otherMethods('GET'));
   router
     .route('/jobs/:id/cancel')
-    .post((request, response) => cancelJob(options, request, response))
+    .post(queryParameters(), (request, response) => cancelJob(options, request, response))
     .all(otherMethods('POST'));
   router
     .route('/jobs/:id/retry')
-    .post((request, response) => retryJob(options, request, response))
+    .post(queryParameters(), (request, response) => retryJob(options, request, response))
     .all(otherMethods('POST'));
   router
     .route('/jobs/:id/runs')
-    .get((request, response) => listRuns(options, request, response))
+    .get(queryParameters(), (request, response) => listRuns(options, request, response))
     .all(otherMethods('GET'));
   return router;
 }

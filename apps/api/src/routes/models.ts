@@ -1,6 +1,7 @@
 import { assignVersion, compareVersions, type PublishedModel, rowJsonSchema, unknownModel } from '@onqueue/shared';
 import { Router } from 'express';
 import { otherMethods } from '../http/problem-handler.ts';
+import { queryParameters } from '../http/query-parameters.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
 
 export interface ModelRoutesOptions {
@@ -14,7 +15,7 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
   const router = Router();
   router
     .route('/models')
-    .get(async (_request, response) => {
+    .get(queryParameters(), async (_request, response) => {
       const published = await catalog.list();
       const names = [...new Set(published.map(({ descriptor }) => descriptor.name))].sort();
       const data = names.map((name) =>
@@ -29,7 +30,7 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
     .all(otherMethods('GET'));
   router
     .route('/models/:name')
-    .get(async (request, response) => {
+    .get(queryParameters(), async (request, response) => {
       const { name } = request.params;
       const versions = await catalog.versionsOf(name);
       if (versions.length === 0) throw unknownModel(name);
