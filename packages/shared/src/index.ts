@@ -1,3 +1,4 @@
+export * from './bounded-object.ts';
 export * from './canonical-json.ts';
 export * from './config.ts';
 export * from './deadline-sweeper.ts';

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { boundedObject } from './bounded-object.ts';
 import type { ModelManifest, TabularField } from './model-manifest.ts';
 
 /** The part of a manifest that decides what a row may be; descriptors carry it to the API. */
@@ -11,13 +12,19 @@ const FLOAT32_MAX = 3.4028234663852886e38;
 
 /** A zod schema for one row of the model; unknown fields are refused, numbers are finite in float32. */
 export function rowSchema(declaration: RowDeclaration): z.ZodType<Record<string, unknown>> {
-  return declaration.kind === 'tabular' ? tabularRowSchema(declaration.row.fields) : imageRowSchema(declaration.row);
+  const names =
+    declaration.kind === 'tabular' ? declaration.row.fields.map(({ name }) => name) : Object.keys(declaration.row);
+  return boundedObject(plainRowSchema(declaration), names);
 }
 
 /** The same schema as JSON Schema 2020-12, for `GET /models/:name`. */
 export function rowJsonSchema(declaration: RowDeclaration): Record<string, unknown> {
-  const { $schema: _, ...schema } = z.toJSONSchema(rowSchema(declaration)) as Record<string, unknown>;
+  const { $schema: _, ...schema } = z.toJSONSchema(plainRowSchema(declaration)) as Record<string, unknown>;
   return schema;
+}
+
+function plainRowSchema(declaration: RowDeclaration): z.ZodType<Record<string, unknown>> {
+  return declaration.kind === 'tabular' ? tabularRowSchema(declaration.row.fields) : imageRowSchema(declaration.row);
 }
 
 function tabularRowSchema(fields: readonly TabularField[]) {

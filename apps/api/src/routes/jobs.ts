@@ -18,7 +18,8 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { BacklogMonitor } from '../backlog-monitor.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
-import { invalidRequest, problemErrors, validate } from '../http/validation.ts';
+import { rowFaults } from '../http/row-validation.ts';
+import { invalidRequest, validate } from '../http/validation.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
 import type { ApiMetrics } from '../metrics.ts';
@@ -221,10 +222,7 @@ function validateRows(
       },
     );
   }
-  const faults = rows.flatMap((row, index) => {
-    const parsed = schema.safeParse(row);
-    return parsed.success ? [] : problemErrors(parsed.error.issues, row, isSingle ? ['input'] : ['inputs', index]);
-  });
+  const faults = rowFaults(rows, schema, (index) => (isSingle ? ['input'] : ['inputs', index]));
   if (faults.length > 0) throw invalidRequest(`A row of model "${body.model}"`, faults);
   return rows;
 }
