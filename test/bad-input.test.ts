@@ -181,6 +181,12 @@ describe('a request that is wrong', () => {
     expect([asked.status, asked.body, asked.headers.get('allow')]).toEqual([204, '', allowed]);
   });
 
+  test('with a key of 90 KB is answered with the beginning of it', async () => {
+    const { body } = await post({ model: 'digits', input: pixels(1), ['k'.repeat(90_000)]: 1 });
+    expect(body.errors).toEqual([{ pointer: `/${'k'.repeat(198)}…`, detail: 'unknown field' }]);
+    expect(body.detail.length).toBeLessThanOrEqual(500);
+  });
+
   test('by HEAD is answered as by GET, without a body', async () => {
     const head = async (path: string) => (await fetch(`${baseUrl}${path}`, { method: 'HEAD' })).status;
     expect([await head('/models'), await head('/models/nope')]).toEqual([200, 404]);

@@ -163,6 +163,10 @@ export const problemDocument = z.object({
 });
 export type ProblemDocument = z.infer<typeof problemDocument>;
 
+/** Characters. Both quote what was sent, which may be a key of 16 MB. */
+const MAX_DETAIL = 500;
+const MAX_PLACE = 200;
+
 /** An error that becomes an answer; whoever can say what is wrong throws it, the problem handler renders it. */
 export class Problem extends Error {
   readonly code: ProblemCode;
@@ -176,10 +180,13 @@ export class Problem extends Error {
     detail: string,
     options: { errors?: ProblemError[]; retryAfterS?: number; cause?: unknown; needsOperator?: boolean } = {},
   ) {
-    super(detail, options.cause === undefined ? undefined : { cause: options.cause });
+    super(shorten(detail, MAX_DETAIL), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'Problem';
     this.code = code;
-    this.errors = options.errors;
+    this.errors = options.errors?.map(({ pointer, detail }) => ({
+      pointer: shorten(pointer, MAX_PLACE),
+      detail: shorten(detail, MAX_PLACE),
+    }));
     this.retryAfterS = options.retryAfterS;
     this.needsOperator = options.needsOperator ?? false;
   }
@@ -201,7 +208,15 @@ export class Problem extends Error {
   }
 }
 
-/** RFC 6901: `~` and `/` are escaped inside a segment. */
+/** RFC 6901: `~` and `/` are escaped inside a segment. Segments that nobody would read to their end are cut. */
 export function jsonPointer(path: readonly PropertyKey[]): string {
-  return path.map((segment) => `/${String(segment).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
+  return path
+    .map((segment) => `/${shorten(String(segment), MAX_PLACE).replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    .join('');
+}
+
+/** Never between the halves of a character outside the BMP: what is left must be UTF-8. */
+function shorten(text: string, maxCharacters: number): string {
+  if (text.length <= maxCharacters) return text;
+  return `${text.slice(0, maxCharacters - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
