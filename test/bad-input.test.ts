@@ -139,6 +139,19 @@ describe('a request that is wrong', () => {
     expect(answer.durationMs).toBeLessThan(1000);
   });
 
+  test.each([
+    ['{"model":"fraud","model":"digits","input":{}}', 'model', '/model'],
+    ['{"model":"digits","inputs":[{"pixels":[]},{"pixels":[],"p\\u0069xels":[]}]}', 'pixels', '/inputs/1/pixels'],
+  ])('with a key that is there twice is refused: %s', async (body, name, pointer) => {
+    const answer = await post(body);
+    expect([answer.status, answer.body.code, answer.body.detail, answer.body.errors]).toEqual([
+      400,
+      'invalid_request',
+      `The key "${name}" is there twice.`,
+      [{ pointer, detail: 'this key is there twice' }],
+    ]);
+  });
+
   test('leaves the prototype of objects alone', async () => {
     await post('{"model":"digits","input":{"__proto__":{"polluted":1}}}');
     expect(await runJob(baseUrl, { model: 'digits', input: pixels(3) })).not.toHaveProperty('polluted');

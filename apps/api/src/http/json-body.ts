@@ -1,5 +1,6 @@
 import { jsonPointer, Problem } from '@onqueue/shared';
 import express, { type RequestHandler } from 'express';
+import { countMembers, duplicateKey } from './json-members.ts';
 import { type JsonLimits, scanJson } from './json-scan.ts';
 
 export interface JsonBodyOptions extends JsonLimits {
@@ -7,7 +8,7 @@ export interface JsonBodyOptions extends JsonLimits {
 }
 
 /**
- * Reads a JSON body into `req.body`: content type, size, depth, number of values, encoding, syntax and dangerous keys,
+ * Reads a JSON body into `req.body`: content type, size, depth, number of values, encoding, syntax, double and dangerous keys,
  * each refused by its own problem and each before the next, dearer step.
  */
 export function jsonBody({ maxBytes, ...limits }: JsonBodyOptions): RequestHandler[] {
@@ -42,7 +43,7 @@ function isJson(contentType: string | undefined): boolean {
 }
 
 function parseJson(bytes: Buffer, limits: JsonLimits): unknown {
-  const passed = scanJson(bytes, limits);
+  const { passed, members } = scanJson(bytes, limits);
   if (passed === 'depth') {
     throw new Problem('json_too_complex', `The JSON nests deeper than ${limits.maxDepth} levels.`);
   }
@@ -59,9 +60,19 @@ function parseJson(bytes: Buffer, limits: JsonLimits): unknown {
   } catch (cause) {
     throw new Problem('malformed_json', `The body is not JSON: ${(cause as Error).message}`, { cause });
   }
+  if (countMembers(value) !== members) refuseDuplicateKey(bytes);
   // A key can only be spelled with these; most bodies have neither and skip the walk.
   if (text.includes('__proto__') || text.includes('\\u')) refuseProtoKeys(value, []);
   return value;
+}
+
+/** Two readers may take different ones of the two: a proxy that checks the first `model`, and we the last. */
+function refuseDuplicateKey(bytes: Buffer): void {
+  const path = duplicateKey(bytes);
+  if (path === undefined) throw new Error('A key is there twice and cannot be found. This is a bug.');
+  throw new Problem('invalid_request', `The key "${String(path.at(-1))}" is there twice.`, {
+    errors: [{ pointer: jsonPointer(path), detail: 'this key is there twice' }],
+  });
 }
 
 function refuseProtoKeys(value: unknown, path: PropertyKey[]): void {

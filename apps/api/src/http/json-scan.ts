@@ -6,20 +6,27 @@ export interface JsonLimits {
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
+const COLON = 0x3a;
 const OPEN_BRACKET = 0x5b;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACKET = 0x5d;
 const CLOSE_BRACE = 0x7d;
 
+export interface JsonScan {
+  /** The limit that is passed. */
+  passed: 'depth' | 'nodes' | null;
+  /** Keys of all objects, doubles included; as far as was read when a limit is passed. */
+  members: number;
+}
+
 /**
- * Looks at raw JSON before anything parses it: how deep it nests and how many values it holds. One pass, no memory, so
- * that a body made to blow up a parser or a validator is refused for the price of reading it. It judges no syntax.
- *
- * @returns the limit that is passed, or null.
+ * Looks at raw JSON before anything parses it: how deep it nests and how much it holds. One pass, no memory, so that a
+ * body made to blow up a parser or a validator is refused for the price of reading it. It judges no syntax.
  */
-export function scanJson(bytes: Uint8Array, { maxDepth, maxNodes }: JsonLimits): 'depth' | 'nodes' | null {
+export function scanJson(bytes: Uint8Array, { maxDepth, maxNodes }: JsonLimits): JsonScan {
   let depth = 0;
   let nodes = 1;
+  let members = 0;
   for (let at = 0; at < bytes.length; at++) {
     switch (bytes[at]) {
       case QUOTE:
@@ -27,7 +34,7 @@ export function scanJson(bytes: Uint8Array, { maxDepth, maxNodes }: JsonLimits):
         break;
       case OPEN_BRACE:
       case OPEN_BRACKET:
-        if (++depth > maxDepth) return 'depth';
+        if (++depth > maxDepth) return { passed: 'depth', members };
         nodes++;
         break;
       case CLOSE_BRACE:
@@ -37,14 +44,17 @@ export function scanJson(bytes: Uint8Array, { maxDepth, maxNodes }: JsonLimits):
       case COMMA:
         nodes++;
         break;
+      case COLON:
+        members++;
+        break;
     }
-    if (nodes > maxNodes) return 'nodes';
+    if (nodes > maxNodes) return { passed: 'nodes', members };
   }
-  return null;
+  return { passed: null, members };
 }
 
 /** The closing quote, or the end of a string that never closes. */
-function endOfString(bytes: Uint8Array, opening: number): number {
+export function endOfString(bytes: Uint8Array, opening: number): number {
   let quote = bytes.indexOf(QUOTE, opening + 1);
   while (quote !== -1 && isEscaped(bytes, quote)) quote = bytes.indexOf(QUOTE, quote + 1);
   return quote === -1 ? bytes.length : quote;
