@@ -43,6 +43,11 @@ test('a process that ends before it is ready is told with its last lines, withou
   expect(await started.exited).toEqual({ code: 3, signal: null });
 });
 
+test('a process that says itself why it ends is told in one line', async () => {
+  const started = await service('refuses');
+  await expect(started.ready).rejects.toThrow(/^The fixture did not start: Redis may evict jobs: set noeviction\.$/);
+});
+
 test('a process that never becomes ready is told at the deadline', async () => {
   const started = await service('never ready', { readyTimeoutMs: 200 });
   await expect(started.ready).rejects.toThrow('The fixture was not ready after 0.2 s. Its last lines:');

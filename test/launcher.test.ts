@@ -1,9 +1,9 @@
 import { EventEmitter, once } from 'node:events';
 import { stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { freePort, httpGet, type Platform, start, startPlatform } from '@onqueue/launcher';
+import { freePort, httpGet, newWebhookSecret, type Platform, start, startPlatform } from '@onqueue/launcher';
 import { type FixtureService, writeFixtureService } from './support/fixture-service.ts';
 import { startPrivateRedis, startTestPlatform } from './support/platform.ts';
 
@@ -148,7 +148,7 @@ describe('npm start', () => {
   test('keeps the secret to itself when the environment brings one', async () => {
     const { signals, exitCode, printed } = run({
       ONQUEUE_PORT: String(await freePort()),
-      ONQUEUE_WEBHOOK_SECRET: 'whsec_c2VjcmV0',
+      ONQUEUE_WEBHOOK_SECRET: newWebhookSecret(),
     });
     const greeting = await printed();
     expect(greeting).toContain('from ONQUEUE_WEBHOOK_SECRET');
@@ -164,11 +164,33 @@ describe('npm start', () => {
     const port = typeof address === 'object' ? address?.port : undefined;
     const { exitCode, errors } = run({ ONQUEUE_PORT: String(port) });
     expect(await exitCode).toBe(1);
-    expect(errors).toEqual([
-      expect.stringMatching(new RegExp(`^Port ${port} is in use\\. Set ONQUEUE_PORT[^\\n]*npm start$`)),
-    ]);
+    expect(errors).toEqual([expect.stringMatching(new RegExp(`^Port ${port} is in use\\. Set ONQUEUE_PORT[^\\n]*$`))]);
     other.close();
     await once(other, 'close');
+  });
+
+  test('proposes for the worker a port that the API does not get', async () => {
+    const other = createServer().listen(await freePort(), '127.0.0.1');
+    await once(other, 'listening');
+    const taken = (other.address() as AddressInfo).port;
+    const { exitCode, errors } = run({ ONQUEUE_PORT: String(taken + 1), ONQUEUE_WORKER_PORT: String(taken) });
+    expect(await exitCode).toBe(1);
+    expect(errors).toEqual([expect.stringMatching(/such as ONQUEUE_WORKER_PORT=\d+\.$/)]);
+    expect(errors[0]).not.toContain(String(taken + 1));
+    other.close();
+    await once(other, 'close');
+  });
+
+  test('tells a wrong setting in one line, before it looks at anything else', async () => {
+    const first = run({ ONQUEUE_PORT: String(await freePort()) });
+    await first.printed();
+    const second = run({ ONQUEUE_PORT: 'abc', ONQUEUE_ATTEMPTS: 'many' });
+    expect(await second.exitCode).toBe(1);
+    expect(second.errors).toEqual([
+      expect.stringMatching(/^[^\n]*not valid[^\n]* ONQUEUE_PORT: a whole number; ONQUEUE_ATTEMPTS: a whole number$/),
+    ]);
+    first.signals.emit('SIGTERM');
+    expect(await first.exitCode).toBe(0);
   });
 
   test('says in one line that another one runs on its data', async () => {

@@ -259,7 +259,7 @@ describe('at start', () => {
       modelsDir: models.dir,
       apiEnv: { ONQUEUE_MAX_ROWS_PER_JOB: 'many' },
     });
-    await expect(starting).rejects.toThrow(/ONQUEUE_MAX_ROWS_PER_JOB: a whole number/);
+    await expect(starting).rejects.toThrow(/^[^\n]*ONQUEUE_MAX_ROWS_PER_JOB: a whole number$/);
   });
 });
 

@@ -11,8 +11,8 @@ export interface FixtureService {
 
 /**
  * A small process in the place of the API or the worker: 503 at the first `/readyz`, then 200. The variable FIXTURE
- * says how it misbehaves: `dies`, `deaf` (to SIGTERM), `never ready`. `GET /env` tells its environment, `GET /die`
- * ends it.
+ * says how it misbehaves: `dies`, `refuses` (with a fatal log line), `deaf` (to SIGTERM), `never ready`.
+ * `GET /env` tells its environment, `GET /die` ends it.
  */
 export async function writeFixtureService(): Promise<FixtureService> {
   const folder = await mkdtemp(join(tmpdir(), 'onqueue-fixture-'));
@@ -29,6 +29,11 @@ if (FIXTURE === 'dies') {
   console.log('first words');
   console.error('the model is missing');
   process.exit(3);
+}
+if (FIXTURE === 'refuses') {
+  console.log(JSON.stringify({ level: 30, msg: 'starts' }));
+  console.log(JSON.stringify({ level: 60, msg: 'Redis may evict jobs: set noeviction.' }));
+  process.exit(1);
 }
 process.on('SIGTERM', () => {
   if (FIXTURE === 'deaf') return;

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { httpGet } from './http-get.ts';
 import { LaunchError } from './launch-error.ts';
 import { describeExit, type Exit, ManagedProcess } from './managed-process.ts';
+import { statedReason } from './stated-reason.ts';
 
 /** Where a process's lines go besides the memory: nowhere, to our own stdout, or to the end of a file. */
 export type LogTarget = 'quiet' | 'inherit' | { file: string };
@@ -89,26 +90,29 @@ const STOP_DEADLINE_MS = 30_000;
 const READY_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;
 
-async function untilReady(
-  { name, baseUrl, readyTimeoutMs }: ChildServiceOptions,
-  child: ManagedProcess,
-): Promise<void> {
-  const timeoutMs = readyTimeoutMs ?? READY_TIMEOUT_MS;
-  const deadline = performance.now() + timeoutMs;
-  const words = () => lastWords({ logs: () => child.output.lines() });
+async function untilReady(options: ChildServiceOptions, child: ManagedProcess): Promise<void> {
+  const { name, baseUrl, readyTimeoutMs = READY_TIMEOUT_MS } = options;
+  const deadline = performance.now() + readyTimeoutMs;
   while (!child.hasExited) {
-    const status = await httpGet(`${baseUrl}/readyz`).then(
-      (answer) => answer.status,
-      () => undefined,
-    );
-    if (status === 200 && !child.hasExited) return;
-    if (performance.now() > deadline) {
-      throw new LaunchError(`The ${name} was not ready after ${timeoutMs / 1000} s. Its last lines:\n  ${words()}`);
-    }
+    const answer = await httpGet(`${baseUrl}/readyz`).catch(() => undefined);
+    if (answer?.status === 200 && !child.hasExited) return;
+    if (performance.now() > deadline) throw tooLate(name, readyTimeoutMs, child);
     await Promise.race([delay(POLL_MS), child.exited]);
   }
-  const exit = await child.exited;
-  throw new LaunchError(`The ${name} ended before it was ready (${describeExit(exit)}). Its last lines:\n  ${words()}`);
+  throw endedEarly(name, await child.exited, child);
+}
+
+function tooLate(name: string, timeoutMs: number, { output }: ManagedProcess): LaunchError {
+  const words = lastWords({ logs: () => output.lines() });
+  return new LaunchError(`The ${name} was not ready after ${timeoutMs / 1000} s. Its last lines:\n  ${words}`);
+}
+
+function endedEarly(name: string, exit: Exit, { output }: ManagedProcess): LaunchError {
+  // Our processes end with 1 when they have said what is to be mended.
+  const reason = exit.code === 1 ? statedReason(output.lines()) : undefined;
+  if (reason !== undefined) return new LaunchError(`The ${name} did not start: ${reason}`);
+  const words = lastWords({ logs: () => output.lines() });
+  return new LaunchError(`The ${name} ended before it was ready (${describeExit(exit)}). Its last lines:\n  ${words}`);
 }
 
 function openSink(target: LogTarget): { write: (line: string) => void; close: () => void } {

@@ -15,10 +15,13 @@ test('a taken port is refused in one line that names the variable and a port tha
   const { port } = server.address() as AddressInfo;
   const message = await assertPortFree(port, '127.0.0.1', 'ONQUEUE_PORT').catch((error: Error) => error.message);
   expect(message).toMatch(
-    new RegExp(`^Port ${port} is in use\\. Set ONQUEUE_PORT to a free one, e\\.g\\. ONQUEUE_PORT=\\d+ npm start$`),
+    new RegExp(`^Port ${port} is in use\\. Set ONQUEUE_PORT to a free one, such as ONQUEUE_PORT=\\d+\\.$`),
   );
   const suggested = Number(/=(\d+)/.exec(String(message))?.[1]);
   await expect(assertPortFree(suggested, '127.0.0.1', 'ONQUEUE_PORT')).resolves.toBeUndefined();
+  await expect(assertPortFree(port, '127.0.0.1', 'ONQUEUE_WORKER_PORT', [suggested])).rejects.not.toThrow(
+    String(suggested),
+  );
   server.close();
   await once(server, 'close');
 });

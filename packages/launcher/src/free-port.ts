@@ -22,15 +22,21 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
   throw new LaunchError(`No free port was found on ${host} between ${LOWEST} and ${HIGHEST}.`);
 }
 
-/** @throws LaunchError that names the environment variable and a port that is free. */
-export async function assertPortFree(port: number, host: string, variable: string): Promise<void> {
+/**
+ * `promised`: ports that are free and have an owner all the same.
+ * @throws LaunchError that names the environment variable and a port that is free.
+ */
+export async function assertPortFree(
+  port: number,
+  host: string,
+  variable: string,
+  promised: readonly number[] = [],
+): Promise<void> {
   const code = await bindError(port, host);
   if (code === undefined) return;
-  if (code === 'EADDRINUSE') {
-    const other = await nextFreePort(port, host);
-    throw new LaunchError(`Port ${port} is in use. Set ${variable} to a free one, e.g. ${variable}=${other} npm start`);
-  }
-  throw new LaunchError(`Cannot listen on ${host}:${port} (${code}). Set ${variable}, e.g. ${variable}=8081 npm start`);
+  if (code !== 'EADDRINUSE') throw new LaunchError(`Cannot listen on ${host}:${port} (${code}). Set ${variable}.`);
+  const other = await nextFreePort(port, host, promised);
+  throw new LaunchError(`Port ${port} is in use. Set ${variable} to a free one, such as ${variable}=${other}.`);
 }
 
 export async function isPortFree(port: number, host = '127.0.0.1'): Promise<boolean> {
@@ -53,9 +59,10 @@ const LOWEST = 12_000;
 const HIGHEST = 32_000;
 const MAX_ATTEMPTS = 200;
 
-async function nextFreePort(after: number, host: string): Promise<number> {
+async function nextFreePort(after: number, host: string, promised: readonly number[]): Promise<number> {
   for (let port = after + 1; port < Math.min(after + 50, 65_536); port++) {
-    if (port !== REDIS_DEFAULT_PORT && (await bindError(port, host)) === undefined) return port;
+    const isPromised = port === REDIS_DEFAULT_PORT || promised.includes(port);
+    if (!isPromised && (await bindError(port, host)) === undefined) return port;
   }
   return freePort(host);
 }

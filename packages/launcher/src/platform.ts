@@ -3,6 +3,7 @@ import { type ChildService, type LogTarget, startChildService } from './child-se
 import { assertPortFree, freePort, parsePort } from './free-port.ts';
 import { type RedisServer, type RedisServerOptions, startRedisServer } from './redis-server.ts';
 import { repoRoot } from './repo-root.ts';
+import { checkSettings } from './settings-check.ts';
 import { newWebhookSecret } from './webhook-secret.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -63,8 +64,13 @@ export interface Platform {
  * @throws LaunchError that says which part, and what to do.
  */
 export async function startPlatform(options: PlatformOptions = {}): Promise<Platform> {
+  const env: Env = { ...(options.inheritEnv === false ? neutralEnv() : process.env), ...options.env };
+  const { redis: where, apiEnv, workerEnv } = options;
+  // Before a private Redis takes its folder: who has misspelled a port wants to hear of that.
+  const redisUrl = typeof where === 'object' ? { REDIS_URL: where.url } : { REDIS_URL: undefined };
+  for (const extra of [apiEnv, workerEnv]) checkSettings({ ...env, ...redisUrl, ...extra });
   const redis = await startRedis(options);
-  const platform = new LocalPlatform(options, redis);
+  const platform = new LocalPlatform(options, env, redis);
   const giveUp = () => void platform.kill();
   options.signal?.addEventListener('abort', giveUp, { once: true });
   try {
@@ -96,11 +102,10 @@ class LocalPlatform implements Platform {
   readonly #options: PlatformOptions;
   readonly #env: Env;
 
-  constructor(options: PlatformOptions, redis: Redis) {
+  constructor(options: PlatformOptions, env: Env, redis: Redis) {
     this.redisUrl = redis.url;
     this.redis = redis.server;
     this.#options = options;
-    const env = { ...(options.inheritEnv === false ? neutralEnv() : process.env), ...options.env };
     this.webhookSecret = env.ONQUEUE_WEBHOOK_SECRET || newWebhookSecret();
     this.#env = { ...env, REDIS_URL: this.redisUrl, ONQUEUE_WEBHOOK_SECRET: this.webhookSecret };
   }
@@ -148,7 +153,7 @@ class LocalPlatform implements Platform {
 
   async #startApi(extra: Env, port: number | undefined): Promise<ChildService> {
     const env = { ...this.#env, ...this.#options.apiEnv, ...extra };
-    const address = await bindAddress(env, { host: 'ONQUEUE_HOST', port: 'ONQUEUE_PORT' }, port);
+    const address = await bindAddress(env, API_ADDRESS, port, this.#namedPorts);
     const api = await this.#start('api', address.baseUrl, { ...env, ...address.env });
     this.apis.push(api);
     return api;
@@ -157,10 +162,20 @@ class LocalPlatform implements Platform {
   async #startWorker(extra: Env, port: number | undefined): Promise<ChildService> {
     const modelsDir = this.#options.modelsDir ?? (this.#env.ONQUEUE_MODELS_DIR || join(repoRoot, 'models'));
     const env = { ...this.#env, ONQUEUE_MODELS_DIR: modelsDir, ...this.#options.workerEnv, ...extra };
-    const address = await bindAddress(env, { host: 'ONQUEUE_WORKER_HOST', port: 'ONQUEUE_WORKER_PORT' }, port);
+    const address = await bindAddress(env, WORKER_ADDRESS, port, this.#namedPorts);
     const worker = await this.#start('worker', address.baseUrl, { ...env, ...address.env });
     this.workers.push(worker);
     return worker;
+  }
+
+  /** Ports that the first processes get or have; those that start at the same time do not listen yet. */
+  get #namedPorts(): number[] {
+    const { apiEnv, workerEnv, apiPort, workerPort } = this.#options;
+    const named = [
+      apiPort ?? parsePort({ ...this.#env, ...apiEnv }[API_ADDRESS.port], API_ADDRESS.port),
+      workerPort ?? parsePort({ ...this.#env, ...workerEnv }[WORKER_ADDRESS.port], WORKER_ADDRESS.port),
+    ];
+    return named.filter((port) => port !== undefined);
   }
 
   #start(name: 'api' | 'worker', baseUrl: string, env: Env): Promise<ChildService> {
@@ -178,12 +193,20 @@ class LocalPlatform implements Platform {
   }
 }
 
+const API_ADDRESS = { host: 'ONQUEUE_HOST', port: 'ONQUEUE_PORT' };
+const WORKER_ADDRESS = { host: 'ONQUEUE_WORKER_HOST', port: 'ONQUEUE_WORKER_PORT' };
+
 /** 0 takes any free port; undefined takes the one of the environment, or any. A named one must be free. */
-async function bindAddress(env: Env, names: { host: string; port: string }, wanted: number | undefined) {
+async function bindAddress(
+  env: Env,
+  names: typeof API_ADDRESS,
+  wanted: number | undefined,
+  namedPorts: readonly number[],
+) {
   const host = env[names.host] || '127.0.0.1';
   const named = wanted ?? parsePort(env[names.port], names.port) ?? 0;
   const port = named === 0 ? await freePort(host) : named;
-  if (named !== 0) await assertPortFree(port, host, names.port);
+  if (named !== 0) await assertPortFree(port, host, names.port, namedPorts);
   // "All addresses" is nothing one can connect to.
   const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   const authority = reachable.includes(':') ? `[${reachable}]` : reachable;
