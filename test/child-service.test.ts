@@ -48,6 +48,23 @@ test('a process that says itself why it ends is told in one line', async () => {
   await expect(started.ready).rejects.toThrow(/^The fixture did not start: Redis may evict jobs: set noeviction\.$/);
 });
 
+test('a process that waits for somebody else has no deadline, and the wait is told once', async () => {
+  let toldTimes = 0;
+  const { promise: isTold, resolve: tell } = newPromise();
+  const started = await service('waits', {
+    readyTimeoutMs: 1900,
+    isWaiting: ({ body }) => body.includes('reconnecting'),
+    onWaiting: () => {
+      toldTimes += 1;
+      tell();
+    },
+  });
+  await Promise.race([isTold, started.ready]);
+  await httpGet(`${started.baseUrl}/come`);
+  await started.ready;
+  expect(toldTimes).toBe(1);
+});
+
 test('a process that never becomes ready is told at the deadline', async () => {
   const started = await service('never ready', { readyTimeoutMs: 200 });
   await expect(started.ready).rejects.toThrow('The fixture was not ready after 0.2 s. Its last lines:');
@@ -88,3 +105,11 @@ test('appends its lines to a file', async () => {
   await started.stop();
   expect(await readFile(file, 'utf8')).toBe('listening\ndraining\n');
 });
+
+function newPromise() {
+  let resolve = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}

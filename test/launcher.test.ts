@@ -193,6 +193,25 @@ describe('npm start', () => {
     expect(await first.exitCode).toBe(0);
   });
 
+  test('waits for the Redis of REDIS_URL for as long as it takes, and says so', async () => {
+    const [port, workerPort] = [await freePort(), await freePort()];
+    const { signals, exitCode, printed, errors } = run({
+      ONQUEUE_PORT: String(port),
+      ONQUEUE_WORKER_PORT: String(workerPort),
+      REDIS_URL: 'redis://user:S3CR3T@redis.test:7000,redis://redis.test:7001',
+      ONQUEUE_REDIS_CLUSTER: 'true',
+      FIXTURE: 'waits',
+    });
+    const told = await printed();
+    expect(told).toMatch(/^Waiting for Redis at redis:\/\/redis\.test:7000,redis:\/\/redis\.test:7001 \(REDIS_URL\)/);
+    const greeting = printed();
+    for (const each of [port, workerPort]) await httpGet(`http://127.0.0.1:${each}/come`);
+    expect(await greeting).toContain('onqueue is up.');
+    signals.emit('SIGTERM');
+    expect(await exitCode).toBe(0);
+    expect(errors).toEqual([]);
+  });
+
   test('says in one line that another one runs on its data', async () => {
     const first = run({ ONQUEUE_PORT: String(await freePort()) });
     await first.printed();

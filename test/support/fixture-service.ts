@@ -11,8 +11,8 @@ export interface FixtureService {
 
 /**
  * A small process in the place of the API or the worker: 503 at the first `/readyz`, then 200. The variable FIXTURE
- * says how it misbehaves: `dies`, `refuses` (with a fatal log line), `deaf` (to SIGTERM), `never ready`.
- * `GET /env` tells its environment, `GET /die` ends it.
+ * says how it misbehaves: `dies`, `refuses` (with a fatal log line), `deaf` (to SIGTERM), `never ready`, `waits` (for a
+ * Redis that `GET /come` brings). `GET /env` tells its environment, `GET /die` ends it.
  */
 export async function writeFixtureService(): Promise<FixtureService> {
   const folder = await mkdtemp(join(tmpdir(), 'onqueue-fixture-'));
@@ -41,9 +41,12 @@ process.on('SIGTERM', () => {
   process.exit(0);
 });
 let asked = 0;
+let isRedisAway = FIXTURE === 'waits';
 createServer(({ url }, response) => {
   if (url === '/die') process.exit(7);
   if (url === '/env') return response.end(JSON.stringify(process.env));
+  if (url === '/come') isRedisAway = false;
+  if (isRedisAway) return response.writeHead(503).end('{"redis":"reconnecting"}');
   const isReady = url === '/readyz' && FIXTURE !== 'never ready' && ++asked > 1;
   response.writeHead(isReady ? 200 : 503).end();
 }).listen(Number(isWorker ? ONQUEUE_WORKER_PORT : ONQUEUE_PORT), '127.0.0.1', () => console.log('listening'));

@@ -1,6 +1,6 @@
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { httpGet } from './http-get.ts';
+import { type HttpAnswer, httpGet } from './http-get.ts';
 import { LaunchError } from './launch-error.ts';
 import { describeExit, type Exit, ManagedProcess } from './managed-process.ts';
 import { statedReason } from './stated-reason.ts';
@@ -24,6 +24,10 @@ export interface ChildServiceOptions {
   log?: LogTarget;
   /** Default 60 s. */
   readyTimeoutMs?: number;
+  /** Whether an answer of `/readyz` says that it waits for somebody else: the deadline is put off for as long as it does. */
+  isWaiting?: (answer: HttpAnswer) => boolean;
+  /** Told once, when it has waited for some seconds. */
+  onWaiting?: () => void;
 }
 
 /** A process of the platform: starting → ready → exited. */
@@ -89,14 +93,26 @@ export function lastWords(service: Pick<ChildService, 'logs'>, count = 5): strin
 const STOP_DEADLINE_MS = 30_000;
 const READY_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;
+/** Every start waits for a moment until it is connected; that is not worth a word. */
+const NOTABLE_WAIT_MS = 2000;
 
 async function untilReady(options: ChildServiceOptions, child: ManagedProcess): Promise<void> {
-  const { name, baseUrl, readyTimeoutMs = READY_TIMEOUT_MS } = options;
-  const deadline = performance.now() + readyTimeoutMs;
+  const { name, baseUrl, readyTimeoutMs = READY_TIMEOUT_MS, isWaiting = () => false, onWaiting } = options;
+  const startedAt = performance.now();
+  let hasToldOfWait = false;
+  let deadline = startedAt + readyTimeoutMs;
   while (!child.hasExited) {
     const answer = await httpGet(`${baseUrl}/readyz`).catch(() => undefined);
+    const now = performance.now();
     if (answer?.status === 200 && !child.hasExited) return;
-    if (performance.now() > deadline) throw tooLate(name, readyTimeoutMs, child);
+    if (answer && isWaiting(answer)) {
+      deadline = now + readyTimeoutMs;
+      if (!hasToldOfWait && now - startedAt > NOTABLE_WAIT_MS) {
+        hasToldOfWait = true;
+        onWaiting?.();
+      }
+    }
+    if (now > deadline) throw tooLate(name, readyTimeoutMs, child);
     await Promise.race([delay(POLL_MS), child.exited]);
   }
   throw endedEarly(name, await child.exited, child);

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type ChildService, type LogTarget, startChildService } from './child-service.ts';
 import { assertPortFree, freePort, parsePort } from './free-port.ts';
 import { type RedisServer, type RedisServerOptions, startRedisServer } from './redis-server.ts';
+import { isWaitingForRedis } from './redis-wait.ts';
 import { repoRoot } from './repo-root.ts';
 import { checkSettings } from './settings-check.ts';
 import { newWebhookSecret } from './webhook-secret.ts';
@@ -35,6 +36,11 @@ export interface PlatformOptions {
   /** What to run instead of the built apps. */
   entries?: { api?: string; worker?: string };
   readyTimeoutMs?: number;
+  /**
+   * With it a start waits for Redis for as long as it takes, and calls this once when that takes some seconds. Without it
+   * the time counts like any other.
+   */
+  onRedisAway?: () => void;
   /** Gives up a start: everything that runs by then is stopped, and `startPlatform` rejects. */
   signal?: AbortSignal;
 }
@@ -101,6 +107,7 @@ class LocalPlatform implements Platform {
   readonly webhookSecret: string;
   readonly #options: PlatformOptions;
   readonly #env: Env;
+  #isRedisAway = false;
 
   constructor(options: PlatformOptions, env: Env, redis: Redis) {
     this.redisUrl = redis.url;
@@ -179,7 +186,11 @@ class LocalPlatform implements Platform {
   }
 
   #start(name: 'api' | 'worker', baseUrl: string, env: Env): Promise<ChildService> {
-    const { entries, log = 'quiet', readyTimeoutMs } = this.#options;
+    const { entries, log = 'quiet', readyTimeoutMs, onRedisAway } = this.#options;
+    const onWaiting = () => {
+      if (!this.#isRedisAway) onRedisAway?.();
+      this.#isRedisAway = true;
+    };
     return startChildService({
       name,
       entry: entries?.[name] ?? join(repoRoot, 'apps', name, 'dist', 'main.js'),
@@ -189,6 +200,7 @@ class LocalPlatform implements Platform {
       cwd: repoRoot,
       log,
       ...(readyTimeoutMs === undefined ? {} : { readyTimeoutMs }),
+      ...(onRedisAway === undefined ? {} : { isWaiting: isWaitingForRedis, onWaiting }),
     });
   }
 }

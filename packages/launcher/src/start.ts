@@ -79,7 +79,7 @@ async function startUnlessAborted(ports: StartPorts, options: StartOptions, sign
     signal,
     ...(ports.entries === undefined ? {} : { entries: ports.entries }),
     ...(env.REDIS_URL
-      ? { redis: { url: env.REDIS_URL } }
+      ? { redis: { url: env.REDIS_URL }, onRedisAway: () => ports.print(waitingFor(env.REDIS_URL ?? '')) }
       : { dataDir: dataDir(rootDir), redisOptions: redisOptions(env, options) }),
   };
   try {
@@ -139,9 +139,17 @@ async function greeting(
   ].join('\n');
 }
 
-function withoutCredentials(url: string): string {
-  const parsed = new URL(url);
-  parsed.username = '';
-  parsed.password = '';
-  return parsed.href;
+function waitingFor(redisUrl: string): string {
+  return `Waiting for Redis at ${withoutCredentials(redisUrl)} (REDIS_URL); the lines above say why. Ctrl-C gives up.`;
+}
+
+/** Of a cluster there are several, separated by commas. */
+function withoutCredentials(urls: string): string {
+  const one = (url: string) => {
+    const parsed = new URL(url);
+    parsed.username = '';
+    parsed.password = '';
+    return parsed.href;
+  };
+  return urls.split(',').map(one).join(',');
 }
