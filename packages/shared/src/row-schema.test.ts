@@ -75,4 +75,10 @@ describe('rowSchema of images', () => {
     ['neither', {}],
     ['more base64 than the bytes allowed', { image: 'a'.repeat(105) }],
   ])('refuses %s', (_, value) => expect(accepts(image, value)).toBe(false));
+
+  test('names the formats that it takes', () => {
+    expect(JSON.stringify(rowJsonSchema(image))).toContain(
+      'Base64 or data URL of a PNG or JPEG image of at most 30 bytes.',
+    );
+  });
 });

@@ -54,7 +54,7 @@ function imageRowSchema({ pixels, image }: Extract<ModelManifest, { kind: 'image
       .min(1)
       .max(maxCharacters)
       .describe(
-        `Base64 or data URL of a ${image.formats.join(' or ').toUpperCase()} image of at most ${image.max_bytes} bytes.`,
+        `Base64 or data URL of a ${image.formats.map((format) => format.toUpperCase()).join(' or ')} image of at most ${image.max_bytes} bytes.`,
       ),
   });
   if (!pixels) return encoded;
