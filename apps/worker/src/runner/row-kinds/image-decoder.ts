@@ -12,6 +12,7 @@ sharp.unblock({ operation: ['VipsForeignLoadPngBuffer', 'VipsForeignLoadJpegBuff
 /**
  * Decodes to 8 bits a channel, upright by its EXIF orientation, colour profiles ignored (as in training). The header decides
  * whether anything is decoded at all; what is damaged or cut off is refused, never guessed.
+ * What libvips says of it is kept as the cause: its words change with its version and name its own parts.
  */
 export async function decodeImage(bytes: Uint8Array, limits: ImageLimits): Promise<PixelImage> {
   await checkHeader(bytes, limits);
@@ -28,7 +29,7 @@ export async function decodeImage(bytes: Uint8Array, limits: ImageLimits): Promi
       .toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, channels: info.channels, data };
   } catch (error) {
-    throw imageFailure('invalid_image', `The image cannot be decoded: ${firstLine(error)}.`, error);
+    throw imageFailure('invalid_image', 'The image cannot be decoded: its data is damaged or incomplete.', error);
   }
 }
 
@@ -36,15 +37,13 @@ async function checkHeader(bytes: Uint8Array, { max_pixels: maxPixels }: ImageLi
   const { width, height } = await sharp(bytes, { limitInputPixels: false })
     .metadata()
     .catch((error: unknown) => {
-      throw imageFailure('invalid_image', `The header of the image cannot be read: ${firstLine(error)}.`, error);
+      throw imageFailure(
+        'invalid_image',
+        'The header of the image cannot be read: it is damaged or incomplete.',
+        error,
+      );
     });
   if (width * height > maxPixels) {
     throw imageFailure('image_too_large', `The image has ${width} x ${height} pixels, of at most ${maxPixels}.`);
   }
-}
-
-/** libvips tells its whole history, a line a step. */
-function firstLine(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return (message.split('\n')[0] ?? '').replace(/\.$/, '');
 }
