@@ -15,14 +15,19 @@ export type TestPlatform = Platform & { readonly redis: RedisServer };
  * worker, and with webhooks allowed to reach a receiver on this machine.
  */
 export async function startTestPlatform(options: PlatformOptions & { redis?: 'private' } = {}): Promise<TestPlatform> {
-  const platform = await startPlatform({
+  const platform = await startPlatformForTests(options);
+  if (platform.redis === undefined) throw new Error('A test platform has a private Redis. This is a bug.');
+  return platform as TestPlatform;
+}
+
+/** The same on whatever Redis the options name. */
+export function startPlatformForTests(options: PlatformOptions): Promise<Platform> {
+  return startPlatform({
     log: 'quiet',
     inheritEnv: false,
     ...options,
     env: { ...TEST_ENV, ...jobSource(), ...options.env },
   });
-  if (platform.redis === undefined) throw new Error('A test platform has a private Redis. This is a bug.');
-  return platform as TestPlatform;
 }
 
 /** A Redis for one test file. */

@@ -21,6 +21,8 @@ export interface Verdict {
   ended: Record<string, number>;
   mostAttempts: number;
   webhooks: number;
+  /** Different ones among the webhooks. */
+  events: number;
 }
 
 /** One test's part of a platform: its client, its chances and its history. */
@@ -56,16 +58,12 @@ export class FaultScene {
     });
   }
 
-  get platform(): FaultPlatform['platform'] {
-    return this.#stage.platform;
-  }
-
   get apis(): ChildService[] {
-    return this.platform.apis.filter((api) => !api.hasExited);
+    return this.#stage.platform.apis.filter((api) => !api.hasExited);
   }
 
   get workers(): ChildService[] {
-    return this.platform.workers.filter((worker) => !worker.hasExited);
+    return this.#stage.platform.workers.filter((worker) => !worker.hasExited);
   }
 
   async kill(service: ChildService): Promise<void> {
@@ -100,7 +98,9 @@ export class FaultScene {
     this.close();
     const ended: Record<string, number> = {};
     for (const { status } of jobs) ended[status] = (ended[status] ?? 0) + 1;
-    return { ended, mostAttempts: Math.max(0, ...jobs.map(({ attempt }) => attempt)), webhooks: this.#webhooks };
+    const events = [...this.#events.values()].reduce((sum, { size }) => sum + size, 0);
+    const mostAttempts = jobs.reduce((most, { attempt }) => Math.max(most, attempt), 0);
+    return { ended, mostAttempts, webhooks: this.#webhooks, events };
   }
 
   /** At least a webhook for each run; when that takes too long, the checker says which are missing. */

@@ -1,5 +1,5 @@
 /** `ONQUEUE_FAULTS=full` runs the sizes of the fault table, for a night; otherwise a part of them, for every day. */
-const isFullSize = process.env.ONQUEUE_FAULTS === 'full';
+export const isFullSize = process.env.ONQUEUE_FAULTS === 'full';
 
 export function sized<T>({ small, full }: { small: T; full: T }): T {
   return isFullSize ? full : small;

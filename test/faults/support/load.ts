@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { until } from '../../support/until.ts';
 import type { FaultScene } from './fault-scene.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Order } from './recording-client.ts';
@@ -18,4 +20,38 @@ export async function submitAndFollow(scene: FaultScene, orders: readonly Order[
     const id = await scene.client.submit(order);
     if (id !== undefined) await scene.client.end(id);
   });
+}
+
+/** A few clients that submit one job after the other, whatever comes back, until they are stopped. */
+export function startLoad({ client, random }: FaultScene, clientCount: number) {
+  let isStopping = false;
+  let acknowledged = 0;
+  let unanswered = 0;
+  const submitAlways = async () => {
+    while (!isStopping) {
+      const order = random.next() < 0.3 ? slowOrder(random.between(5, 40)) : quickOrder(random.between(0, 1_000_000));
+      if ((await client.submit(order)) === undefined) {
+        unanswered += 1;
+        await delay(50); // A client that is refused and comes back at once would only measure itself.
+      } else {
+        acknowledged += 1;
+      }
+    }
+  };
+  const clients = Promise.all(Array.from({ length: clientCount }, submitAlways));
+  return {
+    /** So many more than until now. */
+    untilAcknowledged(count: number) {
+      const due = acknowledged + count;
+      return until(`${count} jobs are acknowledged`, () => acknowledged >= due);
+    },
+    untilUnanswered() {
+      const due = unanswered + 1;
+      return until('a request has no answer', () => unanswered >= due);
+    },
+    async stop() {
+      isStopping = true;
+      await clients;
+    },
+  };
 }
