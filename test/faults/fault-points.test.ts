@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { FAULT_POINTS, type FaultPointName } from '@onqueue/shared';
+import { closeRedis, connectRedis, queueName, RedisKeys } from '@onqueue/shared/redis';
+import { Queue } from 'bullmq';
 import { until } from '../support/until.ts';
 import { type FaultPlatform, startFaultPlatform } from './support/fault-platform.ts';
 import { FaultScene } from './support/fault-scene.ts';
 import { sized } from './support/fault-size.ts';
 import { FaultTrace } from './support/fault-trace.ts';
-import { quickOrder } from './support/load.ts';
-import type { RecordingClient } from './support/recording-client.ts';
+import { JOB_SOURCES, type JobSourceKind, onEverySource } from './support/job-sources.ts';
+import { crashOrder, quickOrder, slowOrder } from './support/load.ts';
+import type { Order, RecordingClient } from './support/recording-client.ts';
 import { writeTwoVersions } from './support/two-versions.ts';
 
 let stage: FaultPlatform;
@@ -17,8 +20,8 @@ beforeAll(async () => {
   versions = await writeTwoVersions();
   stage = await startFaultPlatform({
     workers: 1,
-    env: trace.env(),
-    models: ['linear'],
+    env: { ...trace.env(), ONQUEUE_RETRY_DELAY_MS: '50' },
+    models: ALL_MODELS,
     workerEnv: { ONQUEUE_MODELS_DIR: versions.both },
   });
 });
@@ -29,6 +32,7 @@ afterAll(async () => {
   trace.remove();
 });
 
+const ALL_MODELS = ['linear', 'crash', 'slow'];
 const TIMEOUT_MS = sized({ small: 120_000, full: 900_000 });
 type Ask = (client: RecordingClient, urls: { armed: string; clean: string }) => Promise<() => Promise<void>>;
 
@@ -61,22 +65,81 @@ const API_POINTS: Partial<Record<FaultPointName, Ask>> = {
 };
 const WORKER_POINTS = FAULT_POINTS.filter((name) => !(name in API_POINTS));
 const VISITS = sized({ small: [1], full: [1, 2, 5] });
+const FAILURES = sized({ small: [1], full: [1, 2] });
 
-test.each(sized({ small: ['batch'], full: ['batch', 'stock'] }))(
-  'a worker that dies at any point between claim and delivery loses nothing (%s)',
-  async (source) => {
-    const scene = new FaultScene(stage, `worker-points-${source}`);
-    // The only worker of a moment is the one that is to die.
-    for (const worker of scene.workers) await scene.kill(worker);
-    for (const name of WORKER_POINTS) {
-      for (const visit of VISITS) await dieAt(scene, { name, visit, source });
-    }
-    await stage.platform.startWorker();
-    const { ended } = await scene.verdict();
-    expect(ended).toEqual({ succeeded: scene.client.acknowledged.size });
+/** What brings a worker to a point that plain jobs do not come by. */
+interface Way {
+  env?: Record<string, string>;
+  orders?: () => Order[];
+  visits?: readonly number[];
+  /** Before the worker starts; returns what to do when it is dead. */
+  prepare?: (scene: FaultScene, source: JobSourceKind) => Promise<(() => Promise<void>) | undefined>;
+}
+
+const EXTRA_WAYS: Partial<Record<FaultPointName, Way>> = {
+  // Jobs go back to the queue when the worker has another version of their model.
+  'requeue.before': { env: { ONQUEUE_MODELS_DIR: 'first' } },
+  'requeue.after': { env: { ONQUEUE_MODELS_DIR: 'first' } },
+  // Two attempts fail in a way that the next one may mend. One job only: runners that die are started ever more slowly.
+  'attempt.failed.before': { visits: FAILURES, orders: () => [crashOrder()], env: { ONQUEUE_MODELS: 'linear,crash' } },
+  'attempt.failed.after': { visits: FAILURES, orders: () => [crashOrder()], env: { ONQUEUE_MODELS: 'linear,crash' } },
+  // Locks are renewed every 250 ms, while the job takes longer.
+  'renew.before': {
+    orders: () => [slowOrder(1500)],
+    env: { ONQUEUE_MODELS: 'linear,slow', ONQUEUE_LOCK_DURATION_MS: '500' },
   },
-  TIMEOUT_MS,
-);
+  'renew.after': {
+    orders: () => [slowOrder(1500)],
+    env: { ONQUEUE_MODELS: 'linear,slow', ONQUEUE_LOCK_DURATION_MS: '500' },
+  },
+  'sweep.stalled.after': {
+    visits: [1],
+    // Leaves jobs in its hands.
+    prepare: async (scene, source) => {
+      await dieAt(scene, { name: 'score.before', visit: 1, source });
+      return undefined;
+    },
+  },
+  'sweep.deadlines.after': { visits: [1], prepare: leaveExpiring },
+  'relay.reclaim.after': {
+    visits: [1],
+    // Leaves events in its hands.
+    prepare: async (scene, source) => {
+      await dieAt(scene, { name: 'relay.read.after', visit: 1, source });
+      return undefined;
+    },
+  },
+};
+
+/** Those that BullMQ's own worker has no place for. */
+const BATCH_ONLY = ['marker.after', 'renew.before', 'renew.after', 'sweep.stalled.before', 'sweep.stalled.after'];
+/** Of the source that is not whole every day: where it writes in two steps what the other does in one. */
+const EVERY_DAY = ['claim.after', 'commit.after', 'requeue.before', 'attempt.failed.before', 'finish.after'];
+
+onEverySource((source, isWhole) => {
+  const points = WORKER_POINTS.filter((name) => source === 'batch' || !BATCH_ONLY.includes(name));
+
+  test(
+    'a worker that dies at any point between claim and delivery loses nothing',
+    async () => {
+      const scene = new FaultScene(stage, `worker-points-${source}`);
+      // The only worker of a moment is the one that is to die.
+      for (const worker of scene.workers) await scene.kill(worker);
+      for (const name of isWhole ? points : points.filter((point) => EVERY_DAY.includes(point))) {
+        const { visits = VISITS, prepare } = EXTRA_WAYS[name] ?? {};
+        for (const visit of visits) {
+          const restore = await prepare?.(scene, source);
+          await dieAt(scene, { name, visit, source });
+          await restore?.();
+        }
+      }
+      await stage.platform.startWorker({ ONQUEUE_JOB_SOURCE: source });
+      const { ended } = await scene.verdict();
+      expect(ended).toEqual(scene.client.expectedEnds);
+    },
+    TIMEOUT_MS,
+  );
+});
 
 test(
   'an API that dies around a write leaves what it acknowledged, and no halves of the rest',
@@ -107,67 +170,88 @@ test(
     const scene = new FaultScene(stage, 'worker-errors');
     const worker = await stage.platform.startWorker(trace.env(...WORKER_POINTS.map((name) => `${name}=throw@2`)));
     for (const other of scene.workers) if (other !== worker) await scene.kill(other);
-    for (let number = 0; number < 30; number++) await scene.client.submit(quickOrder(number));
+    const orders = Array.from({ length: 30 }, (_, number) => quickOrder(number));
+    for (const order of [...orders, crashOrder(), slowOrder(1500)]) await scene.client.submit(order);
     const { ended } = await scene.verdict();
-    expect(ended).toEqual({ succeeded: scene.client.acknowledged.size });
+    expect(ended).toEqual(scene.client.expectedEnds);
   },
   TIMEOUT_MS,
 );
 
+/** Each attempt of a batch's job is spent by an error of ours; the stock source spends none, and tries again later. */
 const ERRORS = [
-  ['batch', 'score.after'],
-  ['batch', 'commit.before'],
-  ['stock', 'score.after'],
-  ['stock', 'commit.before'],
+  ['batch', 'score.after', 'failed'],
+  ['batch', 'commit.before', 'succeeded'],
+  ['stock', 'score.after', 'succeeded'],
+  ['stock', 'commit.before', 'succeeded'],
 ] as const;
 
 test.each(ERRORS)(
-  'a job from the %s source that meets an error at %s of every attempt ends all the same',
-  (source, name) => meetErrors(name, source),
+  'a job from the %s source that meets an error at %s three times has %s in the end',
+  async (source, name, end) => {
+    const scene = new FaultScene(stage, `errors-${source}-${name}`);
+    for (const worker of scene.workers) await worker.kill();
+    const faults = [1, 2, 3].map((visit) => `${name}=throw@${visit}`);
+    await stage.platform.startWorker({ ...trace.env(...faults), ONQUEUE_JOB_SOURCE: source });
+    await scene.client.submit({ ...quickOrder(1), end });
+    const { ended } = await scene.verdict();
+    expect(ended).toEqual(scene.client.expectedEnds);
+  },
   TIMEOUT_MS,
 );
 
-async function meetErrors(name: FaultPointName, source: string): Promise<void> {
-  const scene = new FaultScene(stage, `errors-${source}-${name}`);
-  for (const worker of scene.workers) await worker.kill();
-  const faults = [1, 2, 3].map((visit) => `${name}=throw@${visit}`);
-  await stage.platform.startWorker({ ...trace.env(...faults), ONQUEUE_JOB_SOURCE: source });
-  const id = String(await scene.client.submit(quickOrder(1)));
-  try {
-    await scene.client.end(id, 4000);
-  } finally {
-    await scene.client.cancel(id);
-    scene.close();
-  }
-}
-
 test('every fault point was passed', () => {
-  expect([...trace.visited()].toSorted()).toEqual(FAULT_POINTS.toSorted());
+  const visited = trace.visited();
+  const expected = FAULT_POINTS.filter((name) => JOB_SOURCES.includes('batch') || !BATCH_ONLY.includes(name));
+  expect(expected.filter((name) => !visited.has(name))).toEqual([]);
 });
 
 /** Starts a worker that dies at this point, and gives it work until it does. */
 async function dieAt(
   scene: FaultScene,
-  { name, visit, source }: { name: FaultPointName; visit: number; source: string },
+  { name, visit, source }: { name: FaultPointName; visit: number; source: JobSourceKind },
 ): Promise<void> {
   const { client, random } = scene;
   const fault = `${name}=kill@${visit}`;
   scene.history.record({ kind: 'fault', what: fault });
-  // Jobs go back to the queue when the worker has another version of their model.
-  const isRequeued = name.startsWith('requeue');
-  const env = {
-    ...trace.env(fault),
-    ONQUEUE_JOB_SOURCE: source,
-    ...(isRequeued ? { ONQUEUE_MODELS_DIR: versions.first } : {}),
-  };
+  const plain = () => [1, 2, 3].map(() => quickOrder(random.between(0, 1_000_000)));
+  const { env, orders = plain, prepare } = EXTRA_WAYS[name] ?? {};
   // What the one before has left may end this one while it starts.
-  await stage.platform.startWorker(env).catch(() => undefined);
+  await stage.platform
+    .startWorker({
+      ...trace.env(fault),
+      ONQUEUE_JOB_SOURCE: source,
+      ONQUEUE_MODELS: 'linear',
+      ...env,
+      ...(env?.ONQUEUE_MODELS_DIR ? { ONQUEUE_MODELS_DIR: versions.first } : {}),
+    })
+    .catch(() => undefined);
   const worker = stage.platform.workers.at(-1);
   if (!worker) throw new Error('No worker was started. This is a bug.');
-  for (let round = 0; round < 20 && !worker.hasExited; round++) {
-    const ids = await Promise.all([1, 2, 3].map(() => client.submit(quickOrder(random.between(0, 1_000_000)))));
-    const ends = ids.map((id) => (id === undefined || isRequeued ? worker.exited : client.end(id)));
+  // What was prepared is all that it needs; and jobs that come first may be all that it sees.
+  for (let round = 0; round < (prepare ? 0 : 20) && !worker.hasExited; round++) {
+    const ids = await Promise.all(orders().map((order) => client.submit(order)));
+    const ends = ids.map((id) => (id === undefined || name.startsWith('requeue') ? worker.exited : client.end(id)));
     await Promise.race([worker.exited, Promise.all(ends)]);
   }
   expect([fault, await worker.exited]).toMatchObject([fault, { signal: 'SIGKILL' }]);
+}
+
+/**
+ * Leaves jobs that are to expire to the next worker alone: their queue is paused, so that nobody starts them, and the APIs
+ * stand still, so that none of those ends them.
+ */
+async function leaveExpiring({ client, apis }: FaultScene): Promise<() => Promise<void>> {
+  const redis = connectRedis(stage.redis.url, { kind: 'worker' }, () => {});
+  const prefix = new RedisKeys('oq').bullPrefix(0);
+  const queue = new Queue(queueName('linear', 'interactive'), { connection: redis, prefix });
+  await queue.pause();
+  for (const number of [1, 2, 3]) await client.submit({ ...quickOrder(number), expires_in: 1, end: 'expired' });
+  for (const api of apis) api.pause();
+  return async () => {
+    for (const api of apis) api.resume();
+    await queue.resume();
+    await queue.close();
+    await closeRedis(redis);
+  };
 }

@@ -1,3 +1,4 @@
+import { faultPoint } from './fault-point.ts';
 import type { Clock, JobStore } from './ports.ts';
 
 export interface DeadlineSweeperOptions {
@@ -55,7 +56,9 @@ export class DeadlineSweeper {
 
   async #sweep(partition: number): Promise<number | undefined> {
     for (;;) {
+      faultPoint('sweep.deadlines.before');
       const { due, nextDueMs } = await this.#options.store.sweep(partition, LIMIT);
+      if (due > 0) faultPoint('sweep.deadlines.after');
       if (due < LIMIT) return nextDueMs;
     }
   }

@@ -7,6 +7,8 @@ const KINDS: readonly JobSourceKind[] = ['batch', 'stock'];
 const [main = 'batch', ...others] = process.env.ONQUEUE_JOB_SOURCE
   ? KINDS.filter((kind) => kind === process.env.ONQUEUE_JOB_SOURCE)
   : KINDS;
+/** Those that scenes are registered for. */
+export const JOB_SOURCES: readonly JobSourceKind[] = [main, ...others];
 
 /**
  * Registers scenes for both job sources, or for the one that `ONQUEUE_JOB_SOURCE` names: the stock worker serves wherever
@@ -14,7 +16,7 @@ const [main = 'batch', ...others] = process.env.ONQUEUE_JOB_SOURCE
  * source has only those scenes that are registered although `isWhole` is false.
  */
 export function onEverySource(register: (source: JobSourceKind, isWhole: boolean) => void): void {
-  for (const source of [main, ...others]) {
+  for (const source of JOB_SOURCES) {
     describe(`on the ${source} source`, () => register(source, isFullSize || source === main));
   }
 }

@@ -14,6 +14,11 @@ export function quickOrder(number: number): Order {
   return { model: 'linear', input: { x0: number, x1: 0, x2: 0 }, score: number };
 }
 
+/** A row that kills its runner, each time that it is tried, until its run fails. */
+export function crashOrder(): Order {
+  return { model: 'crash', input: { divisor: -1 }, score: 0, end: 'failed' };
+}
+
 /** Submits jobs and follows each to its end, so many at a time. */
 export async function submitAndFollow(scene: FaultScene, orders: readonly Order[], inFlight: number): Promise<void> {
   await inParallel(orders, inFlight, async (order) => {

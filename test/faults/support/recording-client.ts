@@ -18,6 +18,8 @@ export interface Order {
   score: number;
   version?: string;
   expires_in?: number;
+  /** How its run ends if all goes well; by default it succeeds. */
+  end?: JobState;
 }
 
 interface JobAnswer {
@@ -33,6 +35,8 @@ export class RecordingClient {
   readonly #options: RecordingClientOptions;
   /** Every job that was acknowledged, with its request's key. */
   readonly acknowledged = new Map<string, string>();
+  /** What these were told to do. */
+  readonly orders = new Map<string, Order>();
   /** Those that were seen to have ended. */
   readonly ended = new Set<string>();
   #requests = 0;
@@ -42,15 +46,17 @@ export class RecordingClient {
   }
 
   /** The id when it was acknowledged. */
-  async submit({ score, ...order }: Order, baseUrl = this.#anyUrl()): Promise<string | undefined> {
+  async submit(order: Order, baseUrl = this.#anyUrl()): Promise<string | undefined> {
+    const { score, end: _, ...body } = order;
     const { history, webhookUrl } = this.#options;
     const key = `k${++this.#requests}`;
     history.record({ kind: 'request', key, model: order.model, webhook: true, score });
-    const answer = await this.#ask('POST', `${baseUrl}/jobs`, { ...order, webhook: webhookUrl(key) });
+    const answer = await this.#ask('POST', `${baseUrl}/jobs`, { ...body, webhook: webhookUrl(key) });
     if (answer.status === 202) {
       const { id } = JSON.parse(answer.text) as { id: string };
       history.record({ kind: 'acknowledged', key, id });
       this.acknowledged.set(id, key);
+      this.orders.set(id, order);
       return id;
     }
     const code = codeOf(answer.text);
@@ -61,6 +67,13 @@ export class RecordingClient {
       history.record({ kind: 'unanswered', key, reason: answer.status === 0 ? answer.text : code });
     }
     return undefined;
+  }
+
+  /** As a verdict counts them, when every job ends as its order says. */
+  get expectedEnds(): Record<string, number> {
+    const ends: Record<string, number> = {};
+    for (const { end = 'succeeded' } of this.orders.values()) ends[end] = (ends[end] ?? 0) + 1;
+    return ends;
   }
 
   /** Undefined when there was no answer. */

@@ -81,6 +81,7 @@ export class StockJobSource implements JobSource {
     });
     this.#worker.on('error', onError);
     this.#worker.on('completed', () => faultPoint('finish.after'));
+    this.#worker.on('failed', () => faultPoint('attempt.failed.after'));
   }
 
   start(): void {
@@ -129,7 +130,10 @@ export class StockJobSource implements JobSource {
     }
     onCommitted(job, outcome);
     if (outcome.state !== 'queued') return;
-    if (outcome.spendsAttempt) throw new AttemptFailed('the attempt failed; another one follows');
+    if (outcome.spendsAttempt) {
+      faultPoint('attempt.failed.before');
+      throw new AttemptFailed('the attempt failed; another one follows');
+    }
     faultPoint('requeue.before');
     await queueJob.moveToDelayed(Date.now() + HAND_ON_DELAY_MS, queueJob.token);
     faultPoint('requeue.after');

@@ -66,7 +66,9 @@ export class OutboxRelay {
     while (!this.#isStopping) {
       try {
         if (clock.now() >= reclaimAtMs) {
+          faultPoint('relay.reclaim.before');
           const left = await outbox.reclaim(reclaimIdleMs, count);
+          if (left.length > 0) faultPoint('relay.reclaim.after');
           // A full hand may have left more behind.
           if (left.length < count) reclaimAtMs = clock.now() + reclaimEveryMs;
           if (left.length > 0) log.info({ entries: left.length }, 'outbox reclaimed');

@@ -1,4 +1,4 @@
-import { type ClaimedJob, type Clock, type JobOutcome, LANES, systemClock } from '@onqueue/shared';
+import { type ClaimedJob, type Clock, faultPoint, type JobOutcome, LANES, systemClock } from '@onqueue/shared';
 import {
   closeRedis,
   duplicateConnection,
@@ -172,7 +172,9 @@ class Serving {
   async #waitForMarker(waiting: readonly QueueSlot[], timeoutMs: number): Promise<Marker | null> {
     this.#listed = new Set(waiting.map((slot) => slot.markerKey));
     try {
-      return await this.#listener.wait([...this.#listed], timeoutMs);
+      const marker = await this.#listener.wait([...this.#listed], timeoutMs);
+      if (marker) faultPoint('marker.after');
+      return marker;
     } catch (error) {
       if (this.#isDraining) return null;
       this.#options.onError(error as Error);
@@ -220,7 +222,11 @@ class Serving {
   async #sweepStalled(): Promise<void> {
     const { keys, partition, stalledIntervalMs, clock } = this.#options;
     this.#sweepTimer = clock.setTimeout(() => void this.#sweepStalled(), stalledIntervalMs);
-    await this.#attempt(() => this.#sweep(keys.scratch(partition), stalledIntervalMs, ...this.#queuePrefixes));
+    await this.#attempt(async () => {
+      faultPoint('sweep.stalled.before');
+      const count = await this.#sweep(keys.scratch(partition), stalledIntervalMs, ...this.#queuePrefixes);
+      if (Number(count) > 0) faultPoint('sweep.stalled.after');
+    });
   }
 
   /** The blocking call may have taken a marker when it was ended: somebody else shall look. */

@@ -1,4 +1,4 @@
-import type { Clock } from '@onqueue/shared';
+import { type Clock, faultPoint } from '@onqueue/shared';
 import type { ScriptCall } from './scripts/script-call.ts';
 import type { HeldJob } from './swap-codec.ts';
 
@@ -87,6 +87,7 @@ export class LockKeeper {
     const startedAtMs = clock.now();
     const locks = [...this.#locks.values()];
     try {
+      if (locks.length > 0) faultPoint('renew.before');
       for (let at = 0; at < locks.length; at += MAX_LOCKS_PER_SCRIPT) {
         const group = locks.slice(at, at + MAX_LOCKS_PER_SCRIPT);
         const lost = (await renew(scratchKey, prefix, lockDurationMs, ...group.flatMap(renewArguments))) as number[];
@@ -96,6 +97,7 @@ export class LockKeeper {
         }
       }
       this.#renewedAtMs = startedAtMs;
+      if (locks.length > 0) faultPoint('renew.after');
     } catch (error) {
       onError(error as Error);
     }

@@ -283,18 +283,25 @@ export class QueueSlot {
 function visitBefore(ended: readonly EndedJob[], wanted: number): void {
   if (ended.length > 0) faultPoint('commit.before');
   if (ended.some(isHandedOn)) faultPoint('requeue.before');
+  if (ended.some(hasFailed)) faultPoint('attempt.failed.before');
   if (wanted > 0) faultPoint('claim.before');
 }
 
 function visitAfter(ended: readonly EndedJob[], { claimed }: SwapReply): void {
   if (ended.length > 0) faultPoint('commit.after');
   if (ended.some(isHandedOn)) faultPoint('requeue.after');
+  if (ended.some(hasFailed)) faultPoint('attempt.failed.after');
   if (ended.some(({ outcome }) => outcome.state !== 'queued')) faultPoint('finish.after');
   if (claimed.length > 0) faultPoint('claim.after');
 }
 
 function isHandedOn({ outcome }: EndedJob): boolean {
   return outcome.state === 'queued' && !outcome.spendsAttempt;
+}
+
+/** The attempt, not the run: another one follows. */
+function hasFailed({ outcome }: EndedJob): boolean {
+  return outcome.state === 'queued' && outcome.spendsAttempt;
 }
 
 function turn(): Promise<void> {
