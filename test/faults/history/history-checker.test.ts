@@ -23,6 +23,8 @@ const webhook = (fields: Line = {}): Line => ({
   type: 'job.succeeded',
   id: 'job_1',
   run: 1,
+  attempt: null,
+  score: null,
   digest: 'b',
   ...fields,
 });
@@ -30,8 +32,24 @@ const runs = (...states: string[]): Line => ({
   kind: 'runs',
   at: 90,
   id: 'job_1',
-  runs: states.map((state, index) => ({ run: index + 1, state })),
+  runs: states.map((state, index) => ({
+    run: index + 1,
+    state,
+    attempt: 1,
+    score: state === 'succeeded' ? 7 : null,
+  })),
 });
+const reported = (fields: Line = {}): Line => ({
+  kind: 'reported',
+  at: 95,
+  worker: 'worker 1',
+  id: 'job_1',
+  run: 1,
+  attempt: 1,
+  state: 'succeeded',
+  ...fields,
+});
+const fenced = (attempt: number): Line => ({ kind: 'fenced', at: 96, worker: 'worker 2', id: 'job_1', attempt });
 
 const asked = [
   { kind: 'begin', at: 0, scenario: 'by hand', seed: 1 },
@@ -78,6 +96,20 @@ describe('a history is without fault', () => {
         runs('canceled', 'succeeded'),
       ),
     ).toEqual([]);
+  });
+
+  test('when two runs end alike and their bodies do not show which is which', () => {
+    expect(
+      check(
+        webhook({ type: 'job.failed', run: null }),
+        webhook({ event: 'evt_2', type: 'job.failed', run: null }),
+        runs('failed', 'failed'),
+      ),
+    ).toEqual([]);
+  });
+
+  test('when the attempt that ended the run is told by its worker and in the body, and another one was refused', () => {
+    expect(check(webhook({ attempt: 1, score: 7 }), runs('succeeded'), reported(), fenced(2))).toEqual([]);
   });
 
   test('when a request without an answer, or with one that promises nothing, leaves a job or none', () => {
@@ -144,6 +176,21 @@ const VIOLATIONS: [Rule, string, Line[]][] = [
   ['one-event-id', 'an event under two ids', [...done, webhook({ event: 'evt_2' })]],
   [
     'one-event-id',
+    'an event under two ids in bodies that do not show their run',
+    [webhook({ run: null }), webhook({ event: 'evt_2', run: null }), runs('succeeded')],
+  ],
+  [
+    'one-event-id',
+    'more ids of an event than runs that ended so',
+    [
+      webhook({ type: 'job.failed', run: null }),
+      webhook({ event: 'evt_2', type: 'job.failed', run: null }),
+      webhook({ event: 'evt_3', run: 2 }),
+      runs('failed', 'succeeded'),
+    ],
+  ],
+  [
+    'one-event-id',
     'an id for two events',
     [...done, webhook({ run: 2, type: 'job.failed' }), runs('succeeded', 'failed')],
   ],
@@ -157,6 +204,13 @@ const VIOLATIONS: [Rule, string, Line[]][] = [
     'a bare event of no run',
     [...done, webhook({ event: 'evt_2', type: 'job.failed', run: null })],
   ],
+  ['event-tells-the-end', 'a body with another score', [webhook({ attempt: 1, score: 8 }), runs('succeeded')]],
+  ['event-tells-the-end', 'a body without the score', [webhook({ attempt: 1 }), runs('succeeded')]],
+  ['event-tells-the-end', 'a body of another attempt', [webhook({ attempt: 2, score: 7 }), runs('succeeded')]],
+  ['report-holds', 'a worker that reports what was refused', [...done, reported(), fenced(1)]],
+  ['report-holds', 'a worker that reports another attempt', [...done, reported({ attempt: 2 })]],
+  ['report-holds', 'a worker that reports another end', [...done, reported({ state: 'failed' })]],
+  ['report-holds', 'two workers that report one run', [...done, reported(), reported({ worker: 'worker 2' })]],
   ['same-bytes', 'a delivery with another body', [...done, webhook({ digest: 'z' })]],
   ['backlog-is-empty', 'what still waits', [...done, { ...emptied, jobs: 1 }]],
 ];

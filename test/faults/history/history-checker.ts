@@ -15,6 +15,7 @@ export type Rule =
   | 'one-event-id'
   | 'event-tells-the-end'
   | 'same-bytes'
+  | 'report-holds'
   | 'backlog-is-empty';
 
 /** A promise that the platform did not keep. */
@@ -51,6 +52,8 @@ const JOB_RULES: ((job: JobHistory, history: History) => Violation[])[] = [
   checkCancels,
   checkAnswers,
   checkWebhooks,
+  checkFullBodies,
+  checkReports,
 ];
 
 function checkEnds({ id, isAcknowledged, isMissing, endStates }: JobHistory): Violation[] {
@@ -154,6 +157,33 @@ function checkWebhooks({ id, key, webhooks, endStates }: JobHistory, { requests 
   return violations;
 }
 
+/** A body that shows the job shows it as it ended. */
+function checkFullBodies({ id, webhooks, ends }: JobHistory): Violation[] {
+  return webhooks.flatMap(({ type, run, attempt, score }) => {
+    const end = ends.find((other) => other.run === run);
+    if (attempt === null || !end || (attempt === end.attempt && score === end.score)) return [];
+    const detail = `${type} of run ${run} shows ${score} of attempt ${attempt}, the record ${end.score} of ${end.attempt}`;
+    return [{ rule: 'event-tells-the-end' as const, subject: id, detail }];
+  });
+}
+
+/** What a worker says it has committed is how the run ended, by that attempt and no other; what was refused is not said. */
+function checkReports({ id, reports, fenced, ends }: JobHistory): Violation[] {
+  const violations: Violation[] = [];
+  const blame = (detail: string) => violations.push({ rule: 'report-holds', subject: id, detail });
+  for (const [index, { run, attempt, state, worker }] of reports.entries()) {
+    const end = ends.find((other) => other.run === run);
+    if (end && (end.state !== state || end.attempt !== attempt)) {
+      blame(`${worker} ended run ${run} as ${state}, attempt ${attempt}; it is ${end.state}, attempt ${end.attempt}`);
+    }
+    if (reports.slice(0, index).some((other) => other.run === run)) blame(`run ${run} was ended twice`);
+    // A refusal does not say which run it is about.
+    const isRefused = ends.length === 1 && fenced.some((other) => other.attempt === attempt);
+    if (isRefused) blame(`attempt ${attempt} was refused, and ended run ${run}`);
+  }
+  return violations;
+}
+
 /** An id names one event, an event has one id, and each delivery of it the same bytes. */
 function checkEventIds(jobs: readonly JobHistory[]): Violation[] {
   const violations: Violation[] = [];
@@ -165,7 +195,19 @@ function checkEventIds(jobs: readonly JobHistory[]): Violation[] {
     if (known === undefined) map.set(name, value);
     return known === undefined || known === value;
   };
-  for (const { id, webhooks } of jobs) {
+  for (const { id, webhooks, ends } of jobs) {
+    for (const type of new Set(webhooks.map((webhook) => webhook.type))) {
+      // Also of bodies that do not show their run: there are no more events than runs that ended so.
+      const events = new Set(webhooks.filter((webhook) => webhook.type === type).map(({ event }) => event));
+      const runs = ends.filter(({ state }) => `job.${state}` === type).length;
+      if (events.size > Math.max(1, runs)) {
+        violations.push({
+          rule: 'one-event-id',
+          subject: id,
+          detail: `${events.size} ids of ${type}, for ${runs} runs`,
+        });
+      }
+    }
     for (const { event, type, run, digest } of webhooks) {
       const meaning = `${id} ${type}`;
       if (!isNew(meanings, event, meaning)) {

@@ -31,9 +31,32 @@ const webhookReceived = z.object({
   id: z.string(),
   /** Null in a body that does not show the run it is about. */
   run: z.number().int().nullable(),
+  /** Null in such a body, too. */
+  attempt: z.number().int().nullable(),
+  score: z.number().nullable(),
   digest: z.string(),
 });
 export type WebhookReceived = z.infer<typeof webhookReceived>;
+
+const runEnd = z.object({
+  run: z.number().int(),
+  state: jobState,
+  attempt: z.number().int(),
+  score: z.number().nullable(),
+});
+export type RunEnd = z.infer<typeof runEnd>;
+
+/** What a worker wrote into its log. */
+const reported = z.object({
+  kind: z.literal('reported'),
+  at,
+  worker: z.string(),
+  id: z.string(),
+  run: z.number().int(),
+  attempt: z.number().int(),
+  state: jobState,
+});
+export type Reported = z.infer<typeof reported>;
 
 const request = z.object({
   kind: z.literal('request'),
@@ -68,9 +91,13 @@ export const historyEvent = z.discriminatedUnion('kind', [
     kind: z.literal('runs'),
     at,
     id: z.string(),
-    runs: z.array(z.object({ run: z.number().int(), state: jobState })),
+    runs: z.array(runEnd),
   }),
   webhookReceived,
+  /** The end of an attempt, as its worker believes that it was committed. */
+  reported,
+  /** An attempt whose end was refused, as its worker says. */
+  z.object({ kind: z.literal('fenced'), at, worker: z.string(), id: z.string(), attempt: z.number().int() }),
   z.object({ kind: z.literal('fault'), at, what: z.string() }),
   /** What still waits, after everything has ended. */
   z.object({

@@ -3,7 +3,9 @@ import {
   type HistoryEvent,
   historyEvent,
   type Observed,
+  type Reported,
   type Requested,
+  type RunEnd,
   type WebhookReceived,
 } from './history-event.ts';
 
@@ -26,6 +28,9 @@ export interface JobHistory {
   retriedRuns: number[];
   /** By run; undefined when the history has no list of them. */
   endStates: Map<number, JobState> | undefined;
+  ends: RunEnd[];
+  reports: Reported[];
+  fenced: EventOf<'fenced'>[];
   webhooks: WebhookReceived[];
   isMissing: boolean;
 }
@@ -76,6 +81,7 @@ function read(history: History, event: HistoryEvent): void {
       jobOf(history, event.id).retriedRuns.push(event.run);
       break;
     case 'runs':
+      jobOf(history, event.id).ends = event.runs;
       jobOf(history, event.id).endStates = new Map(event.runs.map(({ run, state }) => [run, state]));
       break;
     case 'webhook': {
@@ -85,6 +91,12 @@ function read(history: History, event: HistoryEvent): void {
       withRequest(history, event.key, () => {});
       break;
     }
+    case 'reported':
+      jobOf(history, event.id).reports.push(event);
+      break;
+    case 'fenced':
+      jobOf(history, event.id).fenced.push(event);
+      break;
     case 'backlog':
       history.backlogs.push(event);
   }
@@ -101,6 +113,9 @@ function jobOf({ jobs }: History, id: string): JobHistory {
     cancels: [],
     retriedRuns: [],
     endStates: undefined,
+    ends: [],
+    reports: [],
+    fenced: [],
     webhooks: [],
     isMissing: false,
   };

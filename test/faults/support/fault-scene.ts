@@ -1,5 +1,6 @@
 import type { ChildService } from '@onqueue/launcher';
-import { eventType } from '@onqueue/shared';
+import { eventType, jobState } from '@onqueue/shared';
+import { z } from 'zod';
 import { request } from '../../support/client.ts';
 import { until } from '../../support/until.ts';
 import { checkHistory } from '../history/history-checker.ts';
@@ -87,6 +88,7 @@ export class FaultScene {
     await this.#untilWebhooks(runs);
     const jobs = await this.#readAll();
     await this.#readBacklogs();
+    this.#readLogs();
     const violations = checkHistory(history.lines);
     if (violations.length > 0) {
       this.#stage.sink.forget(this.#scenario);
@@ -131,6 +133,22 @@ export class FaultScene {
     return inParallel(client.acknowledged.keys(), IN_FLIGHT, (id) => client.end(id));
   }
 
+  /** What the workers say of these jobs, those that died too; only their newest lines, which a long scene outgrows. */
+  #readLogs(): void {
+    for (const { pid, logs } of this.#stage.platform.workers) {
+      for (const line of logs()) {
+        const told = workerLine.safeParse(line).data;
+        if (!told || !(this.client.acknowledged.has(told.job_id) || this.#events.has(told.job_id))) continue;
+        const { msg, job_id: id, attempt, run, status } = told;
+        const common = { worker: `worker ${pid}`, id, attempt };
+        if (msg.startsWith('result discarded')) this.history.record({ kind: 'fenced', ...common });
+        else if (run !== undefined && status !== undefined) {
+          this.history.record({ kind: 'reported', ...common, run, state: status });
+        }
+      }
+    }
+  }
+
   async #readBacklogs(): Promise<void> {
     const read = async () => {
       const { body } = await request<string>(`${this.apis[0]?.baseUrl}/metrics`);
@@ -142,6 +160,27 @@ export class FaultScene {
     for (const backlog of await read()) this.history.record({ kind: 'backlog', ...backlog });
   }
 }
+
+/** A line about an attempt that ended, or whose end was refused; other lines are about something else. */
+const workerLine = z
+  .string()
+  .startsWith('{')
+  .transform((text): unknown => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return undefined; // It died in the middle of the line.
+    }
+  })
+  .pipe(
+    z.object({
+      msg: z.string(),
+      job_id: z.string(),
+      attempt: z.number().int(),
+      run: z.number().int().optional(),
+      status: jobState.optional(),
+    }),
+  );
 
 function backlogsOf(metrics: string): { model: string; jobs: number; rows: number; bytes: number }[] {
   const value = (dimension: string, model: string) =>

@@ -137,8 +137,13 @@ export class RecordingClient {
       history.record({ kind: 'missing', id });
       return undefined;
     }
-    const { data } = JSON.parse(answer.text) as { data: { run: number; status: JobState }[] };
-    const runs = data.map(({ run, status }) => ({ run, state: status }));
+    const { data } = JSON.parse(answer.text) as { data: Pick<JobAnswer, 'run' | 'status' | 'attempt' | 'results'>[] };
+    const runs = data.map(({ run, status, attempt, results }) => ({
+      run,
+      state: status,
+      attempt,
+      score: results?.[0]?.output?.score ?? null,
+    }));
     history.record({ kind: 'runs', id, runs });
     return runs;
   }

@@ -8,11 +8,22 @@ export interface SunkWebhook {
   event: string;
   type: string;
   id: string;
+  /** Null in a thin body, as are the others. */
   run: number | null;
+  attempt: number | null;
+  score: number | null;
   body: string;
 }
 
-const body = z.object({ type: z.string(), data: z.object({ id: z.string(), run: z.number().optional() }) });
+const body = z.object({
+  type: z.string(),
+  data: z.object({
+    id: z.string(),
+    run: z.number().optional(),
+    attempt: z.number().optional(),
+    results: z.array(z.object({ output: z.object({ score: z.number().optional() }).optional() })).nullish(),
+  }),
+});
 
 /** A receiver for several scenarios at a time: what comes for one that is over is answered and forgotten. */
 export class WebhookSink {
@@ -38,7 +49,16 @@ export class WebhookSink {
       const [scene = '', key = ''] = String(request.url).slice(1).split('/');
       const { type, data } = body.parse(JSON.parse(text));
       const event = String(request.headers['webhook-id']);
-      this.#scenes.get(scene)?.({ key, event, type, id: data.id, run: data.run ?? null, body: text });
+      this.#scenes.get(scene)?.({
+        key,
+        event,
+        type,
+        id: data.id,
+        run: data.run ?? null,
+        attempt: data.attempt ?? null,
+        score: data.results?.[0]?.output?.score ?? null,
+        body: text,
+      });
       response.end();
     });
   }
