@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import {
   generateWebhookSecret,
+  JOB_ERRORS,
   modelManifest,
   PROBLEMS,
   parseWebhookSecret,
@@ -25,12 +26,22 @@ interface GeneratedDocs {
 const { generatedDocs } = (await import(
   new URL('../scripts/docs/generated-docs.mjs', import.meta.url).href
 )) as GeneratedDocs;
-const generated = generatedDocs({ SETTINGS, PROBLEMS, ROW_ERRORS });
+const generated = generatedDocs({ SETTINGS, PROBLEMS, ROW_ERRORS, JOB_ERRORS });
 
 describe('documents that are generated', () => {
   test.each(Object.keys(generated))('%s is what the code says; npm run docs writes it', (path) => {
     expect(read(path)).toBe(generated[path]);
   });
+});
+
+test('the table of job errors has every code that a script or the worker gives a job', () => {
+  const scripts = 'packages/shared/src/redis/scripts';
+  const files = [
+    ...readdirSync(join(root, scripts)).map((name) => `${scripts}/${name}`),
+    'apps/worker/src/job-scorer.ts',
+  ];
+  const codes = files.flatMap((path) => [...read(path).matchAll(/\bcode(?:: JobErrorCode)? = '(\w+)'/g)]);
+  expect(new Set(codes.map(([, code]) => code))).toEqual(new Set(Object.keys(JOB_ERRORS)));
 });
 
 describe('every document', () => {

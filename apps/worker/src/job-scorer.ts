@@ -1,6 +1,7 @@
 import type {
   ClaimedJob,
   JobError,
+  JobErrorCode,
   JobOutcome,
   Origin,
   PredictionRecord,
@@ -42,7 +43,8 @@ export class JobScorer {
     } catch (cause) {
       this.#options.onBug(cause, job);
       if (!attempt.isLast) return { state: 'queued', spendsAttempt: true };
-      const error = { code: 'internal_error', detail: 'Something broke on our side. Tell us the request_id.' };
+      const code: JobErrorCode = 'internal_error';
+      const error = { code, detail: 'Something broke on our side. Tell us the request_id.' };
       return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
     }
   }

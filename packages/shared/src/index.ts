@@ -5,6 +5,7 @@ export * from './deadline-sweeper.ts';
 export * from './events.ts';
 export * from './fault-point.ts';
 export * from './job.ts';
+export * from './job-error.ts';
 export * from './job-id.ts';
 export * from './job-request.ts';
 export * from './job-state.ts';
