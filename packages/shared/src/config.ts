@@ -211,7 +211,8 @@ export const SETTINGS = {
     reader: 'worker',
     schema: integer(0, 65_535),
     default: '8081',
-    about: "The port of the worker's own listener. 0 takes any free one.",
+    about:
+      "The port of the worker's own listener. 0 takes any free one, and so does `npm start` where this is not set: it may run several workers.",
   }),
   modelsDir: setting({
     env: 'ONQUEUE_MODELS_DIR',
