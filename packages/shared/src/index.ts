@@ -14,6 +14,7 @@ export * from './lane.ts';
 export * from './log-error.ts';
 export * from './model-descriptor.ts';
 export * from './model-manifest.ts';
+export * from './network-address.ts';
 export * from './partition.ts';
 export * from './ports.ts';
 export * from './problems.ts';

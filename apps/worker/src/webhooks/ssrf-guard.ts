@@ -1,7 +1,8 @@
 import type { LookupAddress } from 'node:dns';
 import { lookup as dnsLookup } from 'node:dns/promises';
 import type { Agent } from 'node:http';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
+import type { LookupFunction } from 'node:net';
+import { isInNetworks, isPublicAddress, literalAddress, parseNetworks } from '@onqueue/shared';
 import { RequestFilteringHttpAgent, RequestFilteringHttpsAgent } from 'request-filtering-agent';
 
 /** Keeps webhooks, whose URLs clients choose, away from our own network. */
@@ -37,11 +38,10 @@ export class WebhookTargetRefused extends Error {
 /**
  * Refuses by default whatever is not public unicast: private, shared (100.64/10), loopback, link-local (with the clouds'
  * metadata), multicast, reserved, and IPv6 forms that carry an IPv4 address inside (mapped, NAT64, 6to4, Teredo).
- * The ranges are those of request-filtering-agent (ipaddr.js); what it lacks is added here:
- * - its allow list logs a warning at every connect whose family differs from a network in it, and compares single
- *   addresses as text. So ours is a BlockList, and the agent is told only the addresses of its attempt that passed it.
- * - It takes IPv6 that nobody has assigned for public, and with it IPv4-compatible addresses (`::7f00:1`).
- * - Azure's metadata address is a public one.
+ * What is public is for network-address.ts to say, which the API asks too; request-filtering-agent holds its own list
+ * (ipaddr.js) against it, and an address has to pass both. Its allow list is not used as it is: it logs a warning at
+ * every connect whose family differs from a network in it, and compares single addresses as text. So the agent is told
+ * only the addresses of its attempt that passed ours.
  * @throws Error when a network in `allowCidrs` cannot be read.
  */
 export function createSsrfGuard({ allowCidrs, allowHttp, lookup = dnsLookup }: SsrfGuardOptions): SsrfGuard {
@@ -53,14 +53,11 @@ export function createSsrfGuard({ allowCidrs, allowHttp, lookup = dnsLookup }: S
       const exempt: string[] = [];
       const denied: string[] = [];
       const sort = (address: string) => {
-        const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-        if (allowed.check(address, family)) exempt.push(address);
-        else if (address === AZURE_METADATA || (family === 'ipv6' && !ASSIGNED_IPV6.check(address, family))) {
-          denied.push(address);
-        }
+        if (isInNetworks(address, allowed)) exempt.push(address);
+        else if (!isPublicAddress(address)) denied.push(address);
       };
-      const literal = url.hostname.replace(/^\[(.*)\]$/, '$1');
-      if (isIP(literal) !== 0) sort(literal);
+      const literal = literalAddress(url);
+      if (literal !== undefined) sort(literal);
       const lookupAndSort: LookupFunction = (hostname, { all, family }, callback) => {
         lookup(hostname, { all: true, family: family === 4 || family === 6 ? family : 0 }).then(
           (addresses) => {
@@ -86,10 +83,6 @@ export function createSsrfGuard({ allowCidrs, allowHttp, lookup = dnsLookup }: S
   };
 }
 
-/** https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16 */
-const AZURE_METADATA = '168.63.129.16';
-/** Global unicast, all that IANA has handed out so far. */
-const ASSIGNED_IPV6 = parseNetworks(['2000::/3']);
 const REFUSED_BY_AGENT = ' is not allowed. Because';
 const MAX_URL_LENGTH = 2048;
 
@@ -104,18 +97,4 @@ function checkUrl(text: string, allowHttp: boolean): URL {
   // They would be stored with the job and shown to whoever may read it; the signature is what proves the sender.
   if (url.username !== '' || url.password !== '') throw new WebhookTargetRefused('the URL holds credentials');
   return url;
-}
-
-function parseNetworks(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = '', prefix, ...rest] = network.split('/');
-    const family = isIP(address);
-    const bits = prefix === undefined ? (family === 6 ? 128 : 32) : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
-    if (family === 0 || bits < 0 || bits > (family === 6 ? 128 : 32) || rest.length > 0) {
-      throw new Error(`"${network}" is no network in CIDR notation, such as 10.1.0.0/16`);
-    }
-    list.addSubnet(address, bits, family === 6 ? 'ipv6' : 'ipv4');
-  }
-  return list;
 }
