@@ -85,6 +85,20 @@ describe('a request that is wrong', () => {
       '/webhook',
     ],
     [
+      'a webhook to the metadata of a cloud',
+      { model: 'digits', input: pixels(1), webhook: 'http://169.254.169.254/latest' },
+      400,
+      'invalid_request',
+      '/webhook',
+    ],
+    [
+      'a webhook to an address that is private in disguise',
+      { model: 'digits', input: pixels(1), webhook: 'http://0xa000001/' },
+      400,
+      'invalid_request',
+      '/webhook',
+    ],
+    [
       'nested metadata',
       { model: 'digits', input: pixels(1), metadata: { a: {} } },
       400,

@@ -22,6 +22,7 @@ import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { operationRoutes } from './routes/operations.ts';
 import type { StoreHealth } from './store-health.ts';
+import type { WebhookPolicy } from './webhook-policy.ts';
 
 export interface AppOptions {
   store: JobStore;
@@ -40,7 +41,7 @@ export interface AppOptions {
     backlog: BacklogLimits;
   };
   partitions: number;
-  webhooks: { isConfigured: boolean; allowHttp: boolean };
+  checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
 }
 
@@ -91,7 +92,7 @@ export function createApp(options: AppOptions): App {
       backlogLimits: limits.backlog,
       maxRowsPerJob: limits.maxRowsPerJob,
       maxWaitS: limits.maxWaitS,
-      webhooks: options.webhooks,
+      checkWebhook: options.checkWebhook,
       publicUrl: options.publicUrl,
     }),
   );

@@ -16,6 +16,7 @@ import { createApp } from './app.ts';
 import { createHttpServer } from './http/http-server.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { StoreHealth } from './store-health.ts';
+import { createWebhookPolicy } from './webhook-policy.ts';
 
 /** The API process. Starts without Redis (requests are answered 503) and goes on by itself when it comes. */
 async function main(): Promise<void> {
@@ -78,7 +79,11 @@ async function main(): Promise<void> {
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
     },
     partitions: config.partitions,
-    webhooks: { isConfigured: config.webhookSecret !== undefined, allowHttp: config.webhookAllowHttp },
+    checkWebhook: createWebhookPolicy({
+      isConfigured: config.webhookSecret !== undefined,
+      allowHttp: config.webhookAllowHttp,
+      allowCidrs: config.webhookAllowCidrs,
+    }),
     publicUrl: config.publicUrl,
   });
 

@@ -42,6 +42,7 @@ describe('loadConfig', () => {
       ONQUEUE_MAX_ROWS_PER_JOB: 'many',
       REDIS_URL: 'localhost',
       ONQUEUE_WEBHOOK_SECRET: 'x',
+      ONQUEUE_WEBHOOK_ALLOW_CIDRS: '10.0.0.0/8, 10.0.0.0/33',
     };
     expect(() => loadConfig(env)).toThrow(ConfigError);
     for (const name of Object.keys(env)) expect(() => loadConfig(env)).toThrow(new RegExp(`^  ${name}: `, 'm'));

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseNetworks } from './network-address.ts';
 import { parseWebhookSecret } from './standard-webhooks.ts';
 
 /** Who reads a setting. `docs/configuration.md` is generated from this table. */
@@ -28,6 +29,13 @@ const list = z.string().transform((text) =>
 const webhookSecret = z.string().superRefine((text, context) => {
   try {
     parseWebhookSecret(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+  }
+});
+const networks = list.superRefine((items, context) => {
+  try {
+    parseNetworks(items);
   } catch (error) {
     context.addIssue({ code: 'custom', message: (error as Error).message });
   }
@@ -336,11 +344,11 @@ export const SETTINGS = {
   }),
   webhookAllowCidrs: setting({
     env: 'ONQUEUE_WEBHOOK_ALLOW_CIDRS',
-    reader: 'worker',
-    schema: list,
+    reader: 'both',
+    schema: networks,
     default: '',
     about:
-      'Networks beside the public ones that webhooks may go to, such as `10.1.0.0/16`, separated by commas. Any other private, loopback or link-local address is refused at connect.',
+      'Networks beside the public ones that webhooks may go to, such as `10.1.0.0/16`, separated by commas. Any other private, loopback or link-local address is refused: by the API where it stands in the URL, by the worker at connect.',
   }),
   webhookTimeoutMs: setting({
     env: 'ONQUEUE_WEBHOOK_TIMEOUT_MS',

@@ -24,6 +24,7 @@ import type { JobWaiter } from '../job-waiter.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
+import type { WebhookPolicy } from '../webhook-policy.ts';
 
 export interface JobRoutesOptions {
   store: JobStore;
@@ -37,7 +38,7 @@ export interface JobRoutesOptions {
   backlogLimits: BacklogLimits;
   maxRowsPerJob: number;
   maxWaitS: number;
-  webhooks: { isConfigured: boolean; allowHttp: boolean };
+  checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
 }
 
@@ -73,7 +74,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
 async function createJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
   const { catalog, store, metrics, partitions } = options;
   const body = validate(jobRequest, request.body, 'The job');
-  checkWebhook(body.webhook, options.webhooks);
+  options.checkWebhook(body.webhook);
 
   const versions = await catalog.versionsOf(body.model, body.version);
   const descriptor = assignVersion(
@@ -225,30 +226,6 @@ function validateRows(
   const faults = rowFaults(rows, schema, (index) => (isSingle ? ['input'] : ['inputs', index]));
   if (faults.length > 0) throw invalidRequest(`A row of model "${body.model}"`, faults);
   return rows;
-}
-
-function checkWebhook(webhook: string | undefined, { isConfigured, allowHttp }: JobRoutesOptions['webhooks']): void {
-  if (webhook === undefined) return;
-  if (!isConfigured) {
-    throw new Problem(
-      'webhooks_not_configured',
-      'Set ONQUEUE_WEBHOOK_SECRET on the API and the workers to use webhooks.',
-      {
-        errors: [{ pointer: '/webhook', detail: 'webhooks are not configured on this server' }],
-      },
-    );
-  }
-  const url = new URL(webhook);
-  if (url.protocol !== 'https:' && !allowHttp) {
-    throw invalidRequest('The job', [
-      { pointer: '/webhook', detail: 'webhooks go to https: URLs only (ONQUEUE_WEBHOOK_ALLOW_HTTP)' },
-    ]);
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw invalidRequest('The job', [
-      { pointer: '/webhook', detail: 'a webhook URL carries no user name or password: verify the signature instead' },
-    ]);
-  }
 }
 
 function backlogFull(
