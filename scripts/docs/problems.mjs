@@ -64,9 +64,9 @@ Every answer of the API with a status of 400 or more, but the reports of \`/read
 \`\`\`
 
 Programs compare \`code\`, which is the last part of \`type\`. \`detail\` is for people and may change. \`errors\`, where there is
-one, lists up to 20 places as JSON pointers into the body (or \`?name\` for a query parameter), each with a \`detail\`.
-\`request_id\` is also the \`X-Request-Id\` header, and in the log. Where \`Retry-After\` is sent, the same request may succeed
-after that many seconds.
+one, lists up to 20 places as JSON pointers into the body (or \`?name\` for a query parameter), each with a \`detail\`; a pointer or a
+detail that ends in \`…\` was cut. \`request_id\` is also the \`X-Request-Id\` header, and in the log. Where \`Retry-After\` is sent, the
+same request may succeed after that many seconds.
 `;
 
 const ROWS = `## Errors of rows
