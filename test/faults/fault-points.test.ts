@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { FAULT_POINTS, type FaultPointName } from '@onqueue/shared';
-import { closeRedis, connectRedis, queueName, RedisKeys } from '@onqueue/shared/redis';
-import { Queue } from 'bullmq';
 import { until } from '../support/until.ts';
 import { type FaultPlatform, startFaultPlatform } from './support/fault-platform.ts';
 import { FaultScene } from './support/fault-scene.ts';
@@ -9,6 +7,7 @@ import { sized } from './support/fault-size.ts';
 import { FaultTrace } from './support/fault-trace.ts';
 import { JOB_SOURCES, type JobSourceKind, onEverySource } from './support/job-sources.ts';
 import { crashOrder, quickOrder, slowOrder } from './support/load.ts';
+import { pauseQueue } from './support/paused-queue.ts';
 import type { Order, RecordingClient } from './support/recording-client.ts';
 import { writeTwoVersions } from './support/two-versions.ts';
 
@@ -242,16 +241,11 @@ async function dieAt(
  * stand still, so that none of those ends them.
  */
 async function leaveExpiring({ client, apis }: FaultScene): Promise<() => Promise<void>> {
-  const redis = connectRedis(stage.redis.url, { kind: 'worker' }, () => {});
-  const prefix = new RedisKeys('oq').bullPrefix(0);
-  const queue = new Queue(queueName('linear', 'interactive'), { connection: redis, prefix });
-  await queue.pause();
+  const resumeQueue = await pauseQueue(stage.redis.url, 'linear');
   for (const number of [1, 2, 3]) await client.submit({ ...quickOrder(number), expires_in: 1, end: 'expired' });
   for (const api of apis) api.pause();
   return async () => {
     for (const api of apis) api.resume();
-    await queue.resume();
-    await queue.close();
-    await closeRedis(redis);
+    await resumeQueue();
   };
 }

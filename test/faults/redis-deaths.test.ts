@@ -1,12 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { request } from '../support/client.ts';
-import { until } from '../support/until.ts';
 import { type FaultPlatform, startFaultPlatform } from './support/fault-platform.ts';
 import { FaultScene } from './support/fault-scene.ts';
 import { sized } from './support/fault-size.ts';
 import { onEverySource } from './support/job-sources.ts';
-import { startLoad } from './support/load.ts';
+import { underLoad } from './support/load.ts';
 
 const TIMEOUT_MS = sized({ small: 60_000, full: 600_000 });
 const CLIENTS = sized({ small: 4, full: 16 });
@@ -25,15 +23,15 @@ onEverySource((source, isWhole) => {
     async () => {
       const scene = new FaultScene(stage, 'redis-killed');
       for (let kill = 1; kill <= sized({ small: 2, full: 10 }); kill++) {
-        const load = startLoad(scene, CLIENTS);
-        await load.untilAcknowledged(scene.random.between(20, 60));
-        scene.history.record({ kind: 'fault', what: 'SIGKILL redis' });
-        await stage.redis.kill();
-        await load.untilUnanswered();
-        await stage.redis.restart();
-        await untilReady(scene);
-        await load.untilAcknowledged(10);
-        await load.stop();
+        await underLoad(scene, CLIENTS, async (load) => {
+          await load.untilAcknowledged(scene.random.between(20, 60));
+          scene.history.record({ kind: 'fault', what: 'SIGKILL redis' });
+          await stage.redis.kill();
+          await load.untilUnanswered();
+          await stage.redis.restart();
+          await scene.untilReady();
+          await load.untilAcknowledged(10);
+        });
       }
       const { ended } = await scene.verdict();
       expect(ended).toEqual({ succeeded: scene.client.acknowledged.size });
@@ -47,28 +45,22 @@ onEverySource((source, isWhole) => {
     'a Redis that hangs under load costs answers, and no job',
     async () => {
       const scene = new FaultScene(stage, 'redis-hung');
-      const load = startLoad(scene, CLIENTS);
-      await load.untilAcknowledged(scene.random.between(20, 60));
-      scene.history.record({ kind: 'fault', what: 'SIGSTOP redis' });
-      stage.redis.pause();
-      try {
-        // The hang itself: beyond the locks, so that the jobs in hand count as stalled when it is over.
-        await Promise.all([delay(sized({ small: 3000, full: 10_000 })), load.untilUnanswered()]);
-      } finally {
-        stage.redis.resume();
-      }
-      await untilReady(scene);
-      await load.untilAcknowledged(10);
-      await load.stop();
+      await underLoad(scene, CLIENTS, async (load) => {
+        await load.untilAcknowledged(scene.random.between(20, 60));
+        scene.history.record({ kind: 'fault', what: 'SIGSTOP redis' });
+        stage.redis.pause();
+        try {
+          // The hang itself: beyond the locks, so that the jobs in hand count as stalled when it is over.
+          await Promise.all([delay(sized({ small: 3000, full: 10_000 })), load.untilUnanswered()]);
+        } finally {
+          stage.redis.resume();
+        }
+        await scene.untilReady();
+        await load.untilAcknowledged(10);
+      });
       const { ended } = await scene.verdict();
       expect(ended).toEqual({ succeeded: scene.client.acknowledged.size });
     },
     TIMEOUT_MS,
   );
 });
-
-async function untilReady({ apis }: FaultScene): Promise<void> {
-  for (const { baseUrl } of apis) {
-    await until('the API is ready again', async () => (await request(`${baseUrl}/readyz`)).status === 200);
-  }
-}

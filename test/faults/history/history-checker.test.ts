@@ -112,6 +112,20 @@ describe('a history is without fault', () => {
     expect(check(webhook({ attempt: 1, score: 7 }), runs('succeeded'), reported(), fenced(2))).toEqual([]);
   });
 
+  test('when Redis forgets an end and a job, and what is left ends anew', () => {
+    const end = seen(3, {});
+    expect(
+      check(
+        end,
+        webhook(),
+        { kind: 'rollback', at: 70, lost: [] },
+        seen(80, { attempt: 2, digest: 'z' }),
+        runs('succeeded'),
+      ),
+    ).toEqual([]);
+    expect(check(end, { kind: 'rollback', at: 70, lost: ['job_1'] })).toEqual([]);
+  });
+
   test('when a request without an answer, or with one that promises nothing, leaves a job or none', () => {
     const request = (key: string) => ({ kind: 'request', at: 3, key, model: 'slow', webhook: true, score: 8 });
     const unanswered = (key: string) => ({ kind: 'unanswered', at: 4, key, reason: 'ECONNRESET' });

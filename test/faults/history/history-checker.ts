@@ -168,7 +168,8 @@ function checkFullBodies({ id, webhooks, ends }: JobHistory): Violation[] {
 }
 
 /** What a worker says it has committed is how the run ended, by that attempt and no other; what was refused is not said. */
-function checkReports({ id, reports, fenced, ends }: JobHistory): Violation[] {
+function checkReports({ id, reports, fenced, ends }: JobHistory, { isRolledBack }: History): Violation[] {
+  if (isRolledBack) return [];
   const violations: Violation[] = [];
   const blame = (detail: string) => violations.push({ rule: 'report-holds', subject: id, detail });
   for (const [index, { run, attempt, state, worker }] of reports.entries()) {
@@ -216,7 +217,7 @@ function checkEventIds(jobs: readonly JobHistory[]): Violation[] {
       if (run !== null && !isNew(ids, `${meaning} ${run}`, event)) {
         violations.push({ rule: 'one-event-id', subject: id, detail: `${type} of run ${run} has two ids` });
       }
-      if (!isNew(digests, event, digest)) {
+      if (digest !== null && !isNew(digests, event, digest)) {
         violations.push({ rule: 'same-bytes', subject: id, detail: `${event} was delivered with two bodies` });
       }
     }

@@ -34,7 +34,8 @@ const webhookReceived = z.object({
   /** Null in such a body, too. */
   attempt: z.number().int().nullable(),
   score: z.number().nullable(),
-  digest: z.string(),
+  /** SHA-256 of the body; null when it binds nobody any more. */
+  digest: z.string().nullable(),
 });
 export type WebhookReceived = z.infer<typeof webhookReceived>;
 
@@ -94,6 +95,8 @@ export const historyEvent = z.discriminatedUnion('kind', [
     runs: z.array(runEnd),
   }),
   webhookReceived,
+  /** Redis has lost its last moments, and these jobs with them. */
+  z.object({ kind: z.literal('rollback'), at, lost: z.array(z.string()) }),
   /** The end of an attempt, as its worker believes that it was committed. */
   reported,
   /** An attempt whose end was refused, as its worker says. */

@@ -41,11 +41,13 @@ export interface History {
   strangers: string[];
   jobs: Map<string, JobHistory>;
   backlogs: EventOf<'backlog'>[];
+  /** Workers do not say when they did what they report. */
+  isRolledBack: boolean;
 }
 
 /** Sorts the lines of a history by what they are about. */
 export function readHistory(lines: readonly string[]): History {
-  const history: History = { requests: new Map(), strangers: [], jobs: new Map(), backlogs: [] };
+  const history: History = { requests: new Map(), strangers: [], jobs: new Map(), backlogs: [], isRolledBack: false };
   for (const line of lines) read(history, historyEvent.parse(JSON.parse(line)));
   return history;
 }
@@ -91,6 +93,9 @@ function read(history: History, event: HistoryEvent): void {
       withRequest(history, event.key, () => {});
       break;
     }
+    case 'rollback':
+      rollBack(history, event.lost);
+      break;
     case 'reported':
       jobOf(history, event.id).reports.push(event);
       break;
@@ -99,6 +104,16 @@ function read(history: History, event: HistoryEvent): void {
       break;
     case 'backlog':
       history.backlogs.push(event);
+  }
+}
+
+/** What was seen before binds nobody, but for the ids of the events: those are the same each time. */
+function rollBack(history: History, lost: readonly string[]): void {
+  history.isRolledBack = true;
+  for (const id of lost) history.jobs.delete(id);
+  for (const job of history.jobs.values()) {
+    job.observations = [];
+    job.webhooks = job.webhooks.map((webhook) => ({ ...webhook, attempt: null, score: null, digest: null }));
   }
 }
 

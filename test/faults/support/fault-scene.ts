@@ -35,6 +35,7 @@ export class FaultScene {
   readonly #stage: FaultPlatform;
   /** Events that arrived, by job. */
   readonly #events = new Map<string, Set<string>>();
+  readonly #lost = new Set<string>();
   #webhooks = 0;
   #onWebhook = () => {};
 
@@ -51,6 +52,7 @@ export class FaultScene {
       webhookUrl: (key) => stage.sink.url(scenario, key),
     });
     stage.sink.listen(scenario, ({ body, type, ...webhook }) => {
+      if (this.#lost.has(webhook.id)) return; // It was on its way already.
       this.#webhooks += 1;
       const events = this.#events.get(webhook.id) ?? new Set();
       this.#events.set(webhook.id, events.add(webhook.event));
@@ -65,6 +67,33 @@ export class FaultScene {
 
   get workers(): ChildService[] {
     return this.#stage.platform.workers.filter((worker) => !worker.hasExited);
+  }
+
+  /** Resolves when every API says that it serves. */
+  async untilReady(): Promise<void> {
+    for (const { baseUrl } of this.apis) {
+      await until('the API is ready again', async () => (await request(`${baseUrl}/readyz`)).status === 200);
+    }
+  }
+
+  /**
+   * Redis has forgotten its last moments: finds out which jobs are lost, and holds what was seen of the others until now
+   * against nobody.
+   */
+  async rollBack(): Promise<Set<string>> {
+    const { client, history } = this;
+    const ids = new Set([...client.acknowledged.keys(), ...this.#events.keys()]);
+    await inParallel(ids, IN_FLIGHT, async (id) => {
+      const isThere = await until(`somebody knows of ${id}`, async () => {
+        const { status } = await request(`${this.apis[0]?.baseUrl}/jobs/${id}`);
+        return status === 200 ? 'yes' : status === 404 && 'no';
+      });
+      if (isThere === 'no') this.#lost.add(id);
+    });
+    history.record({ kind: 'rollback', lost: [...this.#lost] });
+    client.forget(this.#lost);
+    for (const id of this.#lost) this.#events.delete(id);
+    return this.#lost;
   }
 
   async kill(service: ChildService): Promise<void> {

@@ -27,8 +27,19 @@ export async function submitAndFollow(scene: FaultScene, orders: readonly Order[
   });
 }
 
-/** A few clients that submit one job after the other, whatever comes back, until they are stopped. */
-export function startLoad({ client, random }: FaultScene, clientCount: number) {
+export type Load = ReturnType<typeof startLoad>;
+
+/** Does the work while a few clients submit one job after the other, whatever comes back. */
+export async function underLoad(scene: FaultScene, clientCount: number, work: (load: Load) => Promise<void>) {
+  const load = startLoad(scene, clientCount);
+  try {
+    await work(load);
+  } finally {
+    await load.stop();
+  }
+}
+
+function startLoad({ client, random }: FaultScene, clientCount: number) {
   let isStopping = false;
   let acknowledged = 0;
   let unanswered = 0;
@@ -46,13 +57,13 @@ export function startLoad({ client, random }: FaultScene, clientCount: number) {
   const clients = Promise.all(Array.from({ length: clientCount }, submitAlways));
   return {
     /** So many more than until now. */
-    untilAcknowledged(count: number) {
+    untilAcknowledged(count: number, deadlineMs = 30_000) {
       const due = acknowledged + count;
-      return until(`${count} jobs are acknowledged`, () => acknowledged >= due);
+      return until(`${count} jobs are acknowledged`, () => acknowledged >= due, deadlineMs);
     },
-    untilUnanswered() {
-      const due = unanswered + 1;
-      return until('a request has no answer', () => unanswered >= due);
+    untilUnanswered(count = 1) {
+      const due = unanswered + count;
+      return until(`${count} requests are not acknowledged`, () => unanswered >= due);
     },
     async stop() {
       isStopping = true;

@@ -18,6 +18,7 @@ export interface Order {
   score: number;
   version?: string;
   expires_in?: number;
+  timeout?: number;
   /** How its run ends if all goes well; by default it succeeds. */
   end?: JobState;
 }
@@ -74,6 +75,11 @@ export class RecordingClient {
     const ends: Record<string, number> = {};
     for (const { end = 'succeeded' } of this.orders.values()) ends[end] = (ends[end] ?? 0) + 1;
     return ends;
+  }
+
+  /** Jobs that are known to be lost: nobody asks for them any more. */
+  forget(ids: Iterable<string>): void {
+    for (const id of ids) for (const known of [this.acknowledged, this.orders, this.ended]) known.delete(id);
   }
 
   /** Undefined when there was no answer. */
