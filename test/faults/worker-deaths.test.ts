@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { ChildService } from '@onqueue/launcher';
 import { until } from '../support/until.ts';
 import { EndListener } from './support/end-listener.ts';
 import { type FaultPlatform, startFaultPlatform } from './support/fault-platform.ts';
@@ -101,13 +102,7 @@ onEverySource((source, isWhole) => {
         Array.from({ length: jobs }, () => slowOrder(random.between(150, 300))),
         jobs,
       );
-      const frozen = await until('one has a batch in its runner and more behind it', async () => {
-        for (const worker of scene.workers) {
-          const { batches, pendingRows } = await workerMetrics(worker, 'slow');
-          if (batches > 0 && pendingRows > 4) return worker;
-        }
-        return undefined;
-      });
+      const frozen = await untilBusy(scene);
       frozen.pause();
       scene.history.record({ kind: 'fault', what: `SIGSTOP ${frozen.pid}` });
       await load;
@@ -162,7 +157,55 @@ onEverySource((source, isWhole) => {
   );
 });
 
-async function fencedIn(worker: Parameters<typeof workerMetrics>[0]): Promise<number> {
+/** Longer than a day's tests should take: the settings are what is tested. */
+if (isFullSize) {
+  onEverySource((source) => {
+    test(
+      'with the settings of every day, what a dead worker held is taken up within twenty seconds',
+      async () => {
+        const env = { ONQUEUE_LOCK_DURATION_MS: '', ONQUEUE_STALLED_INTERVAL_MS: '' };
+        const stage = await startFaultPlatform({ source, models: ['slow'], env });
+        const listener = await EndListener.start(stage.redis.url);
+        try {
+          const scene = new FaultScene(stage, 'orphans');
+          const { client, random } = scene;
+          for (let round = 0; round < 3; round++) {
+            await inParallel(Array(32).keys(), 32, () => client.submit(slowOrder(random.between(150, 300))));
+            const victim = await untilBusy(scene);
+            await scene.kill(victim);
+            const startedAt = performance.now();
+            await listener.untilEnded(client.acknowledged.keys());
+            const seconds = (performance.now() - startedAt) / 1000;
+            process.stdout.write(`orphans: ended ${seconds.toFixed(1)} s after the death\n`);
+            // Lock and twice the stalled interval, and a bit in which they run.
+            expect(seconds).toBeLessThanOrEqual(20 + 2);
+            await stage.platform.startWorker();
+          }
+          const { ended, mostAttempts } = await scene.verdict();
+          expect(ended).toEqual({ succeeded: client.acknowledged.size });
+          expect(mostAttempts).toBeGreaterThan(1);
+        } finally {
+          await listener.close();
+          await stage.close();
+        }
+      },
+      TIMEOUT_MS,
+    );
+  });
+}
+
+/** A worker that has a batch in its runner and more behind it. */
+function untilBusy(scene: FaultScene): Promise<ChildService> {
+  return until('a worker has a batch in its runner and more behind it', async () => {
+    for (const worker of scene.workers) {
+      const { batches, pendingRows } = await workerMetrics(worker, 'slow');
+      if (batches > 0 && pendingRows > 4) return worker;
+    }
+    return undefined;
+  });
+}
+
+async function fencedIn(worker: ChildService): Promise<number> {
   return (await workerMetrics(worker, 'slow')).fenced;
 }
 
