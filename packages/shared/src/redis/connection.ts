@@ -23,7 +23,7 @@ const reconnectDelayMs = (attempt: number) => Math.min(50 * attempt, 500);
 type Options = Omit<RedisOptions, 'replyMapping'>;
 
 /** Beyond the longest time that BullMQ lets a call block, 10 s: a worker that hears nothing for so long hears nothing more. */
-const WORKER_SILENCE_MS = 20_000;
+const WORKER_SILENCE_MS = 15_000;
 /** A subscriber sends nothing by itself, and would never know: it asks for an answer so often. */
 const PING_MS = 5000;
 
