@@ -231,8 +231,8 @@ class Serving {
 
   /** The blocking call may have taken a marker when it was ended: somebody else shall look. */
   async #handMarkersOn(): Promise<void> {
-    const markers = oneOfEachQueue(this.#slots).map(({ markerKey }) => ({ key: markerKey, score: '0', member: '0' }));
-    await this.#attempt(() => this.#listener.putBack(markers));
+    const keys = new Set(this.#slots.map(({ markerKey }) => markerKey));
+    await this.#attempt(() => this.#listener.putBack([...keys].map((key) => ({ key, score: '0', member: '0' }))));
   }
 
   async #attempt(action: () => Promise<unknown>): Promise<void> {
