@@ -28,6 +28,7 @@ export const memoryBench: Bench = {
     rss_ratio: 'RSS after a million jobs / after 10,000, the greater of the next two (round 1 only)',
     api_rss_ratio: 'of the API',
     worker_rss_ratio: 'of the worker',
+    late_rss_ratio: 'RSS after a million jobs / after 100,000, the greater of API and worker',
   },
   async prepare(context) {
     const body = JSON.stringify({ model: MODEL, input: INPUT });

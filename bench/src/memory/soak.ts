@@ -3,9 +3,8 @@ import { type BenchContext, type Figures, MeasurementError } from '../bench.ts';
 import { JobClient, jobOf } from '../job-client.ts';
 import { REDIS_OPTIONS } from '../throughput/private-redis.ts';
 
-/** By then V8 has compiled what it will, and the heaps have their working size. */
-const WARM_UP_JOBS = 10_000;
-const JOBS = 1_000_000;
+/** Jobs so far at each reading. By the second one V8's heaps have their working size: what grows later is left behind. */
+const READINGS = [10_000, 100_000, 1_000_000] as const;
 const CLIENTS = 32;
 /** A client waits for the result of each such job; what it posted before has ended by then, too. */
 const JOBS_A_WAIT = 100;
@@ -34,18 +33,37 @@ export async function measureSoak(
   if (!api || !worker) throw new Error('A platform without API or worker. This is a bug.');
   const client = new JobClient({ baseUrl: platform.baseUrl, maxSockets: CLIENTS, timeoutMs: 60_000 });
   try {
-    await run(client, body, WARM_UP_JOBS);
-    const before = { api: await rssBytes(api.baseUrl), worker: await rssBytes(worker.baseUrl) };
-    progress(`RSS after ${WARM_UP_JOBS} jobs: API ${megabytes(before.api)}, worker ${megabytes(before.worker)}`);
-    await run(client, body, JOBS, (done) => progress(`${done} jobs`));
-    const after = { api: await rssBytes(api.baseUrl), worker: await rssBytes(worker.baseUrl) };
-    progress(`RSS after ${JOBS} more: API ${megabytes(after.api)}, worker ${megabytes(after.worker)}`);
-    const [apiRatio, workerRatio] = [after.api / before.api, after.worker / before.worker];
-    return { rss_ratio: Math.max(apiRatio, workerRatio), api_rss_ratio: apiRatio, worker_rss_ratio: workerRatio };
+    const read = async (jobs: number): Promise<Rss> => {
+      const rss = { api: await rssBytes(api.baseUrl), worker: await rssBytes(worker.baseUrl) };
+      progress(`RSS after ${jobs} jobs: API ${megabytes(rss.api)}, worker ${megabytes(rss.worker)}`);
+      return rss;
+    };
+    const [firstJobs, secondJobs, lastJobs] = READINGS;
+    await run(client, body, firstJobs);
+    const first = await read(firstJobs);
+    await run(client, body, secondJobs - firstJobs);
+    const second = await read(secondJobs);
+    await run(client, body, lastJobs - secondJobs, (done) => progress(`${done} jobs more`));
+    const last = await read(lastJobs);
+    return {
+      rss_ratio: greaterRatio(last, first),
+      api_rss_ratio: last.api / first.api,
+      worker_rss_ratio: last.worker / first.worker,
+      late_rss_ratio: greaterRatio(last, second),
+    };
   } finally {
     client.close();
     await stopPlatform();
   }
+}
+
+interface Rss {
+  api: number;
+  worker: number;
+}
+
+function greaterRatio(after: Rss, before: Rss): number {
+  return Math.max(after.api / before.api, after.worker / before.worker);
 }
 
 async function run(client: JobClient, body: string, count: number, onProgress?: (done: number) => void): Promise<void> {

@@ -106,6 +106,8 @@ export type JobRecord = z.infer<typeof jobRecord>;
 
 /** A run before the latest one, as it ended. */
 export const runRecord = z.object({
+  /** Version 1 did not write it. */
+  schema_version: z.number().int().min(1).max(JOB_SCHEMA_VERSION).default(1),
   run: z.number().int(),
   state: terminalState,
   attempt: z.number().int(),

@@ -1,3 +1,4 @@
+import { JOB_SCHEMA_VERSION } from '../../job.ts';
 import { ADD_QUEUE_JOB } from './add-queue-job.ts';
 import { RECORD_FUNCTIONS } from './record-functions.ts';
 
@@ -27,7 +28,7 @@ if full then return {'backlog_full', full, unpack(backlog)} end
 -- The fields of a run are numbers and JSON already: put together as text, since cjson would round them.
 local function member(name, json) return '"' .. name .. '":' .. (json or 'null') end
 redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
-  member('run', run), member('state', '"' .. state .. '"'), member('attempt', record[8]), member('queued_us', record[9]),
+  member('schema_version', '${JOB_SCHEMA_VERSION}'), member('run', run), member('state', '"' .. state .. '"'), member('attempt', record[8]), member('queued_us', record[9]),
   member('started_us', record[10]), member('finished_us', record[11]), member('results', record[12]),
   member('error', record[13]), member('provenance', record[14]), member('timings', record[15]),
   member('origin', record[16] and '"' .. record[16] .. '"'), member('batch', record[17])}, ',') .. '}')
