@@ -14,7 +14,10 @@ export const ROW_ERRORS = {
   runner_crashed: { retryable: true, title: 'The process that runs the model died while it held this row.' },
   runner_timeout: { retryable: true, title: 'The model did not answer within the deadline of a batch.' },
   canceled: { retryable: false, title: 'The run of the job ended before the row did.' },
-  model_unavailable: { retryable: true, title: 'The model could not be loaded.' },
+  model_unavailable: {
+    retryable: true,
+    title: 'The model could not be loaded, or fails on rows that it is known to answer.',
+  },
 } as const satisfies Record<string, { retryable: boolean; title: string }>;
 
 export type RowErrorCode = keyof typeof ROW_ERRORS;

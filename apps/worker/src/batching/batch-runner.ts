@@ -21,4 +21,9 @@ export interface BatchResult {
  */
 export interface BatchRunner {
   run(rows: readonly unknown[], options: { signal: AbortSignal }): Promise<BatchResult>;
+  /**
+   * Resolves when a runner still answers a golden row, which it did when it was loaded. Rejects with `model_unavailable`
+   * when it does not, and the runner is replaced; or with `canceled`.
+   */
+  probe(options: { signal: AbortSignal }): Promise<void>;
 }

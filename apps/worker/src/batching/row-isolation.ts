@@ -17,14 +17,22 @@ export interface RowBatch {
   timings: BatchTimings;
 }
 
+type Tried = { outcomes: RowOutcome[]; failure?: RowFailure };
+
 /** No row is to blame, so there is none to look for. */
 const BLAMELESS = new Set<RowErrorCode>(['model_unavailable', 'canceled']);
 
 /**
- * Runs a batch so that a row never harms its neighbours. A batch without an answer is halved until the guilty row stands
- * alone: only a row that fails by itself has failed. A crash is first tried again whole, since most runners that die are
- * killed from outside and no row is to blame. A death counts when the row ran alone; its job is tried again then, and fails
- * when that has happened as often as it has attempts.
+ * Runs a batch so that a row never harms its neighbours, and no row answers for its model.
+ *
+ * 1. A batch without an answer is first followed by a golden row. If that has no answer either, the model or the machine
+ *    is at fault: the batch fails as `model_unavailable`, and no row is blamed.
+ * 2. Else, after a crash, the whole batch is tried once more, since most runners that die are killed from outside.
+ * 3. Else it is halved until the guilty row stands alone: only a row that fails by itself has failed, and rows that only
+ *    fail together are split. Of n rows, one guilty row costs at most 2 log2(n) + 2 runs more, k of them at most 2k (log2(n/k) + 2).
+ *
+ * A death counts when the row ran alone; its job is tried again then, and fails when that has happened as often as it has
+ * attempts.
  */
 export class RowIsolation {
   readonly #runner: BatchRunner;
@@ -36,7 +44,37 @@ export class RowIsolation {
   }
 
   /** One outcome a row, in the order of the rows; never rejects for a fault of the rows or of the runner. */
-  async run(rows: readonly unknown[], signal: AbortSignal, isSecondCrash = false): Promise<RowOutcome[]> {
+  async run(rows: readonly unknown[], signal: AbortSignal): Promise<RowOutcome[]> {
+    const startedAtMs = this.#clock.now();
+    const { outcomes, failure } = await this.#try(rows, signal);
+    if (!failure) return outcomes;
+    const faultOfModel = await this.#faultOfModel(signal);
+    if (faultOfModel) return this.#fail(rows, faultOfModel, startedAtMs);
+    if (rows.length === 1) return outcomes;
+    return failure.code === 'runner_crashed' ? (await this.#search(rows, signal)).outcomes : this.#halve(rows, signal);
+  }
+
+  /** `failure`: this batch had no answer, whatever became of its halves. */
+  async #search(rows: readonly unknown[], signal: AbortSignal): Promise<Tried> {
+    const tried = await this.#try(rows, signal);
+    return tried.failure && rows.length > 1 ? { ...tried, outcomes: await this.#halve(rows, signal) } : tried;
+  }
+
+  /** One half after the other: what is left of the batch holds one runner, as the batch did. */
+  async #halve(rows: readonly unknown[], signal: AbortSignal): Promise<RowOutcome[]> {
+    const middle = rows.length >> 1;
+    const right = rows.slice(middle);
+    const left = await this.#search(rows.slice(0, middle), signal);
+    // With the left half in order it must be the right one, which need not hang, or kill, once more to say so.
+    const isRightGuilty = !left.failure && right.length > 1;
+    const rightOutcomes = isRightGuilty
+      ? await this.#halve(right, signal)
+      : (await this.#search(right, signal)).outcomes;
+    return [...left.outcomes, ...rightOutcomes];
+  }
+
+  /** `failure`: the batch has no answer, and one of its rows may be the reason. */
+  async #try(rows: readonly unknown[], signal: AbortSignal): Promise<{ outcomes: RowOutcome[]; failure?: RowFailure }> {
     const startedAtMs = this.#clock.now();
     try {
       const { results, timings } = await this.#runner.run(rows, { signal });
@@ -44,15 +82,21 @@ export class RowIsolation {
         throw new Error(`The runner answered ${results.length} results for ${rows.length} rows. This is a bug.`);
       }
       const batch = { size: rows.length, startedAtMs, timings };
-      return results.map((result) => ({ result, batch, isRetryable: isRetryable(result) }));
+      return { outcomes: results.map((result) => ({ result, batch, isRetryable: isRetryable(result) })) };
     } catch (error) {
       if (!(error instanceof RowFailure)) throw error;
-      if (error.code === 'runner_crashed' && rows.length > 1 && !isSecondCrash) return this.run(rows, signal, true);
-      if (BLAMELESS.has(error.code) || rows.length === 1) return this.#fail(rows, error, startedAtMs);
-      const middle = rows.length >> 1;
-      // One after the other: what is left of the batch holds one runner, as the batch did.
-      const left = await this.run(rows.slice(0, middle), signal);
-      return [...left, ...(await this.run(rows.slice(middle), signal))];
+      const outcomes = this.#fail(rows, error, startedAtMs);
+      return BLAMELESS.has(error.code) ? { outcomes } : { outcomes, failure: error };
+    }
+  }
+
+  async #faultOfModel(signal: AbortSignal): Promise<RowFailure | undefined> {
+    try {
+      await this.#runner.probe({ signal });
+      return undefined;
+    } catch (error) {
+      if (error instanceof RowFailure) return error;
+      throw error;
     }
   }
 

@@ -1,8 +1,11 @@
 import { RowFailure } from '@onqueue/shared';
 
-/** How a runner ended. `stopped`: it was asked to. `output`: the last that it wrote to stdout and stderr. */
+/**
+ * How a runner ended. `stopped`: it was asked to; `unsound`: killed because it failed on a golden row. `output`: the last
+ * that it wrote to stdout and stderr.
+ */
 export type RunnerExit = {
-  cause: 'stopped' | 'timeout' | 'aborted' | 'crash';
+  cause: 'stopped' | 'timeout' | 'aborted' | 'unsound' | 'crash';
   code: number | null;
   signal: NodeJS.Signals | null;
   output: string;

@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import type { WrittenModel } from '../../../../test/support/models/model-folder.ts';
 import { HANGING_STEPS, writeLinearModel, writeSlowModel } from '../../../../test/support/models/tiny-models.ts';
-import { RunnerCrashedError, type RunnerExit, RunnerStartError, RunnerTimeoutError } from './runner-errors.ts';
+import {
+  RunnerBatchError,
+  RunnerCrashedError,
+  type RunnerExit,
+  RunnerStartError,
+  RunnerTimeoutError,
+} from './runner-errors.ts';
 import { RunnerPool, type RunnerPoolOptions } from './runner-pool.ts';
 import type { Runner } from './runner-process.ts';
 import type { BatchResult } from './runner-protocol.ts';
@@ -52,7 +58,7 @@ class FakeRunner implements Runner {
   readonly loaded = { runtime: { name: 'fake', version: '1' }, execution_provider: 'cpu', load_ms: 0, warmup_ms: 0 };
   isAlive = true;
   readonly exited: Promise<RunnerExit>;
-  finish: () => void = () => undefined;
+  finish: (error?: Error) => void = () => undefined;
   die: (cause?: RunnerExit['cause']) => void = () => undefined;
 
   constructor() {
@@ -66,9 +72,17 @@ class FakeRunner implements Runner {
 
   run(): Promise<BatchResult> {
     return new Promise((resolve, reject) => {
-      this.finish = () => resolve(BATCH);
+      this.finish = (error) => (error ? reject(error) : resolve(BATCH));
       void this.exited.then((exit) => reject(new RunnerCrashedError(exit)));
     });
+  }
+
+  async probe(): Promise<void> {
+    await this.run();
+  }
+
+  kill(cause: RunnerExit['cause']): void {
+    this.die(cause);
   }
 
   stop(): Promise<RunnerExit> {
@@ -235,6 +249,57 @@ test('stopping lets the running batch end, and refuses who waits', async () => {
   expect(await running).toMatchObject({ results: [] });
   await stopped;
   expect([pool.state, pool.readyCount, starter.latest.isAlive]).toEqual(['stopped', 0, false]);
+});
+
+test('a golden row is run where the batch failed; a runner that answers it stays', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, instances: 2 });
+  await pool.start();
+  const [, second] = starter.runners as [FakeRunner, FakeRunner];
+  const batch = pool.run([]);
+  await settled();
+  second.finish(new RunnerBatchError('no', { retryable: false }));
+  await expect(batch).rejects.toMatchObject({ code: 'inference_failed' });
+  const probe = pool.probe();
+  await settled();
+  expect(pool.idleCount).toBe(1);
+  second.finish();
+  await probe;
+  expect([pool.idleCount, pool.pids]).toEqual([2, starter.runners.map(({ pid }) => pid)]);
+});
+
+test('a runner that fails on a golden row is replaced, and the model said to be at fault', async () => {
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, onRestart: (restart) => restarts.push(restart) });
+  await pool.start();
+  const { pid } = starter.latest;
+  const probe = pool.probe();
+  await settled();
+  starter.latest.finish(new RunnerBatchError('no', { retryable: false }));
+  await expect(probe).rejects.toMatchObject({
+    code: 'model_unavailable',
+    isRetryable: true,
+    message: 'The model fails on a golden row as well: no',
+  });
+  await settled();
+  expect(restarts).toMatchObject([{ cause: 'unsound' }]);
+  expect([pool.readyCount, pool.pids]).toEqual([1, [pid + 1]]);
+});
+
+test('real runners: a golden row, and one that is not answered', async () => {
+  const restarts: string[] = [];
+  const pool = poolOf({ env: process.env, batchTimeoutMs: 300, onRestart: ({ cause }) => restarts.push(cause) });
+  await pool.start();
+  const [pid] = pool.pids as [number];
+  await pool.probe();
+  expect(pool.pids).toEqual([pid]);
+
+  process.kill(pid, 'SIGSTOP');
+  await expect(pool.probe()).rejects.toMatchObject({ code: 'model_unavailable' });
+  await pool.probe();
+  expect(restarts).toHaveLength(1);
+  expect(pool.pids).not.toContain(pid);
 });
 
 test('real runners: a kill, a hang, and the batches after them', async () => {

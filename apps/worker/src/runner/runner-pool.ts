@@ -1,4 +1,5 @@
 import { RowFailure } from '@onqueue/shared';
+import { RunnerAbortedError } from './runner-errors.ts';
 import { type Runner, RunnerProcess, type RunnerProcessOptions } from './runner-process.ts';
 import type { BatchResult, LoadedModel } from './runner-protocol.ts';
 import { type Restart, RunnerSlot, type StartRunner } from './runner-slot.ts';
@@ -113,17 +114,28 @@ export class RunnerPool {
     { timeoutMs = this.#options.batchTimeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
   ): Promise<PoolBatch> {
     const { slot, runner } = await this.#acquire();
-    const batch = runner.run(rows, timeoutMs, signal);
-    this.#running.add(batch);
-    try {
-      const result = await batch;
-      slot.succeeded();
-      const { runtime, execution_provider } = runner.loaded;
-      return { ...result, runner: { pid: runner.pid, runtime, execution_provider } };
-    } finally {
-      this.#running.delete(batch);
-      if (slot.runner === runner) this.#offer(slot);
-    }
+    const result = await this.#occupy(slot, runner, runner.run(rows, timeoutMs, signal));
+    slot.succeeded();
+    const { runtime, execution_provider } = runner.loaded;
+    return { ...result, runner: { pid: runner.pid, runtime, execution_provider } };
+  }
+
+  /**
+   * Whether the model still computes a row that it computed when it was loaded; asks the runner that was free last, which is
+   * the one that a batch failed on a moment ago, unless that is gone. One that does not answer is killed and replaced, and
+   * this rejects with `model_unavailable`. What it answers is not compared: a row alone may differ from the same row in a
+   * batch, as it was at load.
+   */
+  async probe({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    const { slot, runner } = await this.#acquire();
+    const { batchTimeoutMs } = this.#options;
+    const timeoutMs = Math.min(batchTimeoutMs, Math.max(PROBE_TIMEOUT_MS, 8 * runner.loaded.warmup_ms));
+    const probe = runner.probe(timeoutMs, signal).catch((error: RowFailure) => {
+      if (error instanceof RunnerAbortedError) throw error;
+      runner.kill('unsound');
+      throw unavailable(`The model fails on a golden row as well: ${error.message}`, error);
+    });
+    await this.#occupy(slot, runner, probe);
   }
 
   /** Lets running batches end, each by its deadline, and ends every process. */
@@ -133,6 +145,16 @@ export class RunnerPool {
     this.#tellIdleListeners();
     await Promise.allSettled(this.#running);
     await Promise.all(this.#slots.map((slot) => slot.stop(this.#options.stopGraceMs ?? 2000)));
+  }
+
+  async #occupy<T>(slot: RunnerSlot, runner: Runner, work: Promise<T>): Promise<T> {
+    this.#running.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#running.delete(work);
+      if (slot.runner === runner) this.#offer(slot);
+    }
   }
 
   async #acquire(): Promise<{ slot: RunnerSlot; runner: Runner }> {
@@ -199,6 +221,9 @@ export class RunnerPool {
   };
 }
 
-function unavailable(detail: string): RowFailure {
-  return new RowFailure('model_unavailable', detail);
+/** At the least, for a golden row; more where warming up took long. */
+const PROBE_TIMEOUT_MS = 5000;
+
+function unavailable(detail: string, cause?: Error): RowFailure {
+  return new RowFailure('model_unavailable', detail, { cause });
 }

@@ -47,6 +47,9 @@ export type Runner = {
   readonly isAlive: boolean;
   readonly exited: Promise<RunnerExit>;
   run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult>;
+  /** Runs a golden row in place of a batch, and rejects as `run` does; a row that fails alone is refused too. */
+  probe(timeoutMs: number, signal?: AbortSignal): Promise<void>;
+  kill(cause: RunnerExit['cause']): void;
   stop(graceMs?: number): Promise<RunnerExit>;
 };
 
@@ -97,7 +100,7 @@ export class RunnerProcess implements Runner {
     try {
       await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads }, options);
     } catch (error) {
-      runner.#end('stopped');
+      runner.kill('stopped');
       await runner.exited;
       throw error;
     }
@@ -121,31 +124,20 @@ export class RunnerProcess implements Runner {
    * Computes a batch, within `timeoutMs` from now and unless `signal` aborts. Rejects with a `RunnerBatchError` (the engine refused the batch, the
    * runner lives), a `RunnerTimeoutError` or a `RunnerCrashedError` (the runner is gone).
    */
-  async run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult> {
-    if (this.#pending) throw new Error('The runner already holds a batch. This is a bug.');
-    if (!this.isAlive) throw new RunnerCrashedError(await this.exited);
+  run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult> {
     const id = ++this.#lastId;
-    let deadline: Deadline | undefined;
-    let onAbort = () => {};
-    try {
-      return await new Promise<BatchResult>((resolve, reject) => {
-        onAbort = () => {
-          this.#end('aborted');
-          reject(new RunnerAbortedError());
-        };
-        signal?.addEventListener('abort', onAbort, { once: true });
-        this.#pending = { id, rows: rows.length, resolve, reject };
-        deadline = startDeadline(timeoutMs, () => {
-          this.#end('timeout');
-          reject(new RunnerTimeoutError(timeoutMs));
-        });
-        this.#send({ type: 'run', id, rows: [...rows] });
-      });
-    } finally {
-      deadline?.cancel();
-      signal?.removeEventListener('abort', onAbort);
-      this.#pending = undefined;
-    }
+    return this.#ask({ type: 'run', id, rows: [...rows] }, rows.length, timeoutMs, signal);
+  }
+
+  async probe(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const { results } = await this.#ask({ type: 'probe', id: ++this.#lastId }, 1, timeoutMs, signal);
+    const [result] = results;
+    if (result?.status === 'failed') throw new RunnerBatchError(result.error.detail, { retryable: false });
+  }
+
+  kill(cause: RunnerExit['cause']): void {
+    this.#endCause ??= cause;
+    this.#child.kill('SIGKILL');
   }
 
   /** Asks the runner to end, and kills it after `graceMs`. A batch that it holds is lost. */
@@ -157,6 +149,37 @@ export class RunnerProcess implements Runner {
     const exit = await this.exited;
     clearTimeout(timer);
     return exit;
+  }
+
+  async #ask(
+    message: Extract<SupervisorMessage, { type: 'run' | 'probe' }>,
+    rows: number,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<BatchResult> {
+    if (this.#pending) throw new Error('The runner already holds a batch. This is a bug.');
+    if (!this.isAlive) throw new RunnerCrashedError(await this.exited);
+    let deadline: Deadline | undefined;
+    let onAbort = () => {};
+    try {
+      return await new Promise<BatchResult>((resolve, reject) => {
+        onAbort = () => {
+          this.kill('aborted');
+          reject(new RunnerAbortedError());
+        };
+        signal?.addEventListener('abort', onAbort, { once: true });
+        this.#pending = { id: message.id, rows, resolve, reject };
+        deadline = startDeadline(timeoutMs, () => {
+          this.kill('timeout');
+          reject(new RunnerTimeoutError(timeoutMs));
+        });
+        this.#send(message);
+      });
+    } finally {
+      deadline?.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      this.#pending = undefined;
+    }
   }
 
   async #load(message: SupervisorMessage, { startTimeoutMs, signal }: RunnerProcessOptions): Promise<void> {
@@ -184,13 +207,8 @@ export class RunnerProcess implements Runner {
   #send(message: SupervisorMessage): void {
     // A channel that fails belongs to a process that is gone, or as good as: `exited` tells the rest.
     this.#child.send(message, (error) => {
-      if (error && !this.#endCause) this.#end('crash');
+      if (error && !this.#endCause) this.kill('crash');
     });
-  }
-
-  #end(cause: RunnerExit['cause']): void {
-    this.#endCause ??= cause;
-    this.#child.kill('SIGKILL');
   }
 
   #receive(message: RunnerMessage): void {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 /**
  * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
- * once; one `run` at a time after that.
+ * once; one `run` or `probe` at a time after that.
  */
 export const supervisorMessage = z.discriminatedUnion('type', [
   z.object({
@@ -14,6 +14,8 @@ export const supervisorMessage = z.discriminatedUnion('type', [
     intraOpNumThreads: z.number().int().positive(),
   }),
   z.object({ type: z.literal('run'), id: z.number().int(), rows: z.array(z.unknown()) }),
+  /** Runs a golden row, and is answered as a batch of one. */
+  z.object({ type: z.literal('probe'), id: z.number().int() }),
   z.object({ type: z.literal('stop') }),
 ]);
 export type SupervisorMessage = z.infer<typeof supervisorMessage>;

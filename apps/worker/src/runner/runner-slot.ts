@@ -1,10 +1,10 @@
-import { howItEnded, RunnerStartError } from './runner-errors.ts';
+import { howItEnded, type RunnerExit, RunnerStartError } from './runner-errors.ts';
 import type { Runner } from './runner-process.ts';
 
 export type StartRunner = (options: { signal: AbortSignal }) => Promise<Runner>;
 
 /** Why a slot lost its runner, or did not get one. */
-type RestartCause = 'crash' | 'timeout' | 'canceled' | 'load_failed';
+type RestartCause = 'crash' | 'timeout' | 'canceled' | 'unsound' | 'load_failed';
 
 export type Restart = {
   cause: RestartCause;
@@ -102,7 +102,13 @@ export class RunnerSlot {
   }
 }
 
-const CAUSE_OF_EXIT = { stopped: 'crash', crash: 'crash', timeout: 'timeout', aborted: 'canceled' } as const;
+const CAUSE_OF_EXIT = {
+  stopped: 'crash',
+  crash: 'crash',
+  timeout: 'timeout',
+  aborted: 'canceled',
+  unsound: 'unsound',
+} as const satisfies Record<RunnerExit['cause'], RestartCause>;
 
 function respawnDelayMs(lossesBefore: number): number {
   return lossesBefore === 0 ? 0 : Math.min(100 * 2 ** (lossesBefore - 1), 10_000);
