@@ -53,7 +53,11 @@ export class ServedModelVersion implements ServedVersion {
         options.onRestart(restart);
       },
     });
-    const isolation = new RowIsolation({ runner: this.#pool, clock });
+    const isolation = new RowIsolation({
+      runner: this.#pool,
+      clock,
+      onSizeLimit: (rows) => metrics.batchRowsLimit.set(labels, rows ?? 0),
+    });
     this.#batcher = new DynamicBatcher({
       policy: manifest.batching,
       maxConcurrentBatches: options.instances,

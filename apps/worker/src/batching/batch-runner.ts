@@ -16,7 +16,7 @@ export interface BatchResult {
 /**
  * Where batches are computed; runner child processes are one implementation, another engine may be the next.
  * Rejects with a `RowFailure` when the batch as a whole has no answer, which says nothing yet about the row to blame:
- * `inference_failed` (the engine refused the batch and lives), `runner_crashed` and `runner_timeout` (the runner is
+ * `inference_failed` and `out_of_memory` (the engine refused the batch and lives), `runner_crashed` and `runner_timeout` (the runner is
  * gone), `model_unavailable` (no runner could be had), `canceled` (the signal aborted).
  */
 export interface BatchRunner {

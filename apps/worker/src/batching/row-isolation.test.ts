@@ -11,8 +11,10 @@ type Fault = (rows: readonly unknown[], run: number) => RowErrorCode | undefined
 function setUp(fault: Fault, probeFault: () => RowErrorCode | undefined = () => undefined) {
   const runs: unknown[][] = [];
   const probedAfter: number[] = [];
+  const limits: (number | undefined)[] = [];
   const isolation = new RowIsolation({
     clock: new ManualClock(),
+    onSizeLimit: (rows) => limits.push(rows),
     runner: {
       run: async (rows) => {
         runs.push([...rows]);
@@ -27,7 +29,7 @@ function setUp(fault: Fault, probeFault: () => RowErrorCode | undefined = () => 
       },
     },
   });
-  return { isolation, runs, probedAfter };
+  return { isolation, runs, probedAfter, limits };
 }
 
 /** A fault of every batch that holds one of these rows. */
@@ -169,6 +171,39 @@ describe('RowIsolation', () => {
     const outcomes = await isolation.run(rows(8), never);
     expect([runs.length, probedAfter]).toEqual([1, []]);
     expect(outcomes.every(({ isRetryable }) => isRetryable)).toBe(true);
+  });
+
+  test('drops the other half of a batch that nobody wants any more', async () => {
+    const abort = new AbortController();
+    const { isolation, runs } = setUp((_batch, run) => {
+      if (run === 2) abort.abort();
+      return 'inference_failed';
+    });
+    expect(await isolation.run(rows(2), abort.signal)).toMatchObject([
+      { result: { error: { code: 'inference_failed' } } },
+      { result: { error: { code: 'canceled' } } },
+    ]);
+    expect(runs).toEqual([[0, 1], [0]]);
+  });
+
+  test('halves a batch that does not fit into memory, and cuts later ones to what fits', async () => {
+    const { isolation, runs, limits } = setUp((batch) => (batch.length > 20 ? 'out_of_memory' : undefined));
+    const sizes = () => runs.splice(0).map(({ length }) => length);
+    expect(failedRows(await isolation.run(rows(64), never))).toEqual([]);
+    expect(sizes()).toEqual([64, 32, 16, 16, 32, 16, 16]);
+    const outcomes = await isolation.run(rows(40), never);
+    expect(outcomes.map(({ result }) => result.status === 'succeeded' && result.output.row)).toEqual(rows(40));
+    expect(outcomes.map(({ batch }) => batch.size)).toEqual([...Array(32).fill(16), ...Array(8).fill(8)]);
+    expect(sizes()).toEqual([16, 16, 8]);
+    expect(limits).toEqual([16]);
+  });
+
+  test('learns nothing from one row that fits with no others', async () => {
+    const { isolation, limits } = setUp(faultOf('out_of_memory', [5]));
+    const outcomes = await isolation.run(rows(16), never);
+    expect(failedRows(outcomes)).toEqual([5]);
+    expect(outcomes[5]).toMatchObject({ isRetryable: true, result: { error: { code: 'out_of_memory' } } });
+    expect(limits).toEqual([]);
   });
 
   test('passes on what is no fault of a row or runner', async () => {

@@ -1,5 +1,6 @@
 import { type Clock, ROW_ERRORS, type RowErrorCode, RowFailure, type RowResult } from '@onqueue/shared';
 import type { BatchRunner, BatchTimings } from './batch-runner.ts';
+import { BatchSizeLimit } from './batch-size-limit.ts';
 
 /** How one row ended, and the batch that it ended in. */
 export interface RowOutcome {
@@ -17,7 +18,15 @@ export interface RowBatch {
   timings: BatchTimings;
 }
 
-type Tried = { outcomes: RowOutcome[]; failure?: RowFailure };
+export interface RowIsolationOptions {
+  runner: BatchRunner;
+  clock: Clock;
+  /** Batches are cut to so many rows from now on, for want of memory; undefined: they are not cut any more. */
+  onSizeLimit?: (rows: number | undefined) => void;
+}
+
+/** `failure`: why the batch as a whole has no answer. */
+type Tried = { outcomes: RowOutcome[]; failure: RowFailure | undefined };
 
 /** No row is to blame, so there is none to look for. */
 const BLAMELESS = new Set<RowErrorCode>(['model_unavailable', 'canceled']);
@@ -32,61 +41,77 @@ const BLAMELESS = new Set<RowErrorCode>(['model_unavailable', 'canceled']);
  *    fail together are split. Of n rows, one guilty row costs at most 2 log2(n) + 2 runs more, k of them at most 2k (log2(n/k) + 2).
  *
  * A death counts when the row ran alone; its job is tried again then, and fails when that has happened as often as it has
- * attempts.
+ * attempts. Where both halves of a batch fit into memory and the whole did not, later batches are cut to that size.
  */
 export class RowIsolation {
   readonly #runner: BatchRunner;
   readonly #clock: Clock;
+  readonly #sizeLimit: BatchSizeLimit;
 
-  constructor({ runner, clock }: { runner: BatchRunner; clock: Clock }) {
+  constructor({ runner, clock, onSizeLimit }: RowIsolationOptions) {
     this.#runner = runner;
     this.#clock = clock;
+    this.#sizeLimit = new BatchSizeLimit(onSizeLimit && { onChange: onSizeLimit });
   }
 
   /** One outcome a row, in the order of the rows; never rejects for a fault of the rows or of the runner. */
   async run(rows: readonly unknown[], signal: AbortSignal): Promise<RowOutcome[]> {
+    const outcomes: RowOutcome[] = [];
+    for (const part of this.#sizeLimit.parts(rows)) outcomes.push(...(await this.#run(part, signal)));
+    return outcomes;
+  }
+
+  async #run(rows: readonly unknown[], signal: AbortSignal): Promise<RowOutcome[]> {
     const startedAtMs = this.#clock.now();
     const { outcomes, failure } = await this.#try(rows, signal);
-    if (!failure) return outcomes;
+    if (!mayBlameRows(failure)) return outcomes;
     const faultOfModel = await this.#faultOfModel(signal);
     if (faultOfModel) return this.#fail(rows, faultOfModel, startedAtMs);
     if (rows.length === 1) return outcomes;
-    return failure.code === 'runner_crashed' ? (await this.#search(rows, signal)).outcomes : this.#halve(rows, signal);
+    if (failure.code === 'runner_crashed') return (await this.#search(rows, signal)).outcomes;
+    return this.#halve(rows, failure, signal);
   }
 
   /** `failure`: this batch had no answer, whatever became of its halves. */
   async #search(rows: readonly unknown[], signal: AbortSignal): Promise<Tried> {
-    const tried = await this.#try(rows, signal);
-    return tried.failure && rows.length > 1 ? { ...tried, outcomes: await this.#halve(rows, signal) } : tried;
+    const { outcomes, failure } = await this.#try(rows, signal);
+    if (!mayBlameRows(failure) || rows.length === 1) return { outcomes, failure };
+    return { outcomes: await this.#halve(rows, failure, signal), failure };
   }
 
   /** One half after the other: what is left of the batch holds one runner, as the batch did. */
-  async #halve(rows: readonly unknown[], signal: AbortSignal): Promise<RowOutcome[]> {
+  async #halve(rows: readonly unknown[], failure: RowFailure, signal: AbortSignal): Promise<RowOutcome[]> {
     const middle = rows.length >> 1;
-    const right = rows.slice(middle);
     const left = await this.#search(rows.slice(0, middle), signal);
-    // With the left half in order it must be the right one, which need not hang, or kill, once more to say so.
-    const isRightGuilty = !left.failure && right.length > 1;
-    const rightOutcomes = isRightGuilty
-      ? await this.#halve(right, signal)
-      : (await this.#search(right, signal)).outcomes;
-    return [...left.outcomes, ...rightOutcomes];
+    const right = rows.slice(middle);
+    // Rows that are too large only together are in order by halves; else, with the left half in order, it must be the
+    // right one, which need not hang, or kill, once more to say so.
+    const isTooLarge = failure.code === 'out_of_memory';
+    if (!isTooLarge && !left.failure && right.length > 1) {
+      return [...left.outcomes, ...(await this.#halve(right, failure, signal))];
+    }
+    const { outcomes, failure: rightFailure } = await this.#search(right, signal);
+    // Had a half failed as well, it may have been for one row that fits with no others: that is no limit for these.
+    if (isTooLarge && !left.failure && !rightFailure) this.#sizeLimit.lower(right.length, rows.length);
+    return [...left.outcomes, ...outcomes];
   }
 
-  /** `failure`: the batch has no answer, and one of its rows may be the reason. */
-  async #try(rows: readonly unknown[], signal: AbortSignal): Promise<{ outcomes: RowOutcome[]; failure?: RowFailure }> {
+  async #try(rows: readonly unknown[], signal: AbortSignal): Promise<Tried> {
     const startedAtMs = this.#clock.now();
     try {
+      // Halves of a batch that nobody wants any more.
+      if (signal.aborted) throw new RowFailure('canceled', 'The run of the job ended before its batch did.');
       const { results, timings } = await this.#runner.run(rows, { signal });
       if (results.length !== rows.length) {
         throw new Error(`The runner answered ${results.length} results for ${rows.length} rows. This is a bug.`);
       }
+      this.#sizeLimit.fitted(rows.length);
       const batch = { size: rows.length, startedAtMs, timings };
-      return { outcomes: results.map((result) => ({ result, batch, isRetryable: isRetryable(result) })) };
+      const outcomes = results.map((result) => ({ result, batch, isRetryable: isRetryable(result) }));
+      return { outcomes, failure: undefined };
     } catch (error) {
       if (!(error instanceof RowFailure)) throw error;
-      const outcomes = this.#fail(rows, error, startedAtMs);
-      return BLAMELESS.has(error.code) ? { outcomes } : { outcomes, failure: error };
+      return { outcomes: this.#fail(rows, error, startedAtMs), failure: error };
     }
   }
 
@@ -110,6 +135,10 @@ export class RowIsolation {
       isRetryable: failure.isRetryable,
     }));
   }
+}
+
+function mayBlameRows(failure: RowFailure | undefined): failure is RowFailure {
+  return failure !== undefined && !BLAMELESS.has(failure.code);
 }
 
 function isRetryable(result: RowResult): boolean {

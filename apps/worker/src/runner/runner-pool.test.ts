@@ -258,7 +258,7 @@ test('a golden row is run where the batch failed; a runner that answers it stays
   const [, second] = starter.runners as [FakeRunner, FakeRunner];
   const batch = pool.run([]);
   await settled();
-  second.finish(new RunnerBatchError('no', { retryable: false }));
+  second.finish(new RunnerBatchError('inference_failed', 'no'));
   await expect(batch).rejects.toMatchObject({ code: 'inference_failed' });
   const probe = pool.probe();
   await settled();
@@ -276,7 +276,7 @@ test('a runner that fails on a golden row is replaced, and the model said to be 
   const { pid } = starter.latest;
   const probe = pool.probe();
   await settled();
-  starter.latest.finish(new RunnerBatchError('no', { retryable: false }));
+  starter.latest.finish(new RunnerBatchError('inference_failed', 'no'));
   await expect(probe).rejects.toMatchObject({
     code: 'model_unavailable',
     isRetryable: true,

@@ -106,7 +106,7 @@ export class RunnerPool {
 
   /**
    * Computes a batch on the next free runner. Rejects with a `RowFailure` that holds for the whole batch:
-   * `RunnerBatchError` (`inference_failed`), `RunnerTimeoutError`, `RunnerAbortedError`, `RunnerCrashedError`, or
+   * `RunnerBatchError` (`inference_failed`, `out_of_memory`), `RunnerTimeoutError`, `RunnerAbortedError`, `RunnerCrashedError`, or
    * `model_unavailable`.
    */
   async run(

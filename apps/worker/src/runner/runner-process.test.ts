@@ -11,6 +11,7 @@ import type { WrittenModel } from '../../../../test/support/models/model-folder.
 import {
   HANGING_STEPS,
   writeCrashModel,
+  writeHungryModel,
   writeLinearModel,
   writeLookupModel,
   writeSlowModel,
@@ -79,6 +80,14 @@ test('a batch that the engine refuses leaves the runner alive', async () => {
   await expect(refused).rejects.toMatchObject({ code: 'inference_failed', isRetryable: false });
   expect(runner.isAlive).toBe(true);
   expect((await runner.run([{ index: 2 }], LONG_MS)).results).toHaveLength(1);
+});
+
+test('a batch that does not fit into memory leaves the runner alive', async () => {
+  const runner = await start(await writeHungryModel({ dir, name: 'hungry', version: '1', memory: 3 }));
+  const refused = runner.run([{ size: 1 }, { size: 3 }], LONG_MS);
+  await expect(refused).rejects.toThrow(RunnerBatchError);
+  await expect(refused).rejects.toMatchObject({ code: 'out_of_memory', isRetryable: true });
+  expect((await runner.run([{ size: 1 }, { size: 2 }], LONG_MS)).results).toHaveLength(2);
 });
 
 test('a batch that hangs in the engine is ended at its deadline, with the runner', async () => {

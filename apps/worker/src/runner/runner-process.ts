@@ -132,7 +132,7 @@ export class RunnerProcess implements Runner {
   async probe(timeoutMs: number, signal?: AbortSignal): Promise<void> {
     const { results } = await this.#ask({ type: 'probe', id: ++this.#lastId }, 1, timeoutMs, signal);
     const [result] = results;
-    if (result?.status === 'failed') throw new RunnerBatchError(result.error.detail, { retryable: false });
+    if (result?.status === 'failed') throw new RunnerBatchError('inference_failed', result.error.detail);
   }
 
   kill(cause: RunnerExit['cause']): void {
@@ -223,7 +223,7 @@ export class RunnerProcess implements Runner {
         this.#resolveBatch(message);
         break;
       case 'batch_failed':
-        if (this.#pending?.id === message.id) this.#pending.reject(new RunnerBatchError(message.detail, message));
+        if (this.#pending?.id === message.id) this.#pending.reject(new RunnerBatchError(message.code, message.detail));
     }
   }
 

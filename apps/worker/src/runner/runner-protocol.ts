@@ -47,6 +47,11 @@ export const runnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('load_failed'), detail: z.string() }),
   z.object({ type: z.literal('result'), id: z.number().int(), ...batchResult.shape }),
   /** The batch failed as a whole, the runner lives. */
-  z.object({ type: z.literal('batch_failed'), id: z.number().int(), detail: z.string(), retryable: z.boolean() }),
+  z.object({
+    type: z.literal('batch_failed'),
+    id: z.number().int(),
+    code: z.enum(['inference_failed', 'out_of_memory']),
+    detail: z.string(),
+  }),
 ]);
 export type RunnerMessage = z.infer<typeof runnerMessage>;

@@ -56,9 +56,9 @@ export class RunnerService {
       this.#send({ type: 'result', id, results, timings, rss_bytes: process.memoryUsage.rss() });
     } catch (error) {
       // Whatever it was, it came from these rows: the runner serves on, and whoever formed the batch finds the row.
-      const retryable = error instanceof EngineBatchError && error.isRetryable;
+      const code = error instanceof EngineBatchError ? error.code : 'inference_failed';
       const detail = error instanceof Error ? error.message : String(error);
-      this.#send({ type: 'batch_failed', id, detail, retryable });
+      this.#send({ type: 'batch_failed', id, code, detail });
     }
   }
 
