@@ -19,6 +19,8 @@ export interface ServedModelVersionOptions {
   intraOpNumThreads: number;
   batchTimeoutMs: number;
   startTimeoutMs: number;
+  maxBatches: number;
+  maxMemoryBytes: number;
   env: Readonly<Record<string, string | undefined>>;
   clock: Clock;
   metrics: WorkerMetrics;
@@ -45,6 +47,8 @@ export class ServedModelVersion implements ServedVersion {
       intraOpNumThreads: options.intraOpNumThreads,
       startTimeoutMs: options.startTimeoutMs,
       batchTimeoutMs: options.batchTimeoutMs,
+      maxBatches: options.maxBatches,
+      maxMemoryBytes: options.maxMemoryBytes,
       // A runner that was killed is back long before this; one that cannot start must not hold jobs for ever.
       readyTimeoutMs: options.startTimeoutMs,
       env: options.env,

@@ -2,24 +2,25 @@ import { RowFailure } from '@onqueue/shared';
 import { RunnerAbortedError } from './runner-errors.ts';
 import { type Runner, RunnerProcess, type RunnerProcessOptions } from './runner-process.ts';
 import type { BatchResult, LoadedModel } from './runner-protocol.ts';
-import { type Restart, RunnerSlot, type StartRunner } from './runner-slot.ts';
+import { type RecycleLimits, type Restart, RunnerSlot, type StartRunner } from './runner-slot.ts';
 
-export type RunnerPoolOptions = Omit<RunnerProcessOptions, 'signal'> & {
-  /** How many runners; `instances * intraOpNumThreads` should not exceed the cores. */
-  instances: number;
-  /** The deadline of a batch that names none of its own; the runner is killed when it passes. */
-  batchTimeoutMs: number;
-  /** How long a batch waits while no runner is ready, before it fails with `model_unavailable`. */
-  readyTimeoutMs: number;
-  /** Batches that may wait for a runner; the next one fails with `model_unavailable` at once. */
-  maxWaiting?: number;
-  /** How long a runner that was asked to stop may take. */
-  stopGraceMs?: number;
-  /** A runner was lost, or could not be started again. */
-  onRestart?: (restart: Restart) => void;
-  /** How runners come to be; tests start others. */
-  startRunner?: StartRunner;
-};
+export type RunnerPoolOptions = Omit<RunnerProcessOptions, 'signal'> &
+  RecycleLimits & {
+    /** How many runners; `instances * intraOpNumThreads` should not exceed the cores. */
+    instances: number;
+    /** The deadline of a batch that names none of its own; the runner is killed when it passes. */
+    batchTimeoutMs: number;
+    /** How long a batch waits while no runner is ready, before it fails with `model_unavailable`. */
+    readyTimeoutMs: number;
+    /** Batches that may wait for a runner; the next one fails with `model_unavailable` at once. */
+    maxWaiting?: number;
+    /** How long a runner that was asked to stop may take. */
+    stopGraceMs?: number;
+    /** A runner was lost or recycled, or could not be started again. */
+    onRestart?: (restart: Restart) => void;
+    /** How runners come to be; tests start others. */
+    startRunner?: StartRunner;
+  };
 
 /** A batch together with what computed it. */
 export type PoolBatch = BatchResult & {
@@ -32,8 +33,8 @@ type Waiter = { grant: (slot: RunnerSlot, runner: Runner) => void; refuse: (erro
  * The runners of one model version.
  *
  * - starting: `start()` waits for every runner to load; if one cannot, all are ended and `start()` rejects.
- * - ready: `run()` takes idle runners, or waits its turn. A runner that dies is replaced (see RunnerSlot), meanwhile the
- *   others go on.
+ * - ready: `run()` takes idle runners, or waits its turn. A runner that dies, or is worn, is replaced (see RunnerSlot),
+ *   meanwhile the others go on.
  * - backing_off: not one runner is ready. Batches wait up to `readyTimeoutMs` for one.
  * - stopped: `stop()` refuses who waits, lets running batches end, then ends the runners.
  *
@@ -56,7 +57,18 @@ export class RunnerPool {
     const startRunner = options.startRunner ?? (({ signal }) => RunnerProcess.start({ ...options, signal }));
     this.#slots = Array.from(
       { length: options.instances },
-      () => new RunnerSlot({ startRunner, onReady: (slot) => this.#offer(slot), onRestart: this.#onRestart }),
+      () =>
+        new RunnerSlot({
+          ...options,
+          startRunner,
+          // One after the other, since each needs the memory of two runners meanwhile.
+          mayRecycle: () => !this.#slots.some(({ isRecycling }) => isRecycling),
+          onReady: (slot) => this.#offer(slot),
+          onSuccessor: (slot) => {
+            if (this.#idle.includes(slot)) slot.takeOver();
+          },
+          onRestart: this.#onRestart,
+        }),
     );
   }
 
@@ -115,7 +127,7 @@ export class RunnerPool {
   ): Promise<PoolBatch> {
     const { slot, runner } = await this.#acquire();
     const result = await this.#occupy(slot, runner, runner.run(rows, timeoutMs, signal));
-    slot.succeeded();
+    slot.succeeded(result);
     const { runtime, execution_provider } = runner.loaded;
     return { ...result, runner: { pid: runner.pid, runtime, execution_provider } };
   }
@@ -153,6 +165,8 @@ export class RunnerPool {
       return await work;
     } finally {
       this.#running.delete(work);
+      slot.takeOver();
+      // Another one has been offered when it became ready.
       if (slot.runner === runner) this.#offer(slot);
     }
   }
@@ -197,6 +211,8 @@ export class RunnerPool {
   #offer(slot: RunnerSlot): void {
     const { runner } = slot;
     if (!runner) return;
+    // It is there already when another runner takes over from one that was idle.
+    this.#withdraw(slot);
     this.#loaded = runner.loaded;
     const [waiter] = this.#waiting;
     if (waiter) {
@@ -215,10 +231,14 @@ export class RunnerPool {
   }
 
   readonly #onRestart = (slot: RunnerSlot, restart: Restart): void => {
-    const index = this.#idle.indexOf(slot);
-    if (index >= 0) this.#idle.splice(index, 1);
+    if (!slot.runner) this.#withdraw(slot);
     this.#options.onRestart?.(restart);
   };
+
+  #withdraw(slot: RunnerSlot): void {
+    const index = this.#idle.indexOf(slot);
+    if (index >= 0) this.#idle.splice(index, 1);
+  }
 }
 
 /** At the least, for a golden row; more where warming up took long. */
