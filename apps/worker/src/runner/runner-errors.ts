@@ -1,11 +1,11 @@
 import { RowFailure } from '@onqueue/shared';
 
 /**
- * How a runner ended. `stopped`: it was asked to; `unsound`: killed because it failed on a golden row. `output`: the last
- * that it wrote to stdout and stderr.
+ * How a runner ended. `stopped`: it was asked to; `unsound`: killed because it failed on a golden row; `silent`: killed
+ * because it answered no ping. `output`: the last that it wrote to stdout and stderr.
  */
 export type RunnerExit = {
-  cause: 'stopped' | 'timeout' | 'aborted' | 'unsound' | 'crash';
+  cause: 'stopped' | 'timeout' | 'aborted' | 'unsound' | 'silent' | 'crash';
   code: number | null;
   signal: NodeJS.Signals | null;
   output: string;

@@ -31,6 +31,7 @@ async function handle(raw: unknown): Promise<void> {
   if (message.type === 'load') return service.load(message);
   if (message.type === 'run') return service.run(message);
   if (message.type === 'probe') return service.probe(message);
+  if (message.type === 'ping') return send({ type: 'pong' });
   await service.release();
   process.exit(0);
 }

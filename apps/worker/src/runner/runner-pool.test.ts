@@ -458,6 +458,24 @@ test('real runners: a golden row, and one that is not answered', async () => {
   expect(pool.pids).not.toContain(pid);
 });
 
+test('real runners: one that was stopped while it was idle is replaced before a batch meets it', async () => {
+  const restarts: string[] = [];
+  const replaced = new Promise<void>((resolve) => {
+    const pool = poolOf({
+      env: process.env,
+      heartbeat: { intervalMs: 20, timeoutMs: 1000 },
+      onRestart: ({ cause }) => {
+        restarts.push(cause);
+        resolve(pool.whenIdle());
+      },
+    });
+    void pool.start().then(() => process.kill(pool.pids[0] as number, 'SIGSTOP'));
+  });
+  await replaced;
+  expect(restarts).toEqual(['silent']);
+  expect((await (pools[0] as RunnerPool).run([{ steps: 2 }])).results).toHaveLength(1);
+});
+
 test('real runners: a kill, a hang, and the batches after them', async () => {
   const restarts: string[] = [];
   const pool = poolOf({ env: process.env, onRestart: ({ cause }) => restarts.push(cause) });

@@ -97,6 +97,21 @@ test('a batch that hangs in the engine is ended at its deadline, with the runner
   expect(await runner.exited).toMatchObject({ cause: 'timeout', signal: 'SIGKILL' });
 });
 
+test('a runner that stands still between batches is found and ended', async () => {
+  const runner = await start(linear, { heartbeat: { intervalMs: 20, timeoutMs: 200 } });
+  await runner.run([{ x0: 1, x1: 2, x2: 3 }], LONG_MS);
+  process.kill(runner.pid, 'SIGSTOP');
+  expect(await runner.exited).toMatchObject({ cause: 'silent', signal: 'SIGKILL' });
+});
+
+test('a runner that is busy has its batch, whose deadline holds, and answers pings after it', async () => {
+  const runner = await start(slow, { heartbeat: { intervalMs: 5, timeoutMs: 1500 } });
+  expect((await runner.run([{ steps: 100 }], LONG_MS)).results).toHaveLength(1);
+  expect((await runner.run([{ steps: 2 }], LONG_MS)).results).toHaveLength(1);
+  await expect(runner.run([{ steps: HANGING_STEPS }], 2000)).rejects.toThrow(RunnerTimeoutError);
+  expect(await runner.exited).toMatchObject({ cause: 'timeout' });
+});
+
 test('a runner that is killed fails the batch that it held', async () => {
   const runner = await start(slow);
   const batch = runner.run([{ steps: HANGING_STEPS }], LONG_MS);

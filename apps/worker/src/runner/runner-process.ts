@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
 import { type Deadline, startDeadline } from './deadline.ts';
+import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
 import { runnerEnvironment } from './runner-environment.ts';
 import {
   RunnerAbortedError,
@@ -33,6 +34,8 @@ export type RunnerProcessOptions = {
   startTimeoutMs: number;
   /** The supervisor's environment, of which a few harmless variables are passed on. */
   env: Readonly<Record<string, string | undefined>>;
+  /** How an idle runner is asked whether it is there; one that does not say so is killed. */
+  heartbeat?: { intervalMs: number; timeoutMs: number };
   /** The compiled runner-main; by default the one that belongs to this file. */
   entry?: string;
   /** Gives up starting, and kills what was started. */
@@ -57,11 +60,15 @@ type Pending = { id: number; rows: number; resolve: (batch: BatchResult) => void
 
 const OUTPUT_CHARACTERS = 4096;
 
+/** Idle runners answer within a millisecond; five seconds are for machines that are starved. */
+const HEARTBEAT = { intervalMs: 2000, timeoutMs: 5000 };
+
 /**
  * One runner child process.
  *
  * starting -- loaded --> ready <-- run, result --> busy; any -- exit --> exited. A batch that passes its deadline, a
- * failed load, and a stop that is not heeded end in SIGKILL: an inference cannot be interrupted in any other way.
+ * failed load, a ping without an answer, and a stop that is not heeded end in SIGKILL: an inference cannot be interrupted in
+ * any other way.
  */
 export class RunnerProcess implements Runner {
   readonly exited: Promise<RunnerExit>;
@@ -69,6 +76,7 @@ export class RunnerProcess implements Runner {
   #loaded: LoadedModel | undefined;
   #starting: { resolve: (loaded: LoadedModel) => void; reject: (error: Error) => void } | undefined;
   #pending: Pending | undefined;
+  #heartbeat: Heartbeat | undefined;
   #lastId = 0;
   /** Why the process is about to end, once that is decided; `crash` when nobody decided it. */
   #endCause: RunnerExit['cause'] | undefined;
@@ -104,6 +112,7 @@ export class RunnerProcess implements Runner {
       await runner.exited;
       throw error;
     }
+    runner.#startHeartbeat(options.heartbeat ?? HEARTBEAT);
     return runner;
   }
 
@@ -137,6 +146,7 @@ export class RunnerProcess implements Runner {
 
   kill(cause: RunnerExit['cause']): void {
     this.#endCause ??= cause;
+    this.#heartbeat?.stop();
     this.#child.kill('SIGKILL');
   }
 
@@ -144,6 +154,7 @@ export class RunnerProcess implements Runner {
   async stop(graceMs = 2000): Promise<RunnerExit> {
     if (this.#hasExited || this.#endCause) return this.exited;
     this.#endCause = 'stopped';
+    this.#heartbeat?.stop();
     this.#send({ type: 'stop' });
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), graceMs);
     const exit = await this.exited;
@@ -204,6 +215,16 @@ export class RunnerProcess implements Runner {
     }
   }
 
+  #startHeartbeat(times: NonNullable<RunnerProcessOptions['heartbeat']>): void {
+    if (!this.isAlive) return;
+    this.#heartbeat = startHeartbeat({
+      ...times,
+      isBusy: () => this.#pending !== undefined,
+      ping: () => this.#send({ type: 'ping' }),
+      onSilent: () => this.kill('silent'),
+    });
+  }
+
   #send(message: SupervisorMessage): void {
     // A channel that fails belongs to a process that is gone, or as good as: `exited` tells the rest.
     this.#child.send(message, (error) => {
@@ -218,6 +239,9 @@ export class RunnerProcess implements Runner {
         break;
       case 'load_failed':
         this.#starting?.reject(new RunnerStartError('load_failed', message.detail));
+        break;
+      case 'pong':
+        this.#heartbeat?.heard();
         break;
       case 'result':
         this.#resolveBatch(message);
@@ -246,6 +270,7 @@ export class RunnerProcess implements Runner {
       const onExit = (code: number | null, signal: NodeJS.Signals | null) => {
         if (this.#hasExited) return;
         this.#hasExited = true;
+        this.#heartbeat?.stop();
         const exit = { cause: this.#endCause ?? 'crash', code, signal, output: this.#output };
         const error = new RunnerCrashedError(exit);
         this.#starting?.reject(new RunnerStartError('crash', `${error.message} ${this.#output}`.trim()));

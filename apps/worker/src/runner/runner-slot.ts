@@ -5,7 +5,7 @@ import type { BatchResult } from './runner-protocol.ts';
 export type StartRunner = (options: { signal: AbortSignal }) => Promise<Runner>;
 
 /** Why a slot lost its runner, or did not get one. */
-type RestartCause = 'crash' | 'timeout' | 'canceled' | 'unsound' | 'load_failed' | RecycleCause;
+type RestartCause = 'crash' | 'timeout' | 'canceled' | 'unsound' | 'silent' | 'load_failed' | RecycleCause;
 
 /** Why a slot changed its runner for a fresh one: it computed `maxBatches`, or grew beyond `maxMemoryBytes`. */
 type RecycleCause = 'recycled' | 'memory';
@@ -206,6 +206,7 @@ const CAUSE_OF_EXIT = {
   timeout: 'timeout',
   aborted: 'canceled',
   unsound: 'unsound',
+  silent: 'silent',
 } as const satisfies Record<RunnerExit['cause'], RestartCause>;
 
 function respawnDelayMs(lossesBefore: number): number {
