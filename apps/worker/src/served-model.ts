@@ -65,7 +65,7 @@ export class ServedModelVersion implements ServedVersion {
     this.#batcher = new DynamicBatcher({
       policy: manifest.batching,
       maxConcurrentBatches: options.instances,
-      run: (rows, signal) => isolation.run(rows, signal),
+      run: (rows, signal, giveWay) => isolation.run(rows, signal, giveWay),
       clock,
       onBatch: (rows) => metrics.batchRows.observe(labels, rows),
     });

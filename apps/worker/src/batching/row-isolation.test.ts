@@ -12,12 +12,14 @@ function setUp(fault: Fault, probeFault: () => RowErrorCode | undefined = () => 
   const runs: unknown[][] = [];
   const probedAfter: number[] = [];
   const limits: (number | undefined)[] = [];
+  const timeouts: (number | undefined)[] = [];
   const isolation = new RowIsolation({
     clock: new ManualClock(),
     onSizeLimit: (rows) => limits.push(rows),
     runner: {
-      run: async (rows) => {
+      run: async (rows, { timeoutMs }) => {
         runs.push([...rows]);
+        timeouts.push(timeoutMs);
         const code = fault(rows, runs.length);
         if (code) throw new RowFailure(code, `because of ${code}`);
         return { results: rows.map((row) => ({ status: 'succeeded', output: { row } })), timings: TIMINGS };
@@ -29,7 +31,7 @@ function setUp(fault: Fault, probeFault: () => RowErrorCode | undefined = () => 
       },
     },
   });
-  return { isolation, runs, probedAfter, limits };
+  return { isolation, runs, probedAfter, limits, timeouts };
 }
 
 /** A fault of every batch that holds one of these rows. */
@@ -173,6 +175,34 @@ describe('RowIsolation', () => {
     expect(outcomes.every(({ isRetryable }) => isRetryable)).toBe(true);
   });
 
+  test('gives way once it searches, and not before', async () => {
+    let gaveWay = 0;
+    const giveWay = () => gaveWay++;
+    const { isolation, runs } = setUp((batch) => {
+      if (batch.includes(3)) return 'inference_failed';
+      return batch.includes('model') ? 'model_unavailable' : undefined;
+    });
+    for (const batch of [rows(3), [3], ['model', 'a']]) await isolation.run(batch, never, giveWay);
+    expect([gaveWay, runs.length]).toEqual([0, 3]);
+    await isolation.run(rows(8), never, giveWay);
+    expect(gaveWay).toBe(1);
+  });
+
+  test('waits for several rows that may hang as long as is ample, for one as long as it may take', async () => {
+    const { isolation, runs, timeouts } = setUp(faultOf('runner_timeout', [2]));
+    await isolation.run([2, 'a', 'b', 'c'], never);
+    // Nothing is known until one has ended, in 6 ms.
+    expect([runs.splice(0).map(({ length }) => length), timeouts.splice(0)]).toEqual([
+      [4, 2, 1, 1, 2],
+      [undefined, undefined, undefined, undefined, 1000],
+    ]);
+    await isolation.run(rows(8), never);
+    expect([runs.map(({ length }) => length), timeouts]).toEqual([
+      [8, 4, 2, 1, 1, 4],
+      [undefined, 1000, 1000, undefined, undefined, 1000],
+    ]);
+  });
+
   test('drops the other half of a batch that nobody wants any more', async () => {
     const abort = new AbortController();
     const { isolation, runs } = setUp((_batch, run) => {
@@ -204,6 +234,25 @@ describe('RowIsolation', () => {
     expect(failedRows(outcomes)).toEqual([5]);
     expect(outcomes[5]).toMatchObject({ isRetryable: true, result: { error: { code: 'out_of_memory' } } });
     expect(limits).toEqual([]);
+  });
+
+  test('says when a runner had the batch, not since when it waited for one', async () => {
+    const clock = new ManualClock();
+    const isolation = new RowIsolation({
+      clock,
+      runner: {
+        run: async (rows, { onStart }) => {
+          await clock.after(100);
+          onStart?.();
+          await clock.after(50);
+          return { results: rows.map(() => ({ status: 'succeeded', output: {} })), timings: TIMINGS };
+        },
+        probe: async () => undefined,
+      },
+    });
+    const outcomes = isolation.run(rows(1), never);
+    await clock.advance(150);
+    expect(await outcomes).toMatchObject([{ batch: { startedAtMs: 100 } }]);
   });
 
   test('passes on what is no fault of a row or runner', async () => {

@@ -1,4 +1,5 @@
 import { RowFailure } from '@onqueue/shared';
+import type { BatchRunOptions } from '../batching/batch-runner.ts';
 import { RunnerAbortedError } from './runner-errors.ts';
 import { type Runner, RunnerProcess, type RunnerProcessOptions } from './runner-process.ts';
 import type { BatchResult, LoadedModel } from './runner-protocol.ts';
@@ -8,7 +9,7 @@ export type RunnerPoolOptions = Omit<RunnerProcessOptions, 'signal'> &
   RecycleLimits & {
     /** How many runners; `instances * intraOpNumThreads` should not exceed the cores. */
     instances: number;
-    /** The deadline of a batch that names none of its own; the runner is killed when it passes. */
+    /** The deadline of a batch, unless it names a shorter one; the runner is killed when it passes. */
     batchTimeoutMs: number;
     /** How long a batch waits while no runner is ready, before it fails with `model_unavailable`. */
     readyTimeoutMs: number;
@@ -123,10 +124,15 @@ export class RunnerPool {
    */
   async run(
     rows: readonly unknown[],
-    { timeoutMs = this.#options.batchTimeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+    { timeoutMs = Number.POSITIVE_INFINITY, signal, onStart }: Partial<BatchRunOptions> = {},
   ): Promise<PoolBatch> {
     const { slot, runner } = await this.#acquire();
-    const result = await this.#occupy(slot, runner, runner.run(rows, timeoutMs, signal));
+    onStart?.();
+    const result = await this.#occupy(
+      slot,
+      runner,
+      runner.run(rows, Math.min(timeoutMs, this.#options.batchTimeoutMs), signal),
+    );
     slot.succeeded(result);
     const { runtime, execution_provider } = runner.loaded;
     return { ...result, runner: { pid: runner.pid, runtime, execution_provider } };
