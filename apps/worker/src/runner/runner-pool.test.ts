@@ -364,6 +364,26 @@ test('an idle runner that is worn is taken over from at once, and one that dies 
   expect(restarts.slice(0, 2).map(({ cause }) => cause)).toEqual(['recycled', 'crash']);
 });
 
+test('a worn runner that dies with its last batch is counted as dead, and followed at once', async () => {
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, maxBatches: 1, onRestart: (restart) => restarts.push(restart) });
+  await pool.start();
+  const [old] = starter.runners as [FakeRunner];
+  const worn = pool.run([]);
+  await settled();
+  old.finish();
+  const last = pool.run([]);
+  await worn;
+  await settled();
+  expect([starter.starts, old.isAlive]).toEqual([2, true]);
+  old.die();
+  await expect(last).rejects.toThrow(RunnerCrashedError);
+  await settled();
+  expect(restarts.map(({ cause }) => cause)).toEqual(['crash']);
+  expect([pool.readyCount, pool.idleCount, pool.pids]).toEqual([1, 1, [starter.latest.pid]]);
+});
+
 test('a runner that cannot be replaced stays, and is not tried to be replaced all the time', async () => {
   jest.useFakeTimers();
   const restarts: Restart[] = [];

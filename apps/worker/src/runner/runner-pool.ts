@@ -171,8 +171,8 @@ export class RunnerPool {
       return await work;
     } finally {
       this.#running.delete(work);
-      slot.takeOver();
-      // Another one has been offered when it became ready.
+      // Of one that died, or was taken over from, the next is offered when it is ready.
+      if (slot.runner === runner) slot.takeOver();
       if (slot.runner === runner) this.#offer(slot);
     }
   }
