@@ -70,6 +70,8 @@ async function main(): Promise<void> {
     intraOpNumThreads: config.intraOpThreads,
     batchTimeoutMs: config.batchTimeoutMs,
     runnerStartTimeoutMs: config.runnerStartTimeoutMs,
+    runnerMaxBatches: config.runnerMaxBatches,
+    runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     jobSource: config.jobSource,

@@ -36,6 +36,12 @@ export class WorkerMetrics {
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
     registers: [this.registry],
   });
+  readonly batchRowsLimit = new Gauge({
+    name: 'onqueue_batch_rows_limit',
+    help: 'Rows to which batches are cut since larger ones did not fit into memory; 0: not any more.',
+    labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
   readonly phaseDuration = new Histogram({
     name: 'onqueue_phase_duration_seconds',
     help: 'Where the time of a job went: queue, batch_wait, preprocess, inference, postprocess, store, deliver.',

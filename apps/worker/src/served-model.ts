@@ -19,6 +19,8 @@ export interface ServedModelVersionOptions {
   intraOpNumThreads: number;
   batchTimeoutMs: number;
   startTimeoutMs: number;
+  maxBatches: number;
+  maxMemoryBytes: number;
   env: Readonly<Record<string, string | undefined>>;
   clock: Clock;
   metrics: WorkerMetrics;
@@ -45,6 +47,8 @@ export class ServedModelVersion implements ServedVersion {
       intraOpNumThreads: options.intraOpNumThreads,
       startTimeoutMs: options.startTimeoutMs,
       batchTimeoutMs: options.batchTimeoutMs,
+      maxBatches: options.maxBatches,
+      maxMemoryBytes: options.maxMemoryBytes,
       // A runner that was killed is back long before this; one that cannot start must not hold jobs for ever.
       readyTimeoutMs: options.startTimeoutMs,
       env: options.env,
@@ -53,11 +57,15 @@ export class ServedModelVersion implements ServedVersion {
         options.onRestart(restart);
       },
     });
-    const isolation = new RowIsolation({ runner: this.#pool, clock });
+    const isolation = new RowIsolation({
+      runner: this.#pool,
+      clock,
+      onSizeLimit: (rows) => metrics.batchRowsLimit.set(labels, rows ?? 0),
+    });
     this.#batcher = new DynamicBatcher({
       policy: manifest.batching,
       maxConcurrentBatches: options.instances,
-      run: (rows, signal) => isolation.run(rows, signal),
+      run: (rows, signal, giveWay) => isolation.run(rows, signal, giveWay),
       clock,
       onBatch: (rows) => metrics.batchRows.observe(labels, rows),
     });

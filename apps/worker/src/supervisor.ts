@@ -28,6 +28,8 @@ export interface SupervisorOptions {
   intraOpNumThreads: number;
   batchTimeoutMs: number;
   runnerStartTimeoutMs: number;
+  runnerMaxBatches: number;
+  runnerMaxMemoryBytes: number;
   lockDurationMs: number;
   stalledIntervalMs: number;
   jobSource: 'batch' | 'stock';
@@ -163,6 +165,8 @@ export class Supervisor {
             intraOpNumThreads: this.#options.intraOpNumThreads,
             batchTimeoutMs: this.#options.batchTimeoutMs,
             startTimeoutMs: this.#options.runnerStartTimeoutMs,
+            maxBatches: this.#options.runnerMaxBatches,
+            maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
             env,
             clock,
             metrics,

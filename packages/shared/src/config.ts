@@ -281,6 +281,22 @@ export const SETTINGS = {
     about:
       'Milliseconds that a runner may take to load and warm up its model. Then it is killed and started again, ever more slowly.',
   }),
+  runnerMaxBatches: setting({
+    env: 'ONQUEUE_RUNNER_MAX_BATCHES',
+    reader: 'worker',
+    schema: integer(0),
+    default: '0',
+    about:
+      'Batches after which a runner is recycled: a fresh one is started beside it and takes over when it is ready. 0: never.',
+  }),
+  runnerMaxMemoryBytes: setting({
+    env: 'ONQUEUE_RUNNER_MAX_MEMORY_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: '0',
+    about:
+      'Bytes of resident memory after a batch beyond which a runner is recycled, at most every ten seconds. Leave room for one runner more. 0: no cap.',
+  }),
   retentionS: setting({
     env: 'ONQUEUE_RETENTION_S',
     reader: 'both',

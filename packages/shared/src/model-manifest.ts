@@ -84,8 +84,16 @@ export const imagePreprocess = z.strictObject({
 export type ImagePreprocess = z.infer<typeof imagePreprocess>;
 
 export const postprocess = z.discriminatedUnion('type', [
-  /** One number per row, under `field`. */
-  z.strictObject({ type: z.literal('score'), output: z.string(), field: z.string() }),
+  /**
+   * One number per row, under `field`. With `allow_non_finite`, NaN and infinities are answers too, as the strings "NaN",
+   * "Infinity" and "-Infinity", since JSON has no numbers for them; else they fail the row.
+   */
+  z.strictObject({
+    type: z.literal('score'),
+    output: z.string(),
+    field: z.string(),
+    allow_non_finite: z.boolean().optional(),
+  }),
   /** `{label, probability, probabilities}` per row. */
   z.strictObject({
     type: z.literal('classify'),

@@ -11,10 +11,14 @@ export const ROW_ERRORS = {
   invalid_row: { retryable: false, title: 'The row cannot be turned into the tensors that the model needs.' },
   non_finite_output: { retryable: false, title: 'The model answered NaN or infinity for this row.' },
   inference_failed: { retryable: false, title: 'The model refused this row.' },
+  out_of_memory: { retryable: true, title: 'The model needed more memory for this row than it could get.' },
   runner_crashed: { retryable: true, title: 'The process that runs the model died while it held this row.' },
   runner_timeout: { retryable: true, title: 'The model did not answer within the deadline of a batch.' },
   canceled: { retryable: false, title: 'The run of the job ended before the row did.' },
-  model_unavailable: { retryable: true, title: 'The model could not be loaded.' },
+  model_unavailable: {
+    retryable: true,
+    title: 'The model could not be loaded, or fails on rows that it is known to answer.',
+  },
 } as const satisfies Record<string, { retryable: boolean; title: string }>;
 
 export type RowErrorCode = keyof typeof ROW_ERRORS;

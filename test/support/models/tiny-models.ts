@@ -107,6 +107,27 @@ export async function writeLookupModel({ batching, ...place }: Common): Promise<
   return writeIntegerModel(place, { graph, field: 'index', score: 0, ...(batching ? { batching } : {}) });
 }
 
+/**
+ * score = size, as long as the sizes of a batch add up to `memory` at most; beyond it the graph asks for 2^48 bytes, more
+ * than any machine can address.
+ */
+export async function writeHungryModel({
+  batching,
+  memory,
+  ...place
+}: Common & { memory: number }): Promise<WrittenModel> {
+  const graph = new OnnxGraph('hungry');
+  const size = graph.input('size', 'int64', ['batch', 1]);
+  const sum = graph.node('ReduceSum', [size], { keepdims: 0 });
+  const excess = graph.node('Mul', [graph.node('Sub', [sum, graph.ints([memory], [1])]), graph.ints([2 ** 46], [1])]);
+  const zeros = graph.node('ConstantOfShape', [graph.node('Max', [excess, graph.ints([1], [1])])]);
+  // The score depends on the zeros, so that no optimizer removes them.
+  const zero = graph.node('ReduceMax', [zeros], { keepdims: 0 });
+  graph.node('Add', [graph.cast(size, 'float32'), zero], { output: 'score' });
+  graph.output('score', 'float32', ['batch', 1]);
+  return writeIntegerModel(place, { graph, field: 'size', score: 0, ...(batching ? { batching } : {}) });
+}
+
 /** Tells `ink` from `blank` by the mean of a grayscale picture of 8 x 8, bright ink on a dark ground. */
 export async function writeImageModel({ batching, ...place }: Common): Promise<WrittenModel> {
   const graph = new OnnxGraph('image');

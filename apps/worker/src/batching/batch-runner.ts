@@ -13,12 +13,25 @@ export interface BatchResult {
   timings: BatchTimings;
 }
 
+export interface BatchRunOptions {
+  signal: AbortSignal;
+  /** The deadline, where it is to be shorter than that of any batch. */
+  timeoutMs?: number | undefined;
+  /** Called when a runner has it, which may be a while after the call. */
+  onStart?: () => void;
+}
+
 /**
  * Where batches are computed; runner child processes are one implementation, another engine may be the next.
  * Rejects with a `RowFailure` when the batch as a whole has no answer, which says nothing yet about the row to blame:
- * `inference_failed` (the engine refused the batch and lives), `runner_crashed` and `runner_timeout` (the runner is
- * gone), `model_unavailable` (no runner could be had), `canceled` (the signal aborted).
+ * `inference_failed` and `out_of_memory` (the engine refused the batch and lives), `runner_crashed` and `runner_timeout`
+ * (the runner is gone), `model_unavailable` (no runner could be had), `canceled` (the signal aborted).
  */
 export interface BatchRunner {
-  run(rows: readonly unknown[], options: { signal: AbortSignal }): Promise<BatchResult>;
+  run(rows: readonly unknown[], options: BatchRunOptions): Promise<BatchResult>;
+  /**
+   * Resolves when a runner still answers a golden row, which it did when it was loaded. Rejects with `model_unavailable`
+   * when it does not, and the runner is replaced; or with `canceled`.
+   */
+  probe(options: { signal: AbortSignal }): Promise<void>;
 }

@@ -166,6 +166,33 @@ describe('DynamicBatcher', () => {
     await expect(fine).resolves.toHaveLength(1);
   });
 
+  test('runs other batches between the steps of one that gives way, and at most one such batch a runner', async () => {
+    const started: string[] = [];
+    const ends: (() => void)[] = [];
+    const batcher = new DynamicBatcher({
+      policy: { max_batch_size: 1, max_queue_delay_ms: 0 },
+      maxConcurrentBatches: 1,
+      clock: new ManualClock(),
+      run: async ([row], _signal, giveWay) => {
+        started.push(row as string);
+        if (row !== 'healthy') giveWay();
+        await new Promise<void>((resolve) => ends.push(resolve));
+        return [succeeded(row, 1, 0)];
+      },
+    });
+    const jobs = ['poison', 'healthy', 'more poison', 'healthy'].map((row) => batcher.submit([row], interactive));
+    await settle();
+    expect(started).toEqual(['poison', 'healthy']);
+    ends[1]?.();
+    await settle();
+    expect(started).toEqual(['poison', 'healthy', 'more poison']);
+    ends[0]?.();
+    await settle();
+    expect(started).toEqual(['poison', 'healthy', 'more poison', 'healthy']);
+    for (const end of ends) end();
+    await Promise.all(jobs);
+  });
+
   test('drops a halted row that waits, without running it', async () => {
     const { clock, batcher, batches } = setUp({ max_batch_size: 1, max_queue_delay_ms: 0 });
     const first = batcher.submit(['first'], interactive);

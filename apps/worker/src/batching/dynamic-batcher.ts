@@ -11,8 +11,11 @@ export interface DynamicBatcherOptions {
   policy: BatchingPolicy;
   /** How many batches may run at once: one per runner. */
   maxConcurrentBatches: number;
-  /** Computes a batch; see RowIsolation. The signal aborts it, at the price of its runner. */
-  run: (rows: readonly unknown[], signal: AbortSignal) => Promise<RowOutcome[]>;
+  /**
+   * Computes a batch; see RowIsolation. The signal aborts it, at the price of its runner. `giveWay` says that it will take a
+   * runner time and again, and that other batches may run between.
+   */
+  run: (rows: readonly unknown[], signal: AbortSignal, giveWay: () => void) => Promise<RowOutcome[]>;
   clock: Clock;
   /** Called with the number of rows whenever a batch is formed. */
   onBatch?: (rows: number) => void;
@@ -39,6 +42,7 @@ interface RunningBatch {
   rows: readonly PendingRow[];
   startedAtMs: number;
   abort: AbortController;
+  hasGivenWay: boolean;
 }
 
 /** What it costs to kill a runner and have another one ready: a batch that ends sooner is let run. */
@@ -104,7 +108,7 @@ export class DynamicBatcher {
   }
 
   #dispatch(): void {
-    while (this.#running.size < this.#options.maxConcurrentBatches && this.pendingRows > 0) {
+    while (this.#isRunnerFree && this.pendingRows > 0) {
       const waitMs = this.#remainingDelayMs();
       if (waitMs > 0) {
         this.#delay ??= this.#options.clock.setTimeout(() => {
@@ -117,6 +121,13 @@ export class DynamicBatcher {
       this.#delay = undefined;
       void this.#runBatch(this.#takeBatch());
     }
+  }
+
+  /** Batches that give way do not count, up to one a runner: of more, runners would have no other work. */
+  get #isRunnerFree(): boolean {
+    const { maxConcurrentBatches } = this.#options;
+    const givenWay = [...this.#running].filter(({ hasGivenWay }) => hasGivenWay).length;
+    return this.#running.size - Math.min(givenWay, maxConcurrentBatches) < maxConcurrentBatches;
   }
 
   /** How much longer the next batch may wait for company. */
@@ -140,20 +151,25 @@ export class DynamicBatcher {
   }
 
   async #runBatch(rows: readonly PendingRow[]): Promise<void> {
-    const batch = { rows, startedAtMs: this.#options.clock.now(), abort: new AbortController() };
+    const startedAtMs = this.#options.clock.now();
+    const batch: RunningBatch = { rows, startedAtMs, abort: new AbortController(), hasGivenWay: false };
     this.#running.add(batch);
     this.#options.onBatch?.(rows.length);
     try {
       const outcomes = await this.#options.run(
         rows.map(({ row }) => row),
         batch.abort.signal,
+        () => {
+          batch.hasGivenWay = true;
+          this.#dispatchSoon();
+        },
       );
       for (const [index, { submittedAtMs, resolve, reject }] of rows.entries()) {
         const outcome = outcomes[index];
         if (outcome) resolve({ ...outcome, batchWaitMs: outcome.batch.startedAtMs - submittedAtMs });
         else reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
       }
-      if (!batch.abort.signal.aborted) this.#learn(this.#options.clock.now() - batch.startedAtMs);
+      if (!batch.abort.signal.aborted && !batch.hasGivenWay) this.#learn(this.#options.clock.now() - batch.startedAtMs);
     } catch (error) {
       for (const { reject } of rows) reject(error);
     } finally {

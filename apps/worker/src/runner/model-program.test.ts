@@ -77,7 +77,7 @@ test('an engine that refuses a row refuses the batch, and serves the next one', 
   const refused = program.run([{ index: 1 }, { index: 99 }]);
   await expect(refused).rejects.toThrow(EngineBatchError);
   await expect(refused).rejects.toMatchObject({
-    isRetryable: false,
+    code: 'inference_failed',
     message: expect.stringContaining('out of data bounds'),
   });
   expect((await program.run([{ index: 9 }])).results).toEqual([{ status: 'succeeded', output: { score: 90 } }]);

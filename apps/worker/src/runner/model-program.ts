@@ -21,8 +21,8 @@ export class EngineBatchError extends Error {
   }
 
   /** Memory that was short now may not be short later; everything else that an engine says, it says again. */
-  get isRetryable(): boolean {
-    return this.message.includes('Failed to allocate memory');
+  get code(): 'inference_failed' | 'out_of_memory' {
+    return this.message.includes('Failed to allocate memory') ? 'out_of_memory' : 'inference_failed';
   }
 }
 

@@ -55,6 +55,16 @@ test('probabilities of the graph are taken as they are', () => {
   });
 });
 
+test('NaN and infinity are strings where the manifest allows them, and no score for a decision', () => {
+  const postprocess = { ...score.postprocess, allow_non_finite: true };
+  const { decision: _, ...undecided } = { ...score, postprocess };
+  const values = [0.5, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  expect(batchPostprocess(undecided as ModelManifest).results({ p: float32(values) }, 4)).toEqual(
+    [0.5, 'NaN', 'Infinity', '-Infinity'].map((probability) => ({ status: 'succeeded', output: { probability } })),
+  );
+  expect(() => batchPostprocess({ ...score, postprocess } as ModelManifest)).toThrow('may be NaN');
+});
+
 test('NaN and infinity fail their own row', () => {
   const logits = [1, Number.NaN, 1, 1, 1, 1, Number.NEGATIVE_INFINITY, 0, 0];
   const results = batchPostprocess(classify).results({ logits: float32(logits) }, 3);

@@ -19,6 +19,12 @@ export function batchPostprocess(manifest: ModelManifest): BatchPostprocess {
   if (decision && decision.score !== scoreField) {
     throw new ModelLoadError(`The decision policy reads "${decision.score}", the output has "${scoreField}".`);
   }
+  const allowsNonFinite = postprocess.type === 'score' && postprocess.allow_non_finite === true;
+  if (decision && allowsNonFinite) {
+    throw new ModelLoadError(
+      'The decision policy reads a score that may be NaN (allow_non_finite), which no band is for.',
+    );
+  }
   return {
     output: postprocess.output,
     results(fetches, batch) {
@@ -31,7 +37,7 @@ export function batchPostprocess(manifest: ModelManifest): BatchPostprocess {
       return Array.from({ length: batch }, (_, row): RowResult => {
         const values = data.subarray(row * width, (row + 1) * width);
         // An engine answers NaN without complaint; the neighbours' values are sound.
-        if (!values.every(Number.isFinite)) return NON_FINITE;
+        if (!allowsNonFinite && !values.every(Number.isFinite)) return NON_FINITE;
         const output = rowOutput(values);
         if (decision) output.decision = decide(decision, output[scoreField] as number);
         return { status: 'succeeded', output };
@@ -72,7 +78,7 @@ type RowOutput = (values: Float32Array | Float64Array) => Record<string, unknown
 function rowOutputOf(postprocess: Postprocess): RowOutput {
   if (postprocess.type === 'score') {
     const { field } = postprocess;
-    return ([score]) => ({ [field]: score });
+    return ([score]) => ({ [field]: Number.isFinite(score) ? score : String(score) });
   }
   const { labels, activation } = postprocess;
   return (values) => {

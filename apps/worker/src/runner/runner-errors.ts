@@ -1,8 +1,11 @@
 import { RowFailure } from '@onqueue/shared';
 
-/** How a runner ended. `stopped`: it was asked to. `output`: the last that it wrote to stdout and stderr. */
+/**
+ * How a runner ended. `stopped`: it was asked to; `unsound`: killed because it failed on a golden row; `silent`: killed
+ * because it answered no ping. `output`: the last that it wrote to stdout and stderr.
+ */
 export type RunnerExit = {
-  cause: 'stopped' | 'timeout' | 'aborted' | 'crash';
+  cause: 'stopped' | 'timeout' | 'aborted' | 'unsound' | 'silent' | 'crash';
   code: number | null;
   signal: NodeJS.Signals | null;
   output: string;
@@ -44,16 +47,9 @@ export class RunnerAbortedError extends RowFailure {
 /** The engine refused the batch as a whole; the runner lives. Halve the batch to find the row. */
 export class RunnerBatchError extends RowFailure {
   override readonly name = 'RunnerBatchError';
-  readonly #retryable: boolean;
 
-  constructor(detail: string, { retryable }: { retryable: boolean }) {
-    super('inference_failed', detail);
-    this.#retryable = retryable;
-  }
-
-  /** Also true when the engine was merely short of memory. */
-  override get isRetryable(): boolean {
-    return this.#retryable;
+  constructor(code: 'inference_failed' | 'out_of_memory', detail: string) {
+    super(code, detail);
   }
 }
 

@@ -30,6 +30,8 @@ async function handle(raw: unknown): Promise<void> {
   const message = supervisorMessage.parse(raw);
   if (message.type === 'load') return service.load(message);
   if (message.type === 'run') return service.run(message);
+  if (message.type === 'probe') return service.probe(message);
+  if (message.type === 'ping') return send({ type: 'pong' });
   await service.release();
   process.exit(0);
 }

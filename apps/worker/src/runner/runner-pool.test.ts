@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import type { WrittenModel } from '../../../../test/support/models/model-folder.ts';
 import { HANGING_STEPS, writeLinearModel, writeSlowModel } from '../../../../test/support/models/tiny-models.ts';
-import { RunnerCrashedError, type RunnerExit, RunnerStartError, RunnerTimeoutError } from './runner-errors.ts';
+import {
+  RunnerBatchError,
+  RunnerCrashedError,
+  type RunnerExit,
+  RunnerStartError,
+  RunnerTimeoutError,
+} from './runner-errors.ts';
 import { RunnerPool, type RunnerPoolOptions } from './runner-pool.ts';
 import type { Runner } from './runner-process.ts';
 import type { BatchResult } from './runner-protocol.ts';
@@ -52,7 +58,8 @@ class FakeRunner implements Runner {
   readonly loaded = { runtime: { name: 'fake', version: '1' }, execution_provider: 'cpu', load_ms: 0, warmup_ms: 0 };
   isAlive = true;
   readonly exited: Promise<RunnerExit>;
-  finish: () => void = () => undefined;
+  finish: (error?: Error) => void = () => undefined;
+  answer: (batch: BatchResult) => void = () => undefined;
   die: (cause?: RunnerExit['cause']) => void = () => undefined;
 
   constructor() {
@@ -66,9 +73,18 @@ class FakeRunner implements Runner {
 
   run(): Promise<BatchResult> {
     return new Promise((resolve, reject) => {
-      this.finish = () => resolve(BATCH);
+      this.finish = (error) => (error ? reject(error) : resolve(BATCH));
+      this.answer = resolve;
       void this.exited.then((exit) => reject(new RunnerCrashedError(exit)));
     });
+  }
+
+  async probe(): Promise<void> {
+    await this.run();
+  }
+
+  kill(cause: RunnerExit['cause']): void {
+    this.die(cause);
   }
 
   stop(): Promise<RunnerExit> {
@@ -77,14 +93,22 @@ class FakeRunner implements Runner {
   }
 }
 
-/** Starts fakes; while `failure` is set, starts fail. */
+/** Starts fakes; while `failure` is set, starts fail, and while they are held, they last until they are released. */
 class FakeStarter {
   readonly runners: FakeRunner[] = [];
   failure: Error | undefined;
   starts = 0;
+  isHeld = false;
+  #release: () => void = () => undefined;
+
+  release(): void {
+    this.isHeld = false;
+    this.#release();
+  }
 
   start = async (): Promise<Runner> => {
     this.starts++;
+    if (this.isHeld) await new Promise<void>((resolve) => (this.#release = resolve));
     if (this.failure) throw this.failure;
     const runner = new FakeRunner();
     this.runners.push(runner);
@@ -235,6 +259,241 @@ test('stopping lets the running batch end, and refuses who waits', async () => {
   expect(await running).toMatchObject({ results: [] });
   await stopped;
   expect([pool.state, pool.readyCount, starter.latest.isAlive]).toEqual(['stopped', 0, false]);
+});
+
+test('a golden row is run where the batch failed; a runner that answers it stays', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, instances: 2 });
+  await pool.start();
+  const [, second] = starter.runners as [FakeRunner, FakeRunner];
+  const batch = pool.run([]);
+  await settled();
+  second.finish(new RunnerBatchError('inference_failed', 'no'));
+  await expect(batch).rejects.toMatchObject({ code: 'inference_failed' });
+  const probe = pool.probe();
+  await settled();
+  expect(pool.idleCount).toBe(1);
+  second.finish();
+  await probe;
+  expect([pool.idleCount, pool.pids]).toEqual([2, starter.runners.map(({ pid }) => pid)]);
+});
+
+test('a runner that fails on a golden row is replaced, and the model said to be at fault', async () => {
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, onRestart: (restart) => restarts.push(restart) });
+  await pool.start();
+  const { pid } = starter.latest;
+  const probe = pool.probe();
+  await settled();
+  starter.latest.finish(new RunnerBatchError('inference_failed', 'no'));
+  await expect(probe).rejects.toMatchObject({
+    code: 'model_unavailable',
+    isRetryable: true,
+    message: 'The model fails on a golden row as well: no',
+  });
+  await settled();
+  expect(restarts).toMatchObject([{ cause: 'unsound' }]);
+  expect([pool.readyCount, pool.pids]).toEqual([1, [pid + 1]]);
+});
+
+const withMemory = (rss_bytes: number) => ({ ...BATCH, rss_bytes });
+
+test('a worn runner goes on until the next one is ready, which takes over between two batches', async () => {
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, maxBatches: 2, onRestart: (restart) => restarts.push(restart) });
+  await pool.start();
+  const old = starter.latest;
+  const pids: number[] = [];
+  /** Its end is up to whoever called. */
+  const runBatch = async () => {
+    const batch = pool.run([]).then(({ runner }) => pids.push(runner.pid));
+    await settled();
+    const end = async (runner: FakeRunner) => {
+      runner.finish();
+      await batch;
+    };
+    return { end };
+  };
+  await (await runBatch()).end(old);
+  starter.isHeld = true;
+  await (await runBatch()).end(old);
+  expect(starter.starts).toBe(2);
+  await (await runBatch()).end(old);
+  expect([pool.idleCount, restarts.length]).toEqual([1, 0]);
+
+  // Ready in the middle of a batch, it waits for its end.
+  const { end } = await runBatch();
+  starter.release();
+  await settled();
+  expect([old.isAlive, restarts.length]).toEqual([true, 0]);
+  await end(old);
+  expect(restarts).toMatchObject([{ cause: 'recycled', detail: 'The runner had computed 2 batches.', delayMs: 0 }]);
+  expect([pool.readyCount, pool.idleCount, old.isAlive]).toEqual([1, 1, false]);
+  await (await runBatch()).end(starter.latest);
+  expect(pids).toEqual([old.pid, old.pid, old.pid, old.pid, old.pid + 1]);
+});
+
+test('an idle runner that is worn is taken over from at once, and one that dies is followed by its successor', async () => {
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, maxBatches: 1, onRestart: (restart) => restarts.push(restart) });
+  await pool.start();
+  const compute = async () => {
+    const batch = pool.run([]);
+    await settled();
+    starter.runners.find(({ pid }) => pid === pool.pids[0])?.finish();
+    await batch;
+    await settled();
+  };
+  await compute();
+  expect([pool.pids, pool.idleCount]).toEqual([[starter.latest.pid], 1]);
+
+  starter.isHeld = true;
+  const old = starter.latest;
+  await compute();
+  old.die();
+  await settled();
+  expect([pool.readyCount, pool.state]).toEqual([0, 'backing_off']);
+  const waiting = pool.run([]);
+  starter.release();
+  await settled();
+  starter.latest.finish();
+  expect((await waiting).runner.pid).toBe(old.pid + 1);
+  expect(restarts.slice(0, 2).map(({ cause }) => cause)).toEqual(['recycled', 'crash']);
+});
+
+test('a worn runner that dies with its last batch is counted as dead, and followed at once', async () => {
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, maxBatches: 1, onRestart: (restart) => restarts.push(restart) });
+  await pool.start();
+  const [old] = starter.runners as [FakeRunner];
+  const worn = pool.run([]);
+  await settled();
+  old.finish();
+  const last = pool.run([]);
+  await worn;
+  await settled();
+  expect([starter.starts, old.isAlive]).toEqual([2, true]);
+  old.die();
+  await expect(last).rejects.toThrow(RunnerCrashedError);
+  await settled();
+  expect(restarts.map(({ cause }) => cause)).toEqual(['crash']);
+  expect([pool.readyCount, pool.idleCount, pool.pids]).toEqual([1, 1, [starter.latest.pid]]);
+});
+
+test('a runner that cannot be replaced stays, and is not tried to be replaced all the time', async () => {
+  jest.useFakeTimers();
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({
+    startRunner: starter.start,
+    maxMemoryBytes: 100,
+    onRestart: (restart) => restarts.push(restart),
+  });
+  await pool.start();
+  const compute = async (rssBytes: number) => {
+    const batch = pool.run([]);
+    await jest.advanceTimersByTimeAsync(0);
+    starter.latest.answer(withMemory(rssBytes));
+    await batch;
+    await jest.advanceTimersByTimeAsync(0);
+  };
+  await compute(100);
+  expect(starter.starts).toBe(1);
+  starter.failure = new RunnerStartError('load_failed', 'other bytes');
+  for (let batch = 0; batch < 5; batch++) await compute(101);
+  expect([starter.starts, pool.readyCount, pool.idleCount]).toEqual([2, 1, 1]);
+
+  starter.failure = undefined;
+  await jest.advanceTimersByTimeAsync(10_000);
+  for (let batch = 0; batch < 5; batch++) await compute(101);
+  expect(starter.starts).toBe(3);
+  expect(restarts).toMatchObject([
+    { cause: 'load_failed', delayMs: 10_000 },
+    { cause: 'memory', detail: 'The runner had grown to 101 bytes.', delayMs: 0 },
+  ]);
+});
+
+test('runners are recycled one after the other, and stopping ends those that wait to take over', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, instances: 2, maxBatches: 1 });
+  await pool.start();
+  const batches = [pool.run([]), pool.run([])];
+  await settled();
+  for (const runner of starter.runners.slice(0, 2)) runner.finish();
+  await Promise.all(batches);
+  expect(starter.starts).toBe(3);
+  const held = [pool.run([]), pool.run([])];
+  await settled();
+  const stopped = pool.stop();
+  for (const runner of starter.runners) runner.finish();
+  await Promise.all([...held, stopped]);
+  expect(starter.runners.filter(({ isAlive }) => isAlive)).toEqual([]);
+});
+
+test('real runners: recycled after some batches and for their memory, while batches go on', async () => {
+  const linear = await writeLinearModel({ dir, name: 'recycled', version: '1' });
+  for (const [cause, limits] of [
+    ['recycled', { maxBatches: 3 }],
+    ['memory', { maxMemoryBytes: 1 }],
+  ] as const) {
+    const restarts: string[] = [];
+    const pool = poolOf({
+      ...linear,
+      ...limits,
+      env: process.env,
+      onRestart: (restart) => restarts.push(restart.cause),
+    });
+    await pool.start();
+    const [first] = pool.pids as [number];
+    let x0 = 0;
+    while (restarts.length === 0) {
+      expect((await pool.run([{ x0, x1: 0, x2: 0 }])).results).toEqual([
+        { status: 'succeeded', output: { score: x0++ } },
+      ]);
+      expect(pool.readyCount).toBe(1);
+    }
+    expect(restarts[0]).toBe(cause);
+    expect(pool.pids).not.toContain(first);
+    await pool.stop();
+    expect(() => process.kill(first, 0)).toThrow('ESRCH');
+  }
+});
+
+test('real runners: a golden row, and one that is not answered', async () => {
+  const restarts: string[] = [];
+  const pool = poolOf({ env: process.env, batchTimeoutMs: 300, onRestart: ({ cause }) => restarts.push(cause) });
+  await pool.start();
+  const [pid] = pool.pids as [number];
+  await pool.probe();
+  expect(pool.pids).toEqual([pid]);
+
+  process.kill(pid, 'SIGSTOP');
+  await expect(pool.probe()).rejects.toMatchObject({ code: 'model_unavailable' });
+  await pool.probe();
+  expect(restarts).toHaveLength(1);
+  expect(pool.pids).not.toContain(pid);
+});
+
+test('real runners: one that was stopped while it was idle is replaced before a batch meets it', async () => {
+  const restarts: string[] = [];
+  const replaced = new Promise<void>((resolve) => {
+    const pool = poolOf({
+      env: process.env,
+      heartbeat: { intervalMs: 20, timeoutMs: 1000 },
+      onRestart: ({ cause }) => {
+        restarts.push(cause);
+        resolve(pool.whenIdle());
+      },
+    });
+    void pool.start().then(() => process.kill(pool.pids[0] as number, 'SIGSTOP'));
+  });
+  await replaced;
+  expect(restarts).toEqual(['silent']);
+  expect((await (pools[0] as RunnerPool).run([{ steps: 2 }])).results).toHaveLength(1);
 });
 
 test('real runners: a kill, a hang, and the batches after them', async () => {

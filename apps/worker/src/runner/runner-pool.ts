@@ -1,24 +1,27 @@
 import { RowFailure } from '@onqueue/shared';
+import type { BatchRunOptions } from '../batching/batch-runner.ts';
+import { RunnerAbortedError } from './runner-errors.ts';
 import { type Runner, RunnerProcess, type RunnerProcessOptions } from './runner-process.ts';
 import type { BatchResult, LoadedModel } from './runner-protocol.ts';
-import { type Restart, RunnerSlot, type StartRunner } from './runner-slot.ts';
+import { type RecycleLimits, type Restart, RunnerSlot, type StartRunner } from './runner-slot.ts';
 
-export type RunnerPoolOptions = Omit<RunnerProcessOptions, 'signal'> & {
-  /** How many runners; `instances * intraOpNumThreads` should not exceed the cores. */
-  instances: number;
-  /** The deadline of a batch that names none of its own; the runner is killed when it passes. */
-  batchTimeoutMs: number;
-  /** How long a batch waits while no runner is ready, before it fails with `model_unavailable`. */
-  readyTimeoutMs: number;
-  /** Batches that may wait for a runner; the next one fails with `model_unavailable` at once. */
-  maxWaiting?: number;
-  /** How long a runner that was asked to stop may take. */
-  stopGraceMs?: number;
-  /** A runner was lost, or could not be started again. */
-  onRestart?: (restart: Restart) => void;
-  /** How runners come to be; tests start others. */
-  startRunner?: StartRunner;
-};
+export type RunnerPoolOptions = Omit<RunnerProcessOptions, 'signal'> &
+  RecycleLimits & {
+    /** How many runners; `instances * intraOpNumThreads` should not exceed the cores. */
+    instances: number;
+    /** The deadline of a batch, unless it names a shorter one; the runner is killed when it passes. */
+    batchTimeoutMs: number;
+    /** How long a batch waits while no runner is ready, before it fails with `model_unavailable`. */
+    readyTimeoutMs: number;
+    /** Batches that may wait for a runner; the next one fails with `model_unavailable` at once. */
+    maxWaiting?: number;
+    /** How long a runner that was asked to stop may take. */
+    stopGraceMs?: number;
+    /** A runner was lost or recycled, or could not be started again. */
+    onRestart?: (restart: Restart) => void;
+    /** How runners come to be; tests start others. */
+    startRunner?: StartRunner;
+  };
 
 /** A batch together with what computed it. */
 export type PoolBatch = BatchResult & {
@@ -31,8 +34,8 @@ type Waiter = { grant: (slot: RunnerSlot, runner: Runner) => void; refuse: (erro
  * The runners of one model version.
  *
  * - starting: `start()` waits for every runner to load; if one cannot, all are ended and `start()` rejects.
- * - ready: `run()` takes idle runners, or waits its turn. A runner that dies is replaced (see RunnerSlot), meanwhile the
- *   others go on.
+ * - ready: `run()` takes idle runners, or waits its turn. A runner that dies, or is worn, is replaced (see RunnerSlot),
+ *   meanwhile the others go on.
  * - backing_off: not one runner is ready. Batches wait up to `readyTimeoutMs` for one.
  * - stopped: `stop()` refuses who waits, lets running batches end, then ends the runners.
  *
@@ -55,7 +58,18 @@ export class RunnerPool {
     const startRunner = options.startRunner ?? (({ signal }) => RunnerProcess.start({ ...options, signal }));
     this.#slots = Array.from(
       { length: options.instances },
-      () => new RunnerSlot({ startRunner, onReady: (slot) => this.#offer(slot), onRestart: this.#onRestart }),
+      () =>
+        new RunnerSlot({
+          ...options,
+          startRunner,
+          // One after the other, since each needs the memory of two runners meanwhile.
+          mayRecycle: () => !this.#slots.some(({ isRecycling }) => isRecycling),
+          onReady: (slot) => this.#offer(slot),
+          onSuccessor: (slot) => {
+            if (this.#idle.includes(slot)) slot.takeOver();
+          },
+          onRestart: this.#onRestart,
+        }),
     );
   }
 
@@ -105,25 +119,41 @@ export class RunnerPool {
 
   /**
    * Computes a batch on the next free runner. Rejects with a `RowFailure` that holds for the whole batch:
-   * `RunnerBatchError` (`inference_failed`), `RunnerTimeoutError`, `RunnerAbortedError`, `RunnerCrashedError`, or
+   * `RunnerBatchError` (`inference_failed`, `out_of_memory`), `RunnerTimeoutError`, `RunnerAbortedError`, `RunnerCrashedError`, or
    * `model_unavailable`.
    */
   async run(
     rows: readonly unknown[],
-    { timeoutMs = this.#options.batchTimeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+    { timeoutMs = Number.POSITIVE_INFINITY, signal, onStart }: Partial<BatchRunOptions> = {},
   ): Promise<PoolBatch> {
     const { slot, runner } = await this.#acquire();
-    const batch = runner.run(rows, timeoutMs, signal);
-    this.#running.add(batch);
-    try {
-      const result = await batch;
-      slot.succeeded();
-      const { runtime, execution_provider } = runner.loaded;
-      return { ...result, runner: { pid: runner.pid, runtime, execution_provider } };
-    } finally {
-      this.#running.delete(batch);
-      if (slot.runner === runner) this.#offer(slot);
-    }
+    onStart?.();
+    const result = await this.#occupy(
+      slot,
+      runner,
+      runner.run(rows, Math.min(timeoutMs, this.#options.batchTimeoutMs), signal),
+    );
+    slot.succeeded(result);
+    const { runtime, execution_provider } = runner.loaded;
+    return { ...result, runner: { pid: runner.pid, runtime, execution_provider } };
+  }
+
+  /**
+   * Whether the model still computes a row that it computed when it was loaded; asks the runner that was free last, which is
+   * the one that a batch failed on a moment ago, unless that is gone. One that does not answer is killed and replaced, and
+   * this rejects with `model_unavailable`. What it answers is not compared: a row alone may differ from the same row in a
+   * batch, as it was at load.
+   */
+  async probe({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    const { slot, runner } = await this.#acquire();
+    const { batchTimeoutMs } = this.#options;
+    const timeoutMs = Math.min(batchTimeoutMs, Math.max(PROBE_TIMEOUT_MS, 8 * runner.loaded.warmup_ms));
+    const probe = runner.probe(timeoutMs, signal).catch((error: RowFailure) => {
+      if (error instanceof RunnerAbortedError) throw error;
+      runner.kill('unsound');
+      throw unavailable(`The model fails on a golden row as well: ${error.message}`, error);
+    });
+    await this.#occupy(slot, runner, probe);
   }
 
   /** Lets running batches end, each by its deadline, and ends every process. */
@@ -133,6 +163,18 @@ export class RunnerPool {
     this.#tellIdleListeners();
     await Promise.allSettled(this.#running);
     await Promise.all(this.#slots.map((slot) => slot.stop(this.#options.stopGraceMs ?? 2000)));
+  }
+
+  async #occupy<T>(slot: RunnerSlot, runner: Runner, work: Promise<T>): Promise<T> {
+    this.#running.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#running.delete(work);
+      // Of one that died, or was taken over from, the next is offered when it is ready.
+      if (slot.runner === runner) slot.takeOver();
+      if (slot.runner === runner) this.#offer(slot);
+    }
   }
 
   async #acquire(): Promise<{ slot: RunnerSlot; runner: Runner }> {
@@ -175,6 +217,8 @@ export class RunnerPool {
   #offer(slot: RunnerSlot): void {
     const { runner } = slot;
     if (!runner) return;
+    // It is there already when another runner takes over from one that was idle.
+    this.#withdraw(slot);
     this.#loaded = runner.loaded;
     const [waiter] = this.#waiting;
     if (waiter) {
@@ -193,12 +237,19 @@ export class RunnerPool {
   }
 
   readonly #onRestart = (slot: RunnerSlot, restart: Restart): void => {
-    const index = this.#idle.indexOf(slot);
-    if (index >= 0) this.#idle.splice(index, 1);
+    if (!slot.runner) this.#withdraw(slot);
     this.#options.onRestart?.(restart);
   };
+
+  #withdraw(slot: RunnerSlot): void {
+    const index = this.#idle.indexOf(slot);
+    if (index >= 0) this.#idle.splice(index, 1);
+  }
 }
 
-function unavailable(detail: string): RowFailure {
-  return new RowFailure('model_unavailable', detail);
+/** At the least, for a golden row; more where warming up took long. */
+const PROBE_TIMEOUT_MS = 5000;
+
+function unavailable(detail: string, cause?: Error): RowFailure {
+  return new RowFailure('model_unavailable', detail, { cause });
 }

@@ -11,6 +11,7 @@ import type { WrittenModel } from '../../../../test/support/models/model-folder.
 import {
   HANGING_STEPS,
   writeCrashModel,
+  writeHungryModel,
   writeLinearModel,
   writeLookupModel,
   writeSlowModel,
@@ -81,11 +82,34 @@ test('a batch that the engine refuses leaves the runner alive', async () => {
   expect((await runner.run([{ index: 2 }], LONG_MS)).results).toHaveLength(1);
 });
 
+test('a batch that does not fit into memory leaves the runner alive', async () => {
+  const runner = await start(await writeHungryModel({ dir, name: 'hungry', version: '1', memory: 3 }));
+  const refused = runner.run([{ size: 1 }, { size: 3 }], LONG_MS);
+  await expect(refused).rejects.toThrow(RunnerBatchError);
+  await expect(refused).rejects.toMatchObject({ code: 'out_of_memory', isRetryable: true });
+  expect((await runner.run([{ size: 1 }, { size: 2 }], LONG_MS)).results).toHaveLength(2);
+});
+
 test('a batch that hangs in the engine is ended at its deadline, with the runner', async () => {
   const runner = await start(slow);
   await expect(runner.run([{ steps: HANGING_STEPS }], 100)).rejects.toThrow(RunnerTimeoutError);
   expect(runner.isAlive).toBe(false);
   expect(await runner.exited).toMatchObject({ cause: 'timeout', signal: 'SIGKILL' });
+});
+
+test('a runner that stands still between batches is found and ended', async () => {
+  const runner = await start(linear, { heartbeat: { intervalMs: 20, timeoutMs: 200 } });
+  await runner.run([{ x0: 1, x1: 2, x2: 3 }], LONG_MS);
+  process.kill(runner.pid, 'SIGSTOP');
+  expect(await runner.exited).toMatchObject({ cause: 'silent', signal: 'SIGKILL' });
+});
+
+test('a runner that is busy has its batch, whose deadline holds, and answers pings after it', async () => {
+  const runner = await start(slow, { heartbeat: { intervalMs: 5, timeoutMs: 1500 } });
+  expect((await runner.run([{ steps: 100 }], LONG_MS)).results).toHaveLength(1);
+  expect((await runner.run([{ steps: 2 }], LONG_MS)).results).toHaveLength(1);
+  await expect(runner.run([{ steps: HANGING_STEPS }], 2000)).rejects.toThrow(RunnerTimeoutError);
+  expect(await runner.exited).toMatchObject({ cause: 'timeout' });
 });
 
 test('a runner that is killed fails the batch that it held', async () => {

@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
 import { type Deadline, startDeadline } from './deadline.ts';
+import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
 import { runnerEnvironment } from './runner-environment.ts';
 import {
   RunnerAbortedError,
@@ -33,6 +34,8 @@ export type RunnerProcessOptions = {
   startTimeoutMs: number;
   /** The supervisor's environment, of which a few harmless variables are passed on. */
   env: Readonly<Record<string, string | undefined>>;
+  /** How an idle runner is asked whether it is there; one that does not say so is killed. */
+  heartbeat?: { intervalMs: number; timeoutMs: number };
   /** The compiled runner-main; by default the one that belongs to this file. */
   entry?: string;
   /** Gives up starting, and kills what was started. */
@@ -47,6 +50,9 @@ export type Runner = {
   readonly isAlive: boolean;
   readonly exited: Promise<RunnerExit>;
   run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult>;
+  /** Runs a golden row in place of a batch, and rejects as `run` does; a row that fails alone is refused too. */
+  probe(timeoutMs: number, signal?: AbortSignal): Promise<void>;
+  kill(cause: RunnerExit['cause']): void;
   stop(graceMs?: number): Promise<RunnerExit>;
 };
 
@@ -54,11 +60,15 @@ type Pending = { id: number; rows: number; resolve: (batch: BatchResult) => void
 
 const OUTPUT_CHARACTERS = 4096;
 
+/** Idle runners answer within a millisecond; five seconds are for machines that are starved. */
+const HEARTBEAT = { intervalMs: 2000, timeoutMs: 5000 };
+
 /**
  * One runner child process.
  *
  * starting -- loaded --> ready <-- run, result --> busy; any -- exit --> exited. A batch that passes its deadline, a
- * failed load, and a stop that is not heeded end in SIGKILL: an inference cannot be interrupted in any other way.
+ * failed load, a ping without an answer, and a stop that is not heeded end in SIGKILL: an inference cannot be interrupted in
+ * any other way.
  */
 export class RunnerProcess implements Runner {
   readonly exited: Promise<RunnerExit>;
@@ -66,6 +76,7 @@ export class RunnerProcess implements Runner {
   #loaded: LoadedModel | undefined;
   #starting: { resolve: (loaded: LoadedModel) => void; reject: (error: Error) => void } | undefined;
   #pending: Pending | undefined;
+  #heartbeat: Heartbeat | undefined;
   #lastId = 0;
   /** Why the process is about to end, once that is decided; `crash` when nobody decided it. */
   #endCause: RunnerExit['cause'] | undefined;
@@ -97,10 +108,11 @@ export class RunnerProcess implements Runner {
     try {
       await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads }, options);
     } catch (error) {
-      runner.#end('stopped');
+      runner.kill('stopped');
       await runner.exited;
       throw error;
     }
+    runner.#startHeartbeat(options.heartbeat ?? HEARTBEAT);
     return runner;
   }
 
@@ -121,42 +133,64 @@ export class RunnerProcess implements Runner {
    * Computes a batch, within `timeoutMs` from now and unless `signal` aborts. Rejects with a `RunnerBatchError` (the engine refused the batch, the
    * runner lives), a `RunnerTimeoutError` or a `RunnerCrashedError` (the runner is gone).
    */
-  async run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult> {
-    if (this.#pending) throw new Error('The runner already holds a batch. This is a bug.');
-    if (!this.isAlive) throw new RunnerCrashedError(await this.exited);
+  run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult> {
     const id = ++this.#lastId;
-    let deadline: Deadline | undefined;
-    let onAbort = () => {};
-    try {
-      return await new Promise<BatchResult>((resolve, reject) => {
-        onAbort = () => {
-          this.#end('aborted');
-          reject(new RunnerAbortedError());
-        };
-        signal?.addEventListener('abort', onAbort, { once: true });
-        this.#pending = { id, rows: rows.length, resolve, reject };
-        deadline = startDeadline(timeoutMs, () => {
-          this.#end('timeout');
-          reject(new RunnerTimeoutError(timeoutMs));
-        });
-        this.#send({ type: 'run', id, rows: [...rows] });
-      });
-    } finally {
-      deadline?.cancel();
-      signal?.removeEventListener('abort', onAbort);
-      this.#pending = undefined;
-    }
+    return this.#ask({ type: 'run', id, rows: [...rows] }, rows.length, timeoutMs, signal);
+  }
+
+  async probe(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const { results } = await this.#ask({ type: 'probe', id: ++this.#lastId }, 1, timeoutMs, signal);
+    const [result] = results;
+    if (result?.status === 'failed') throw new RunnerBatchError('inference_failed', result.error.detail);
+  }
+
+  kill(cause: RunnerExit['cause']): void {
+    this.#endCause ??= cause;
+    this.#heartbeat?.stop();
+    this.#child.kill('SIGKILL');
   }
 
   /** Asks the runner to end, and kills it after `graceMs`. A batch that it holds is lost. */
   async stop(graceMs = 2000): Promise<RunnerExit> {
     if (this.#hasExited || this.#endCause) return this.exited;
     this.#endCause = 'stopped';
+    this.#heartbeat?.stop();
     this.#send({ type: 'stop' });
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), graceMs);
     const exit = await this.exited;
     clearTimeout(timer);
     return exit;
+  }
+
+  async #ask(
+    message: Extract<SupervisorMessage, { type: 'run' | 'probe' }>,
+    rows: number,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<BatchResult> {
+    if (this.#pending) throw new Error('The runner already holds a batch. This is a bug.');
+    if (!this.isAlive) throw new RunnerCrashedError(await this.exited);
+    let deadline: Deadline | undefined;
+    let onAbort = () => {};
+    try {
+      return await new Promise<BatchResult>((resolve, reject) => {
+        onAbort = () => {
+          this.kill('aborted');
+          reject(new RunnerAbortedError());
+        };
+        signal?.addEventListener('abort', onAbort, { once: true });
+        this.#pending = { id: message.id, rows, resolve, reject };
+        deadline = startDeadline(timeoutMs, () => {
+          this.kill('timeout');
+          reject(new RunnerTimeoutError(timeoutMs));
+        });
+        this.#send(message);
+      });
+    } finally {
+      deadline?.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      this.#pending = undefined;
+    }
   }
 
   async #load(message: SupervisorMessage, { startTimeoutMs, signal }: RunnerProcessOptions): Promise<void> {
@@ -181,16 +215,21 @@ export class RunnerProcess implements Runner {
     }
   }
 
-  #send(message: SupervisorMessage): void {
-    // A channel that fails belongs to a process that is gone, or as good as: `exited` tells the rest.
-    this.#child.send(message, (error) => {
-      if (error && !this.#endCause) this.#end('crash');
+  #startHeartbeat(times: NonNullable<RunnerProcessOptions['heartbeat']>): void {
+    if (!this.isAlive) return;
+    this.#heartbeat = startHeartbeat({
+      ...times,
+      isBusy: () => this.#pending !== undefined,
+      ping: () => this.#send({ type: 'ping' }),
+      onSilent: () => this.kill('silent'),
     });
   }
 
-  #end(cause: RunnerExit['cause']): void {
-    this.#endCause ??= cause;
-    this.#child.kill('SIGKILL');
+  #send(message: SupervisorMessage): void {
+    // A channel that fails belongs to a process that is gone, or as good as: `exited` tells the rest.
+    this.#child.send(message, (error) => {
+      if (error && !this.#endCause) this.kill('crash');
+    });
   }
 
   #receive(message: RunnerMessage): void {
@@ -201,11 +240,14 @@ export class RunnerProcess implements Runner {
       case 'load_failed':
         this.#starting?.reject(new RunnerStartError('load_failed', message.detail));
         break;
+      case 'pong':
+        this.#heartbeat?.heard();
+        break;
       case 'result':
         this.#resolveBatch(message);
         break;
       case 'batch_failed':
-        if (this.#pending?.id === message.id) this.#pending.reject(new RunnerBatchError(message.detail, message));
+        if (this.#pending?.id === message.id) this.#pending.reject(new RunnerBatchError(message.code, message.detail));
     }
   }
 
@@ -228,6 +270,7 @@ export class RunnerProcess implements Runner {
       const onExit = (code: number | null, signal: NodeJS.Signals | null) => {
         if (this.#hasExited) return;
         this.#hasExited = true;
+        this.#heartbeat?.stop();
         const exit = { cause: this.#endCause ?? 'crash', code, signal, output: this.#output };
         const error = new RunnerCrashedError(exit);
         this.#starting?.reject(new RunnerStartError('crash', `${error.message} ${this.#output}`.trim()));

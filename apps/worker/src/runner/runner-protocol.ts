@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 /**
  * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
- * once; one `run` at a time after that.
+ * once; one `run` or `probe` at a time after that, and `ping` between them.
  */
 export const supervisorMessage = z.discriminatedUnion('type', [
   z.object({
@@ -14,6 +14,9 @@ export const supervisorMessage = z.discriminatedUnion('type', [
     intraOpNumThreads: z.number().int().positive(),
   }),
   z.object({ type: z.literal('run'), id: z.number().int(), rows: z.array(z.unknown()) }),
+  /** Runs a golden row, and is answered as a batch of one. */
+  z.object({ type: z.literal('probe'), id: z.number().int() }),
+  z.object({ type: z.literal('ping') }),
   z.object({ type: z.literal('stop') }),
 ]);
 export type SupervisorMessage = z.infer<typeof supervisorMessage>;
@@ -44,7 +47,13 @@ export const runnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('loaded'), ...loadedModel.shape }),
   z.object({ type: z.literal('load_failed'), detail: z.string() }),
   z.object({ type: z.literal('result'), id: z.number().int(), ...batchResult.shape }),
+  z.object({ type: z.literal('pong') }),
   /** The batch failed as a whole, the runner lives. */
-  z.object({ type: z.literal('batch_failed'), id: z.number().int(), detail: z.string(), retryable: z.boolean() }),
+  z.object({
+    type: z.literal('batch_failed'),
+    id: z.number().int(),
+    code: z.enum(['inference_failed', 'out_of_memory']),
+    detail: z.string(),
+  }),
 ]);
 export type RunnerMessage = z.infer<typeof runnerMessage>;

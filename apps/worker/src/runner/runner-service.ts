@@ -13,12 +13,14 @@ export type RunnerServiceOptions = { engine: InferenceEngine; send: (message: Ru
  * The runner's side of the conversation.
  *
  * empty -- load --> loading -- loaded --> serving; loading -- load_failed --> empty, until the supervisor ends the
- * process. Serving, each `run` is answered by one `result` or `batch_failed`.
+ * process. Serving, each `run` or `probe` is answered by one `result` or `batch_failed`.
  */
 export class RunnerService {
   readonly #engine: InferenceEngine;
   readonly #send: (message: RunnerMessage) => void;
   #program: ModelProgram | undefined;
+  /** A row that the model answered when it was loaded. */
+  #goldenInput: unknown;
 
   constructor({ engine, send }: RunnerServiceOptions) {
     this.#engine = engine;
@@ -34,22 +36,30 @@ export class RunnerService {
     }
   }
 
-  async run({ id, rows }: Extract<SupervisorMessage, { type: 'run' }>): Promise<void> {
+  run({ id, rows }: Extract<SupervisorMessage, { type: 'run' }>): Promise<void> {
+    return this.#run(id, rows);
+  }
+
+  probe({ id }: Extract<SupervisorMessage, { type: 'probe' }>): Promise<void> {
+    return this.#run(id, [this.#goldenInput]);
+  }
+
+  async release(): Promise<void> {
+    await this.#program?.release();
+    this.#program = undefined;
+  }
+
+  async #run(id: number, rows: readonly unknown[]): Promise<void> {
     if (!this.#program) throw new Error('A batch came before the model was loaded. This is a bug.');
     try {
       const { results, timings } = await this.#program.run(rows);
       this.#send({ type: 'result', id, results, timings, rss_bytes: process.memoryUsage.rss() });
     } catch (error) {
       // Whatever it was, it came from these rows: the runner serves on, and whoever formed the batch finds the row.
-      const retryable = error instanceof EngineBatchError && error.isRetryable;
+      const code = error instanceof EngineBatchError ? error.code : 'inference_failed';
       const detail = error instanceof Error ? error.message : String(error);
-      this.#send({ type: 'batch_failed', id, detail, retryable });
+      this.#send({ type: 'batch_failed', id, code, detail });
     }
-  }
-
-  async release(): Promise<void> {
-    await this.#program?.release();
-    this.#program = undefined;
   }
 
   async #load({ folder, manifest, intraOpNumThreads }: Extract<SupervisorMessage, { type: 'load' }>) {
@@ -67,6 +77,7 @@ export class RunnerService {
     const maxBatchSize = manifest.batching.max_batch_size;
     await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
     this.#program = program;
+    this.#goldenInput = rows[0]?.input;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
       execution_provider: session.executionProvider,
