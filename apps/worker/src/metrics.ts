@@ -36,6 +36,12 @@ export class WorkerMetrics {
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
     registers: [this.registry],
   });
+  readonly batchSizeLimit = new Gauge({
+    name: 'onqueue_batch_size_limit',
+    help: 'Rows that a batch may have: as calibrated, or the max_batch_size of the manifest.',
+    labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
   readonly phaseDuration = new Histogram({
     name: 'onqueue_phase_duration_seconds',
     help: 'Where the time of a job went: queue, batch_wait, preprocess, inference, postprocess, store, deliver.',

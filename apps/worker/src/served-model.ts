@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import {
+  type Calibration,
   type Clock,
   decisionPolicySha256,
   describeModel,
@@ -8,8 +10,10 @@ import {
 } from '@onqueue/shared';
 import { DynamicBatcher } from './batching/dynamic-batcher.ts';
 import { RowIsolation } from './batching/row-isolation.ts';
+import type { Calibrator } from './calibration/calibrator.ts';
 import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
+import { readGoldenRows } from './models/golden-rows.ts';
 import { RunnerPool } from './runner/runner-pool.ts';
 
 export interface ServedModelVersionOptions {
@@ -20,6 +24,8 @@ export interface ServedModelVersionOptions {
   batchTimeoutMs: number;
   startTimeoutMs: number;
   env: Readonly<Record<string, string | undefined>>;
+  /** Finds how large batches should be; without it they grow to the manifest's limit. */
+  calibrator: Calibrator | undefined;
   clock: Clock;
   metrics: WorkerMetrics;
   onRestart: (restart: { cause: string; detail?: string }) => void;
@@ -27,16 +33,18 @@ export interface ServedModelVersionOptions {
 
 /** One version of a model on this worker: its runners, and the batcher before them. */
 export class ServedModelVersion implements ServedVersion {
-  readonly descriptor: ModelDescriptor;
+  readonly #options: ServedModelVersionOptions;
   readonly #manifest: ModelManifest;
   readonly #pool: RunnerPool;
   readonly #batcher: DynamicBatcher;
+  #descriptor: ModelDescriptor;
   #origin: ServedVersion['origin'] | undefined;
 
-  private constructor({ manifest, ...options }: ServedModelVersionOptions) {
+  private constructor(options: ServedModelVersionOptions) {
+    this.#options = options;
+    const { manifest, metrics, clock } = options;
     this.#manifest = manifest;
-    this.descriptor = describeModel(manifest);
-    const { metrics, clock } = options;
+    this.#descriptor = describeModel(manifest);
     const labels = { model: manifest.name, version: manifest.version };
     this.#pool = new RunnerPool({
       folder: options.folder,
@@ -67,7 +75,13 @@ export class ServedModelVersion implements ServedVersion {
   static async start(options: ServedModelVersionOptions): Promise<ServedModelVersion> {
     const version = new ServedModelVersion(options);
     await version.#pool.start();
+    await version.#calibrate();
     return version;
+  }
+
+  /** Another object when it says something new. */
+  get descriptor(): ModelDescriptor {
+    return this.#descriptor;
   }
 
   /** The same object for every result: the hashes in it are worth computing once. */
@@ -85,13 +99,37 @@ export class ServedModelVersion implements ServedVersion {
   }
 
   get maxBatchSize(): number {
-    return this.#manifest.batching.max_batch_size;
+    return this.#batcher.maxBatchSize;
   }
 
   submit: ServedVersion['submit'] = (rows, options) => this.#batcher.submit(rows, options);
 
   stop(): Promise<void> {
     return this.#pool.stop();
+  }
+
+  /** A version that cannot be measured serves all the same, with the limit of its manifest. */
+  async #calibrate(): Promise<void> {
+    const { calibrator, manifest, folder, intraOpNumThreads } = this.#options;
+    const { calibrate, max_batch_size: limit } = manifest.batching;
+    const { loaded } = this.#pool;
+    if (!calibrator || !calibrate || limit === 1 || !loaded) return;
+    const calibration = await calibrator.calibrate({
+      manifest,
+      intraOpNumThreads,
+      runtime: loaded.runtime,
+      readRows: async () => (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input),
+      run: async (rows) => {
+        const { timings, cpu_ms: cpuMs } = await this.#pool.run(rows);
+        return { computeMs: timings.preprocess_ms + timings.inference_ms + timings.postprocess_ms, cpuMs };
+      },
+    });
+    if (calibration) this.#adopt(calibration);
+  }
+
+  #adopt(calibration: Calibration): void {
+    this.#batcher.maxBatchSize = calibration.max_batch_size;
+    this.#descriptor = describeModel(this.#manifest, calibration);
   }
 
   #readOrigin(): ServedVersion['origin'] {
