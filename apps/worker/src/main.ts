@@ -197,8 +197,7 @@ function calibratorOf({ calibrationBudgetMs, cacheDir }: Config, logger: Logger)
     cache: new CalibrationCache({ cacheDir: cacheDir ?? defaultCacheDir(process.env) }),
     budgetMs: calibrationBudgetMs,
     clock: systemClock,
-    onNotKept: ({ message }) =>
-      logger.warn(`a calibration could not be kept and will be repeated (ONQUEUE_CACHE_DIR): ${message}`),
+    onError: ({ message }) => logger.warn(`batch sizes are measured anew at the next start: ${message}`),
   });
 }
 

@@ -1,4 +1,5 @@
 import type { BatchCurvePoint, Clock } from '@onqueue/shared';
+import { type MeasuredBatch, takenMs } from './measured-batch.ts';
 
 export interface BatchCurveOptions {
   /** Rows that the model is known to answer. */
@@ -9,12 +10,6 @@ export interface BatchCurveOptions {
   /** Asked before every batch: whether somebody else needs the runner now. */
   isWanted?: () => boolean;
   clock: Clock;
-}
-
-/** How long a batch took inside the runner, and for how much of it the runner had a core. */
-export interface MeasuredBatch {
-  computeMs: number;
-  cpuMs: number;
 }
 
 /**
@@ -29,11 +24,6 @@ const ROUNDS = 7;
 const LEAST_MS = 400;
 /** Rounds for which the rows of a sample are made few enough. */
 const LEAST_ROUNDS = 5;
-/**
- * Samples of so much computing are corrected for the time in which others had the core. Systems count processor time in
- * steps of up to 16 ms, and what is shorter is seldom interrupted: the median drops it.
- */
-const COUNTABLE_MS = 20;
 /** A larger size is tried while it should take no more of the time left than this; the rest is for repeats. */
 const FIRST_TRY_SHARE = 0.25;
 
@@ -187,10 +177,9 @@ class Measurement {
   }
 }
 
-function undisturbed({ ms, computeMs, cpuMs }: RawSample): Sample {
-  // Several threads have more processor time than there was time; what was taken from them is not seen then.
-  const takenMs = computeMs < COUNTABLE_MS ? 0 : Math.max(0, computeMs - cpuMs);
-  return { ms: ms - takenMs, computeMs: computeMs - takenMs };
+function undisturbed({ ms, ...batch }: RawSample): Sample {
+  const taken = takenMs(batch);
+  return { ms: ms - taken, computeMs: batch.computeMs - taken };
 }
 
 function batchSizes(max: number): number[] {

@@ -26,7 +26,7 @@ const usualMs = (rows: number) => 1 + 0.1 * rows + 2 * Math.max(0, rows - 8);
 
 function setUp(options: Partial<CalibratorOptions> = {}) {
   const clock = new ManualClock();
-  const notKept: string[] = [];
+  const errors: string[] = [];
   const batches: number[] = [];
   const calibrator = new Calibrator({
     cache: new CalibrationCache({ cacheDir }),
@@ -34,7 +34,7 @@ function setUp(options: Partial<CalibratorOptions> = {}) {
     host: { cpu: 'EPYC', cores: 2 },
     clock,
     today: () => TODAY,
-    onNotKept: ({ message }) => notKept.push(message),
+    onError: ({ message }) => errors.push(message),
     ...options,
   });
   const subject: CalibrationSubject = {
@@ -60,7 +60,7 @@ function setUp(options: Partial<CalibratorOptions> = {}) {
     });
     return ending;
   };
-  return { clock, calibrator, subject, batches, notKept, finish };
+  return { clock, calibrator, subject, batches, errors, finish };
 }
 
 describe('the calibrator', () => {
@@ -99,11 +99,19 @@ describe('the calibrator', () => {
   });
 
   test('serves a result that could not be kept', async () => {
-    const { calibrator, subject, notKept, finish } = setUp({
+    const { calibrator, subject, errors, finish } = setUp({
       cache: new CalibrationCache({ cacheDir: join(cacheDir, 'linear', '1', 'model.json') }),
     });
     expect(await finish(calibrator.calibrate(subject))).toMatchObject({ max_batch_size: 8 });
-    expect(notKept).toHaveLength(1);
+    expect(errors).toHaveLength(1);
+  });
+
+  test('leaves a version whose rows cannot be read unmeasured, and goes on with the next', async () => {
+    const { calibrator, subject, errors, finish } = setUp();
+    const readRows = () => Promise.reject(new Error('no such file'));
+    expect(await calibrator.measure({ ...subject, readRows })).toBeUndefined();
+    expect(errors).toEqual(['no such file']);
+    expect(await finish(calibrator.measure(subject))).toMatchObject({ max_batch_size: 8 });
   });
 
   test('measures one version at a time, and puts off none by more than the budget', async () => {

@@ -6,9 +6,10 @@ import {
   type ModelManifest,
   preprocessSha256,
 } from '@onqueue/shared';
-import { type MeasuredBatch, measureBatchCurve } from './batch-curve.ts';
+import { measureBatchCurve } from './batch-curve.ts';
 import type { CalibrationCache, CalibrationKey } from './calibration-cache.ts';
 import { findKnee } from './knee.ts';
+import type { MeasuredBatch } from './measured-batch.ts';
 
 /** A loaded model version that a {@link Calibrator} can measure. */
 export interface CalibrationSubject {
@@ -30,8 +31,8 @@ export interface CalibratorOptions {
   clock: Clock;
   /** The time of day, for people. */
   today?: () => Date;
-  /** A measurement could not be kept, and will be repeated. */
-  onNotKept: (error: Error) => void;
+  /** A version could not be measured, or the result not be kept; nothing depends on either. */
+  onError: (error: Error) => void;
 }
 
 /**
@@ -58,7 +59,7 @@ export class Calibrator {
 
   /** The same without a look into the cache, which gets the result. */
   async measure(subject: CalibrationSubject): Promise<Calibration | undefined> {
-    const { clock, cache, budgetMs, today = () => new Date(), onNotKept } = this.#options;
+    const { clock, cache, budgetMs, today = () => new Date(), onError } = this.#options;
     const askedAtMs = clock.now();
     const measurement = await this.#inTurn(budgetMs / 2, async () => {
       const rows = await subject.readRows();
@@ -70,6 +71,9 @@ export class Calibrator {
         ...(subject.isWanted ? { isWanted: subject.isWanted } : {}),
         clock,
       });
+    }).catch((error: Error) => {
+      onError(error);
+      return undefined;
     });
     if (!measurement || measurement.end === 'wanted' || measurement.curve.length === 0) return undefined;
     const key = this.#keyOf(subject);
@@ -80,7 +84,7 @@ export class Calibrator {
       machine: key.machine,
     };
     // What made a batch fail may be gone next time.
-    if (measurement.end !== 'failed') await cache.write(key, measured).catch(onNotKept);
+    if (measurement.end !== 'failed') await cache.write(key, measured).catch(onError);
     return measured;
   }
 
