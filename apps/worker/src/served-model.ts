@@ -10,11 +10,13 @@ import {
 } from '@onqueue/shared';
 import { DynamicBatcher } from './batching/dynamic-batcher.ts';
 import { RowIsolation } from './batching/row-isolation.ts';
-import type { Calibrator } from './calibration/calibrator.ts';
+import type { CalibrationSubject, Calibrator } from './calibration/calibrator.ts';
+import type { MeasuredBatch } from './calibration/measured-batch.ts';
+import { Recalibration } from './calibration/recalibration.ts';
 import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readGoldenRows } from './models/golden-rows.ts';
-import { RunnerPool } from './runner/runner-pool.ts';
+import { type PoolBatch, RunnerPool } from './runner/runner-pool.ts';
 
 export interface ServedModelVersionOptions {
   folder: string;
@@ -25,10 +27,12 @@ export interface ServedModelVersionOptions {
   startTimeoutMs: number;
   env: Readonly<Record<string, string | undefined>>;
   /** Finds how large batches should be; without it they grow to the manifest's limit. */
-  calibrator: Calibrator | undefined;
+  calibrator: Pick<Calibrator, 'calibrate' | 'measure'> | undefined;
   clock: Clock;
   metrics: WorkerMetrics;
   onRestart: (restart: { cause: string; detail?: string }) => void;
+  /** What it serves had drifted from the curve, and it was measured again. */
+  onRecalibrated: (calibration: Calibration) => void;
 }
 
 /** One version of a model on this worker: its runners, and the batcher before them. */
@@ -38,6 +42,7 @@ export class ServedModelVersion implements ServedVersion {
   readonly #pool: RunnerPool;
   readonly #batcher: DynamicBatcher;
   #descriptor: ModelDescriptor;
+  #recalibration: Recalibration | undefined;
   #origin: ServedVersion['origin'] | undefined;
 
   private constructor(options: ServedModelVersionOptions) {
@@ -61,7 +66,7 @@ export class ServedModelVersion implements ServedVersion {
         options.onRestart(restart);
       },
     });
-    const isolation = new RowIsolation({ runner: this.#pool, clock });
+    const isolation = new RowIsolation({ runner: { run: (rows, batch) => this.#serve(rows, batch.signal) }, clock });
     this.#batcher = new DynamicBatcher({
       policy: manifest.batching,
       maxConcurrentBatches: options.instances,
@@ -105,26 +110,47 @@ export class ServedModelVersion implements ServedVersion {
   submit: ServedVersion['submit'] = (rows, options) => this.#batcher.submit(rows, options);
 
   stop(): Promise<void> {
+    this.#recalibration?.stop();
     return this.#pool.stop();
+  }
+
+  async #serve(rows: readonly unknown[], signal: AbortSignal): Promise<PoolBatch> {
+    const batch = await this.#pool.run(rows, { signal });
+    this.#recalibration?.observe(rows.length, measured(batch));
+    return batch;
   }
 
   /** A version that cannot be measured serves all the same, with the limit of its manifest. */
   async #calibrate(): Promise<void> {
-    const { calibrator, manifest, folder, intraOpNumThreads } = this.#options;
+    const { calibrator, manifest, clock } = this.#options;
     const { calibrate, max_batch_size: limit } = manifest.batching;
+    if (!calibrator || !calibrate || limit === 1) return;
+    const calibration = await calibrator.calibrate(this.#calibrationSubject());
+    if (!calibration) return;
+    this.#adopt(calibration);
+    this.#recalibration = new Recalibration({
+      calibration,
+      measure: () => calibrator.measure({ ...this.#calibrationSubject(), isWanted: () => !this.#batcher.isIdle }),
+      isIdle: () => this.#batcher.isIdle,
+      onMeasured: (again) => {
+        this.#adopt(again);
+        this.#options.onRecalibrated(again);
+      },
+      clock,
+    });
+  }
+
+  #calibrationSubject(): CalibrationSubject {
+    const { manifest, folder, intraOpNumThreads } = this.#options;
     const { loaded } = this.#pool;
-    if (!calibrator || !calibrate || limit === 1 || !loaded) return;
-    const calibration = await calibrator.calibrate({
+    if (!loaded) throw new Error('A version is measured before it is loaded. This is a bug.');
+    return {
       manifest,
       intraOpNumThreads,
       runtime: loaded.runtime,
       readRows: async () => (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input),
-      run: async (rows) => {
-        const { timings, cpu_ms: cpuMs } = await this.#pool.run(rows);
-        return { computeMs: timings.preprocess_ms + timings.inference_ms + timings.postprocess_ms, cpuMs };
-      },
-    });
-    if (calibration) this.#adopt(calibration);
+      run: async (rows) => measured(await this.#pool.run(rows)),
+    };
   }
 
   #adopt(calibration: Calibration): void {
@@ -146,4 +172,8 @@ export class ServedModelVersion implements ServedVersion {
       execution_provider: loaded.execution_provider,
     };
   }
+}
+
+function measured({ timings, cpu_ms }: PoolBatch): MeasuredBatch {
+  return { computeMs: timings.preprocess_ms + timings.inference_ms + timings.postprocess_ms, cpuMs: cpu_ms };
 }

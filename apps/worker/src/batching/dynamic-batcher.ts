@@ -76,6 +76,11 @@ export class DynamicBatcher {
     return this.#lanes.interactive.length + this.#lanes.bulk.length;
   }
 
+  /** Whether it has no row at all. */
+  get isIdle(): boolean {
+    return this.pendingRows === 0 && this.#running.size === 0;
+  }
+
   /** Queues the rows of a job; they may end in different batches. Resolves in the order of the rows. */
   async submit(rows: readonly unknown[], { lane, halt, isApart }: SubmitOptions): Promise<BatchedRowOutcome[]> {
     const submittedAtMs = this.#options.clock.now();
