@@ -31,7 +31,7 @@ export interface ServedModelVersionOptions {
   clock: Clock;
   metrics: WorkerMetrics;
   onRestart: (restart: { cause: string; detail?: string }) => void;
-  /** What it serves had drifted from the curve, and it was measured again. */
+  /** It was measured while serving: not yet at its start, or what it serves had drifted from the curve. */
   onRecalibrated: (calibration: Calibration) => void;
 }
 
@@ -126,8 +126,7 @@ export class ServedModelVersion implements ServedVersion {
     const { calibrate, max_batch_size: limit } = manifest.batching;
     if (!calibrator || !calibrate || limit === 1) return;
     const calibration = await calibrator.calibrate(this.#calibrationSubject());
-    if (!calibration) return;
-    this.#adopt(calibration);
+    if (calibration) this.#adopt(calibration);
     this.#recalibration = new Recalibration({
       calibration,
       measure: () => calibrator.measure({ ...this.#calibrationSubject(), isWanted: () => !this.#batcher.isIdle }),

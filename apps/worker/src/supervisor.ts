@@ -172,7 +172,7 @@ export class Supervisor {
             metrics,
             onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
             onRecalibrated: ({ max_batch_size: batch_size_limit }) =>
-              logger.info({ model, version, batch_size_limit }, 'batches had drifted from their curve: measured again'),
+              logger.info({ model, version, batch_size_limit }, 'batch sizes measured while serving'),
           });
           this.#versions.push(served);
           const { max_batch_size: limit } = manifest.batching;

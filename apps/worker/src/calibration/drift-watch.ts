@@ -16,7 +16,7 @@ const NEWEST = 0.1;
  * the worker is busy.
  *
  * watching ── average off by more than 2x ──> drifting ── for a minute, and 10 minutes after the last measurement ──> due
- * drifting ── average back ──> watching; due ── measured() ──> watching
+ * drifting ── average back ──> watching; due ── measured() ──> watching. One that has no measurement is due from the start.
  */
 export class DriftWatch {
   readonly #clock: Clock;
@@ -25,11 +25,11 @@ export class DriftWatch {
   #averageMs: number | undefined;
   #driftsSinceMs: number | undefined;
   #lastMs = 0;
-  #measuredAtMs = 0;
+  #measuredAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor({ clock, calibration }: { clock: Clock; calibration: Calibration }) {
+  constructor({ clock, calibration }: { clock: Clock; calibration: Calibration | undefined }) {
     this.#clock = clock;
-    this.measured(calibration);
+    if (calibration) this.measured(calibration);
   }
 
   /**
@@ -62,9 +62,9 @@ export class DriftWatch {
   }
 
   get isDue(): boolean {
-    if (this.#driftsSinceMs === undefined) return false;
-    const isSustained = this.#lastMs - this.#driftsSinceMs >= SUSTAINED_MS;
-    return isSustained && this.#clock.now() - this.#measuredAtMs >= PAUSE_MS;
+    const isUnmeasured = this.#batchSize === 0;
+    const isSustained = this.#driftsSinceMs !== undefined && this.#lastMs - this.#driftsSinceMs >= SUSTAINED_MS;
+    return (isUnmeasured || isSustained) && this.#clock.now() - this.#measuredAtMs >= PAUSE_MS;
   }
 }
 

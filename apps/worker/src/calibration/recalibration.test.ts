@@ -19,13 +19,13 @@ function calibrationOf(computeMs: number, size = 8): Calibration {
 }
 
 /** A version whose curve says 16 ms, and whose next measurement says `next`. */
-function setUp(next: Calibration | 'nothing' = calibrationOf(48)) {
+function setUp(next: Calibration | 'nothing' = calibrationOf(48), { isMeasured = true } = {}) {
   const clock = new ManualClock();
   const measuredAtMs: number[] = [];
   const adopted: Calibration[] = [];
   const state = { isIdle: true };
   const recalibration = new Recalibration({
-    calibration: calibrationOf(16),
+    calibration: isMeasured ? calibrationOf(16) : undefined,
     measure: async () => {
       measuredAtMs.push(clock.now());
       return next === 'nothing' ? undefined : next;
@@ -64,6 +64,24 @@ describe('a version is measured again', () => {
     expect(measuredAtMs).toHaveLength(0);
     await serve(6, 3 * MINUTE);
     expect(measuredAtMs).toHaveLength(1);
+  });
+
+  test('soon, when it could not be measured at its start', async () => {
+    const { clock, state, measuredAtMs, adopted, serve } = setUp(calibrationOf(16), { isMeasured: false });
+    state.isIdle = false;
+    await clock.advance(5000);
+    expect(measuredAtMs).toEqual([]);
+    state.isIdle = true;
+    await clock.advance(1000);
+    expect(adopted).toEqual([calibrationOf(16)]);
+    await serve(16, 60 * MINUTE);
+    expect(measuredAtMs).toHaveLength(1);
+  });
+
+  test('every 10 minutes at most, when it cannot be measured at all', async () => {
+    const { measuredAtMs, serve } = setUp('nothing', { isMeasured: false });
+    await serve(16, 35 * MINUTE);
+    expect(measuredAtMs).toHaveLength(4);
   });
 
   test('once it is idle', async () => {

@@ -3,7 +3,8 @@ import { DriftWatch } from './drift-watch.ts';
 import type { MeasuredBatch } from './measured-batch.ts';
 
 export interface RecalibrationOptions {
-  calibration: Calibration;
+  /** None: the version could not be measured at its start. */
+  calibration: Calibration | undefined;
   /** Measures again; undefined when that came to nothing. */
   measure: () => Promise<Calibration | undefined>;
   /** Whether no row waits and no batch runs. */
@@ -16,7 +17,8 @@ export interface RecalibrationOptions {
 const LOOK_MS = 500;
 
 /**
- * Measures a version again when what it serves has drifted from its curve, and it has nothing to do.
+ * Measures a version again when what it serves has drifted from its curve, and it has nothing to do; one that is not measured
+ * yet as soon as it has nothing to do.
  *
  * watching ── drift ──> waiting ── idle ──> measuring ──> watching. stop(), from any state, for good.
  */
@@ -30,6 +32,7 @@ export class Recalibration {
   constructor(options: RecalibrationOptions) {
     this.#options = options;
     this.#watch = new DriftWatch(options);
+    if (this.#watch.isDue) this.#lookSoon();
   }
 
   /** A batch of so many rows was served. */
