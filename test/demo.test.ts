@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { repoRoot } from '@onqueue/launcher';
@@ -16,7 +17,11 @@ afterEach(() => {
 
 /** The demo as `npm run demo` starts it, its output as it comes. */
 function startDemo(args: string[] = []) {
-  const demo = spawn(process.execPath, [ENTRY, ...args], { cwd: repoRoot, stdio: ['ignore', 'pipe', 'pipe'] });
+  const demo = spawn(process.execPath, [ENTRY, ...args], {
+    cwd: repoRoot,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ONQUEUE_CACHE_DIR: join(tmpdir(), 'onqueue-test-cache') },
+  });
   child = demo;
   const said = { out: '', err: '' };
   demo.stdout.on('data', (chunk) => {

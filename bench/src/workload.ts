@@ -47,3 +47,6 @@ export async function readManifest(): Promise<ModelManifest> {
 export function isRight(row: WorkloadRow, probability: unknown): boolean {
   return typeof probability === 'number' && Math.abs(probability - row.probability) <= 1e-4;
 }
+
+/** Settings with which batches are as large as the manifest says: what a machine measures at one start, it may not at the next. */
+export const AS_DECLARED = { ONQUEUE_CALIBRATION_BUDGET_MS: '0' };

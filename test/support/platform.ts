@@ -42,6 +42,8 @@ function jobSource(): Record<string, string> {
 }
 
 const TEST_ENV = {
+  // Batches of a known size, on however busy a machine; what is about calibration turns it on.
+  ONQUEUE_CALIBRATION_BUDGET_MS: '0',
   ONQUEUE_LOCK_DURATION_MS: '2000',
   ONQUEUE_STALLED_INTERVAL_MS: '1000',
   ONQUEUE_WEBHOOK_ALLOW_CIDRS: '127.0.0.0/8',

@@ -25,6 +25,8 @@ import {
   whenReady,
 } from '@onqueue/shared/redis';
 import { type Logger, pino } from 'pino';
+import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
+import { Calibrator } from './calibration/calibrator.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
@@ -85,6 +87,7 @@ async function main(): Promise<void> {
     keys,
     store,
     registry: new RedisModelRegistry({ redis, keys }),
+    calibrator: calibratorOf(config, logger),
     clock: systemClock,
     metrics,
     logger,
@@ -190,6 +193,16 @@ function redisTarget({ redisUrl, redisCluster }: Config): RedisTarget {
   return { url: redisUrl, isCluster: redisCluster };
 }
 
+function calibratorOf({ calibrationBudgetMs, cacheDir }: Config, logger: Logger): Calibrator | undefined {
+  if (calibrationBudgetMs === 0) return undefined;
+  return new Calibrator({
+    cache: new CalibrationCache({ cacheDir: cacheDir ?? defaultCacheDir(process.env) }),
+    budgetMs: calibrationBudgetMs,
+    clock: systemClock,
+    onError: ({ message }) => logger.warn(`batch sizes are measured anew at the next start: ${message}`),
+  });
+}
+
 function connectWorkerRedis(config: Config, logger: Logger, outages: OutageLog): RedisConnection {
   const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
     outages.warn(error, 'redis connection'),
@@ -249,10 +262,11 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
 }
 
 function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
-  for (const { descriptor, readyRunners, pendingRows } of versions) {
+  for (const { descriptor, readyRunners, pendingRows, maxBatchSize } of versions) {
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
     metrics.pendingRows.set(labels, pendingRows);
+    metrics.batchSizeLimit.set(labels, maxBatchSize);
   }
 }
 

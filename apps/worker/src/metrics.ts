@@ -36,9 +36,15 @@ export class WorkerMetrics {
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
     registers: [this.registry],
   });
-  readonly batchRowsLimit = new Gauge({
-    name: 'onqueue_batch_rows_limit',
+  readonly batchMemoryLimit = new Gauge({
+    name: 'onqueue_batch_memory_limit_rows',
     help: 'Rows to which batches are cut since larger ones did not fit into memory; 0: not any more.',
+    labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
+  readonly batchSizeLimit = new Gauge({
+    name: 'onqueue_batch_size_limit',
+    help: 'Rows that a batch may have: as calibrated, or the max_batch_size of the manifest.',
     labelNames: ['model', 'version'],
     registers: [this.registry],
   });

@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import {
+  type Calibration,
   type Clock,
   decisionPolicySha256,
   describeModel,
@@ -6,11 +8,16 @@ import {
   type ModelManifest,
   preprocessSha256,
 } from '@onqueue/shared';
+import type { BatchRunOptions } from './batching/batch-runner.ts';
 import { DynamicBatcher } from './batching/dynamic-batcher.ts';
 import { RowIsolation } from './batching/row-isolation.ts';
+import type { CalibrationSubject, Calibrator } from './calibration/calibrator.ts';
+import type { MeasuredBatch } from './calibration/measured-batch.ts';
+import { Recalibration } from './calibration/recalibration.ts';
 import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { RunnerPool } from './runner/runner-pool.ts';
+import { readGoldenRows } from './models/golden-rows.ts';
+import { type PoolBatch, RunnerPool } from './runner/runner-pool.ts';
 
 export interface ServedModelVersionOptions {
   folder: string;
@@ -22,23 +29,30 @@ export interface ServedModelVersionOptions {
   maxBatches: number;
   maxMemoryBytes: number;
   env: Readonly<Record<string, string | undefined>>;
+  /** Finds how large batches should be; without it they grow to the manifest's limit. */
+  calibrator: Pick<Calibrator, 'calibrate' | 'measure'> | undefined;
   clock: Clock;
   metrics: WorkerMetrics;
   onRestart: (restart: { cause: string; detail?: string }) => void;
+  /** It was measured while serving: not yet at its start, or what it serves had drifted from the curve. */
+  onRecalibrated: (calibration: Calibration) => void;
 }
 
 /** One version of a model on this worker: its runners, and the batcher before them. */
 export class ServedModelVersion implements ServedVersion {
-  readonly descriptor: ModelDescriptor;
+  readonly #options: ServedModelVersionOptions;
   readonly #manifest: ModelManifest;
   readonly #pool: RunnerPool;
   readonly #batcher: DynamicBatcher;
+  #descriptor: ModelDescriptor;
+  #recalibration: Recalibration | undefined;
   #origin: ServedVersion['origin'] | undefined;
 
-  private constructor({ manifest, ...options }: ServedModelVersionOptions) {
+  private constructor(options: ServedModelVersionOptions) {
+    this.#options = options;
+    const { manifest, metrics, clock } = options;
     this.#manifest = manifest;
-    this.descriptor = describeModel(manifest);
-    const { metrics, clock } = options;
+    this.#descriptor = describeModel(manifest);
     const labels = { model: manifest.name, version: manifest.version };
     this.#pool = new RunnerPool({
       folder: options.folder,
@@ -58,9 +72,12 @@ export class ServedModelVersion implements ServedVersion {
       },
     });
     const isolation = new RowIsolation({
-      runner: this.#pool,
+      runner: {
+        run: (rows, batch) => this.#serve(rows, batch),
+        probe: (probe) => this.#pool.probe(probe),
+      },
       clock,
-      onSizeLimit: (rows) => metrics.batchRowsLimit.set(labels, rows ?? 0),
+      onSizeLimit: (rows) => metrics.batchMemoryLimit.set(labels, rows ?? 0),
     });
     this.#batcher = new DynamicBatcher({
       policy: manifest.batching,
@@ -75,7 +92,13 @@ export class ServedModelVersion implements ServedVersion {
   static async start(options: ServedModelVersionOptions): Promise<ServedModelVersion> {
     const version = new ServedModelVersion(options);
     await version.#pool.start();
+    await version.#calibrate();
     return version;
+  }
+
+  /** Another object when it says something new. */
+  get descriptor(): ModelDescriptor {
+    return this.#descriptor;
   }
 
   /** The same object for every result: the hashes in it are worth computing once. */
@@ -93,13 +116,57 @@ export class ServedModelVersion implements ServedVersion {
   }
 
   get maxBatchSize(): number {
-    return this.#manifest.batching.max_batch_size;
+    return this.#batcher.maxBatchSize;
   }
 
   submit: ServedVersion['submit'] = (rows, options) => this.#batcher.submit(rows, options);
 
   stop(): Promise<void> {
+    this.#recalibration?.stop();
     return this.#pool.stop();
+  }
+
+  async #serve(rows: readonly unknown[], options: BatchRunOptions): Promise<PoolBatch> {
+    const batch = await this.#pool.run(rows, options);
+    this.#recalibration?.observe(rows.length, measured(batch));
+    return batch;
+  }
+
+  /** A version that cannot be measured serves all the same, with the limit of its manifest. */
+  async #calibrate(): Promise<void> {
+    const { calibrator, manifest, clock } = this.#options;
+    const { calibrate, max_batch_size: limit } = manifest.batching;
+    if (!calibrator || !calibrate || limit === 1) return;
+    const calibration = await calibrator.calibrate(this.#calibrationSubject());
+    if (calibration) this.#adopt(calibration);
+    this.#recalibration = new Recalibration({
+      calibration,
+      measure: () => calibrator.measure({ ...this.#calibrationSubject(), isWanted: () => !this.#batcher.isIdle }),
+      isIdle: () => this.#batcher.isIdle,
+      onMeasured: (again) => {
+        this.#adopt(again);
+        this.#options.onRecalibrated(again);
+      },
+      clock,
+    });
+  }
+
+  #calibrationSubject(): CalibrationSubject {
+    const { manifest, folder, intraOpNumThreads } = this.#options;
+    const { loaded } = this.#pool;
+    if (!loaded) throw new Error('A version is measured before it is loaded. This is a bug.');
+    return {
+      manifest,
+      intraOpNumThreads,
+      runtime: loaded.runtime,
+      readRows: async () => (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input),
+      run: async (rows) => measured(await this.#pool.run(rows)),
+    };
+  }
+
+  #adopt(calibration: Calibration): void {
+    this.#batcher.maxBatchSize = calibration.max_batch_size;
+    this.#descriptor = describeModel(this.#manifest, calibration);
   }
 
   #readOrigin(): ServedVersion['origin'] {
@@ -116,4 +183,8 @@ export class ServedModelVersion implements ServedVersion {
       execution_provider: loaded.execution_provider,
     };
   }
+}
+
+function measured({ timings, cpu_ms }: PoolBatch): MeasuredBatch {
+  return { computeMs: timings.preprocess_ms + timings.inference_ms + timings.postprocess_ms, cpuMs: cpu_ms };
 }

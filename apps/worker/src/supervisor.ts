@@ -8,6 +8,7 @@ import {
 } from '@onqueue/shared';
 import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
 import type { Logger } from 'pino';
+import type { Calibrator } from './calibration/calibrator.ts';
 import { HeldJobs } from './held-jobs.ts';
 import { logJobEnd } from './job-log.ts';
 import { JobScorer } from './job-scorer.ts';
@@ -46,6 +47,8 @@ export interface SupervisorOptions {
   keys: RedisKeys;
   store: JobStore;
   registry: ModelRegistry;
+  /** Finds how large batches should be; undefined: as large as the manifests allow. */
+  calibrator: Calibrator | undefined;
   clock: Clock;
   metrics: WorkerMetrics;
   logger: Logger;
@@ -168,12 +171,16 @@ export class Supervisor {
             maxBatches: this.#options.runnerMaxBatches,
             maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
             env,
+            calibrator: this.#options.calibrator,
             clock,
             metrics,
             onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
+            onRecalibrated: ({ max_batch_size: batch_size_limit }) =>
+              logger.info({ model, version, batch_size_limit }, 'batch sizes measured while serving'),
           });
           this.#versions.push(served);
-          logger.info({ model, version }, 'model is ready');
+          const { max_batch_size: limit } = manifest.batching;
+          logger.info({ model, version, batch_size_limit: served.maxBatchSize, of: limit }, 'model is ready');
         } catch (cause) {
           logger.error({ model, version, folder }, `model cannot be served: ${(cause as Error).message}`);
         }

@@ -6,7 +6,7 @@ import { joinNoises, NoiseControl } from '../control/noise-control.ts';
 import { type EchoServer, startEchoServer } from '../echo-server.ts';
 import { JobClient, jobOf } from '../job-client.ts';
 import { percentile } from '../statistics.ts';
-import { isRight, MODEL, readWorkload, rowOf, type WorkloadRow } from '../workload.ts';
+import { AS_DECLARED, isRight, MODEL, readWorkload, rowOf, type WorkloadRow } from '../workload.ts';
 import { ortAnswer } from './ort-alone-protocol.ts';
 
 /** Five jobs lie above the 99th percentile. */
@@ -38,7 +38,7 @@ export const latencyBench: Bench = {
   },
   async prepare(context) {
     const rows = await readWorkload();
-    const env = { ONQUEUE_MODELS: MODEL, ONQUEUE_LOG_LEVEL: 'warn' };
+    const env = { ONQUEUE_MODELS: MODEL, ONQUEUE_LOG_LEVEL: 'warn', ...AS_DECLARED };
     const platform = await startPlatform({ inheritEnv: false, env, signal: context.signal });
     context.cleanup.add(() => platform.stop());
     const ort = forkBenchChild(new URL('./ort-alone-main.js', import.meta.url), context.cleanup);

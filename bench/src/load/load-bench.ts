@@ -4,7 +4,7 @@ import { type BenchChild, forkBenchChild } from '../bench-child.ts';
 import { joinNoises, NoiseControl } from '../control/noise-control.ts';
 import { startEchoServer } from '../echo-server.ts';
 import { type LoadOrder, type LoadReport, loadReport } from '../load-generator/load-protocol.ts';
-import { MODEL, readWorkload } from '../workload.ts';
+import { AS_DECLARED, MODEL, readWorkload } from '../workload.ts';
 
 const RATE_PER_S = 200;
 const JOBS = 2000;
@@ -40,7 +40,7 @@ export const loadBench: Bench = {
     const rows = await readWorkload();
     const echo = await startEchoServer();
     cleanup.add(() => echo.close());
-    const env = { ONQUEUE_MODELS: MODEL, ONQUEUE_LOG_LEVEL: 'warn' };
+    const env = { ONQUEUE_MODELS: MODEL, ONQUEUE_LOG_LEVEL: 'warn', ...AS_DECLARED };
     const platform = await startPlatform({ inheritEnv: false, env, signal });
     cleanup.add(() => platform.stop());
     const generator = forkBenchChild(new URL('../load-generator/load-generator-main.js', import.meta.url), cleanup);

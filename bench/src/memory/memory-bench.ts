@@ -5,6 +5,7 @@ import { Queue } from 'bullmq';
 import { type Bench, type BenchContext, type Figures, MeasurementError, type RoundSample } from '../bench.ts';
 import { timeDrain } from '../throughput/drain.ts';
 import { REDIS_OPTIONS } from '../throughput/private-redis.ts';
+import { AS_DECLARED } from '../workload.ts';
 import { measureSoak } from './soak.ts';
 
 const MODEL = 'digits';
@@ -53,6 +54,7 @@ async function measureRound({ cleanup, signal }: BenchContext): Promise<RoundSam
       ONQUEUE_KEY_PREFIX: 'bench',
       ONQUEUE_MODELS: MODEL,
       ONQUEUE_LOG_LEVEL: 'warn',
+      ...AS_DECLARED,
       ONQUEUE_MAX_PREDICTIONS: '0',
     },
     signal,

@@ -2,6 +2,7 @@ import { startPlatform } from '@onqueue/launcher';
 import { type BenchContext, type Figures, MeasurementError } from '../bench.ts';
 import { JobClient, jobOf } from '../job-client.ts';
 import { REDIS_OPTIONS } from '../throughput/private-redis.ts';
+import { AS_DECLARED } from '../workload.ts';
 
 /** Jobs so far at each reading. By the second one V8's heaps have their working size: what grows later is left behind. */
 const READINGS = [10_000, 100_000, 1_000_000] as const;
@@ -24,7 +25,7 @@ export async function measureSoak(
     workers: 1,
     redisOptions: REDIS_OPTIONS,
     inheritEnv: false,
-    env: { ONQUEUE_MODELS: model, ONQUEUE_LOG_LEVEL: 'warn', ONQUEUE_RETENTION_S: '60' },
+    env: { ONQUEUE_MODELS: model, ONQUEUE_LOG_LEVEL: 'warn', ...AS_DECLARED, ONQUEUE_RETENTION_S: '60' },
     signal,
   });
   const stopPlatform = cleanup.add(() => platform.stop());

@@ -10,7 +10,7 @@ import {
 } from '@onqueue/shared/redis';
 import { Queue } from 'bullmq';
 import { type BenchContext, MeasurementError } from '../bench.ts';
-import { isRight, MODEL, rowOf, VERSION, type WorkloadRow } from '../workload.ts';
+import { AS_DECLARED, isRight, MODEL, rowOf, VERSION, type WorkloadRow } from '../workload.ts';
 import { timeDrain } from './drain.ts';
 import { REDIS_OPTIONS } from './private-redis.ts';
 import type { Side } from './side.ts';
@@ -34,6 +34,7 @@ export async function startOurSide(
     ONQUEUE_KEY_PREFIX: KEY_PREFIX,
     ONQUEUE_MODELS: MODEL,
     ONQUEUE_LOG_LEVEL: 'warn',
+    ...AS_DECLARED,
     ONQUEUE_JOB_SOURCE: jobSource,
   };
   const platform = await startPlatform({

@@ -250,6 +250,22 @@ export const SETTINGS = {
     default: '1',
     about: 'Threads that ONNX Runtime uses inside one run.',
   }),
+  calibrationBudgetMs: setting({
+    env: 'ONQUEUE_CALIBRATION_BUDGET_MS',
+    reader: 'worker',
+    schema: integer(0, 60_000),
+    default: '2000',
+    about:
+      'Milliseconds by which measuring batch sizes may put off that a version serves, once per machine. Sizes that were not reached by then are not used. 0: nothing is measured, batches grow to the `max_batch_size` of the manifest.',
+  }),
+  cacheDir: setting({
+    env: 'ONQUEUE_CACHE_DIR',
+    reader: 'worker',
+    schema: z.string().min(1),
+    default: undefined,
+    about:
+      "The folder that keeps what was measured over a restart; may be deleted at any time. Without it: `onqueue` in the user's cache folder (`XDG_CACHE_HOME`, `~/.cache`).",
+  }),
   attempts: setting({
     env: 'ONQUEUE_ATTEMPTS',
     reader: 'both',
@@ -398,7 +414,7 @@ export const SETTINGS = {
 
 type Settings = typeof SETTINGS;
 type Value<S> = S extends Setting<infer Schema> ? z.output<Schema> : never;
-type OptionalSetting = 'publicUrl' | 'webhookSecret';
+type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir';
 export type Config = {
   [K in keyof Settings]: K extends OptionalSetting ? Value<Settings[K]> | undefined : Value<Settings[K]>;
 };

@@ -1,4 +1,5 @@
 export * from './bounded-object.ts';
+export * from './calibration.ts';
 export * from './canonical-json.ts';
 export * from './config.ts';
 export * from './deadline-sweeper.ts';

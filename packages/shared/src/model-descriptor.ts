@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type Calibration, calibration } from './calibration.ts';
 import {
   batching,
   decisionPolicy,
@@ -31,7 +32,10 @@ const common = {
   example: z.record(z.string(), z.unknown()),
   postprocess,
   decision: decisionPolicy.optional(),
-  batching,
+  // Not strict, and without what only workers need: an API of an earlier version has to read it.
+  batching: z.object(batching.omit({ calibrate: true }).shape),
+  /** As measured by the worker that published last; none where nothing was measured. */
+  calibration: calibration.optional(),
   metrics: z.record(z.string(), z.unknown()).optional(),
 };
 
@@ -41,12 +45,13 @@ export const modelDescriptor = z.discriminatedUnion('kind', [
 ]);
 export type ModelDescriptor = z.infer<typeof modelDescriptor>;
 
-export function describeModel(manifest: ModelManifest): ModelDescriptor {
+export function describeModel(manifest: ModelManifest, measured?: Calibration): ModelDescriptor {
   return modelDescriptor.parse({
     ...manifest,
     artifact_sha256: manifest.artifact.sha256,
     preprocess_sha256: preprocessSha256(manifest),
     decision_policy_sha256: decisionPolicySha256(manifest),
     metrics: manifest.training?.metrics,
+    calibration: measured,
   });
 }

@@ -2,7 +2,7 @@ import type { BatchingPolicy, DecisionPolicy } from '@onqueue/shared';
 import { type ModelPlace, type WrittenModel, writeModelFolder } from './model-folder.ts';
 import { OnnxGraph } from './onnx-graph.ts';
 
-const BATCHING: BatchingPolicy = { max_batch_size: 64, max_queue_delay_ms: 0 };
+const BATCHING: BatchingPolicy = { max_batch_size: 64, max_queue_delay_ms: 0, calibrate: true };
 const SCORE = { type: 'score', output: 'score', field: 'score' } as const;
 const SCORE_TENSOR = { name: 'score', dtype: 'float32', shape: [-1, 1] } as const;
 const COLUMNS = { type: 'columns' } as const;
@@ -56,13 +56,37 @@ export const HANGING_STEPS = 2 ** 53 - 1;
  * (0.5 to 2 on other machines). {@link HANGING_STEPS} hangs in the engine.
  */
 export async function writeSlowModel({ batching, ...place }: Common): Promise<WrittenModel> {
-  const size = 320;
-  const identity = Array.from({ length: size * size }, (_, index) => (index % (size + 1) === 0 ? 1 : 0));
   const graph = new OnnxGraph('slow');
   const steps = graph.input('steps', 'int64', ['batch', 1]);
+  const one = oneAfterProducts(graph, graph.node('ReduceMax', [steps], { keepdims: 0 }));
+  graph.node('Mul', [graph.cast(steps, 'float32'), one], { output: 'score' });
+  graph.output('score', 'float32', ['batch', 1]);
+  return writeIntegerModel(place, { graph, field: 'steps', score: 0, ...(batching ? { batching } : {}) });
+}
+
+/**
+ * score = value. A batch costs four matrix products, whatever it holds up to `knee` rows; each row beyond costs two more.
+ * So batches of `knee` rows have at least twice the throughput of those half and twice as large.
+ */
+export async function writeKneeModel({ knee, batching, ...place }: Common & { knee: number }): Promise<WrittenModel> {
+  const graph = new OnnxGraph('knee');
+  const value = graph.input('value', 'int64', ['batch', 1]);
+  const scalar = (number: number) => graph.ints([number], []);
+  const rows = graph.node('Gather', [graph.node('Shape', [value]), scalar(0)]);
+  const rowsBeyond = graph.node('Max', [graph.node('Sub', [rows, scalar(knee)]), scalar(0)]);
+  const one = oneAfterProducts(graph, graph.node('Add', [graph.node('Mul', [rowsBeyond, scalar(2)]), scalar(4)]));
+  graph.node('Mul', [graph.cast(value, 'float32'), one], { output: 'score' });
+  graph.output('score', 'float32', ['batch', 1]);
+  return writeIntegerModel(place, { graph, field: 'value', score: 0, ...(batching ? { batching } : {}) });
+}
+
+/** The number 1, after as many matrix products as `count`, a scalar, says. */
+function oneAfterProducts(graph: OnnxGraph, count: string): string {
+  const size = 320;
+  const identity = Array.from({ length: size * size }, (_, index) => (index % (size + 1) === 0 ? 1 : 0));
   const matrix = graph.floats(identity, [size, size]);
 
-  const body = new OnnxGraph('slow-body');
+  const body = new OnnxGraph('products');
   body.input('step', 'int64', []);
   const goesOn = body.input('goes-on', 'bool', []);
   const product = body.input('product', 'float32', [size, size]);
@@ -71,13 +95,9 @@ export async function writeSlowModel({ batching, ...place }: Common): Promise<Wr
   body.output('goes-on-still', 'bool', []);
   body.output('next-product', 'float32', [size, size]);
 
-  const trips = graph.node('ReduceMax', [steps], { keepdims: 0 });
-  const result = graph.node('Loop', [trips, graph.bool(true), matrix], { body });
-  // The largest element of an identity matrix is 1: the score depends on the loop, so that no optimizer removes it.
-  const one = graph.node('ReduceMax', [result], { keepdims: 0 });
-  graph.node('Mul', [graph.cast(steps, 'float32'), one], { output: 'score' });
-  graph.output('score', 'float32', ['batch', 1]);
-  return writeIntegerModel(place, { graph, field: 'steps', score: 0, ...(batching ? { batching } : {}) });
+  const result = graph.node('Loop', [count, graph.bool(true), matrix], { body });
+  // The largest element of an identity matrix is 1: it depends on the loop, so that no optimizer removes it.
+  return graph.node('ReduceMax', [result], { keepdims: 0 });
 }
 
 /**

@@ -41,6 +41,10 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
       const { kind, ...rest } = descriptor;
       response.json({
         ...modelSummary(name, versions, publicUrl),
+        versions: newestFirst(versions).map((published) => ({
+          ...versionSummary(published),
+          calibration: published.descriptor.calibration ?? null,
+        })),
         kind,
         description: descriptor.description,
         signature: { inputs: rest.inputs, outputs: rest.outputs },
@@ -60,18 +64,26 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
 }
 
 function modelSummary(name: string, versions: readonly PublishedModel[], baseUrl: string) {
-  const newestFirst = versions.toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version));
+  const summaries = newestFirst(versions).map(versionSummary);
   return {
     name,
     object: 'model',
-    version: newestFirst[0]?.descriptor.version,
-    versions: newestFirst.map(({ descriptor, readyWorkers }) => ({
-      version: descriptor.version,
-      ready: readyWorkers > 0,
-      ready_workers: readyWorkers,
-      artifact_sha256: descriptor.artifact_sha256,
-    })),
-    ready: (newestFirst[0]?.readyWorkers ?? 0) > 0,
+    version: summaries[0]?.version,
+    versions: summaries,
+    ready: summaries[0]?.ready ?? false,
     urls: { self: `${baseUrl}/models/${name}` },
+  };
+}
+
+function newestFirst(versions: readonly PublishedModel[]): PublishedModel[] {
+  return versions.toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version));
+}
+
+function versionSummary({ descriptor, readyWorkers }: PublishedModel) {
+  return {
+    version: descriptor.version,
+    ready: readyWorkers > 0,
+    ready_workers: readyWorkers,
+    artifact_sha256: descriptor.artifact_sha256,
   };
 }

@@ -1,14 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
-import type { BatchingPolicy } from '@onqueue/shared';
 import { ManualClock, settle } from '../../../../test/support/manual-clock.ts';
-import { DynamicBatcher } from './dynamic-batcher.ts';
+import { DynamicBatcher, type DynamicBatcherOptions } from './dynamic-batcher.ts';
 import { HaltSignal } from './halt-signal.ts';
 import type { RowOutcome } from './row-isolation.ts';
 
 const RUN_MS = 50;
 
 /** A batcher over a runner that takes 50 ms a batch and remembers what it was given, and when. */
-function setUp(policy: BatchingPolicy, { runners = 1, runMs = RUN_MS } = {}) {
+function setUp(policy: DynamicBatcherOptions['policy'], { runners = 1, runMs = RUN_MS } = {}) {
   const clock = new ManualClock();
   const batches: { atMs: number; rows: unknown[] }[] = [];
   const aborted: number[] = [];

@@ -8,7 +8,7 @@ export interface BatchedRowOutcome extends RowOutcome {
 }
 
 export interface DynamicBatcherOptions {
-  policy: BatchingPolicy;
+  policy: Pick<BatchingPolicy, 'max_batch_size' | 'max_queue_delay_ms'>;
   /** How many batches may run at once: one per runner. */
   maxConcurrentBatches: number;
   /**
@@ -60,6 +60,8 @@ const RESPAWN_MS = 300;
  * and its end seems farther off than a new runner, the batch is aborted.
  */
 export class DynamicBatcher {
+  /** Rows in a batch at most; the policy's limit until something smaller is found to be better. */
+  maxBatchSize: number;
   readonly #options: DynamicBatcherOptions;
   readonly #lanes: Record<Lane, PendingRow[]> = { interactive: [], bulk: [] };
   readonly #running = new Set<RunningBatch>();
@@ -70,11 +72,17 @@ export class DynamicBatcher {
 
   constructor(options: DynamicBatcherOptions) {
     this.#options = options;
+    this.maxBatchSize = options.policy.max_batch_size;
   }
 
   /** Rows that wait for a batch. */
   get pendingRows(): number {
     return this.#lanes.interactive.length + this.#lanes.bulk.length;
+  }
+
+  /** Whether it has no row at all. */
+  get isIdle(): boolean {
+    return this.pendingRows === 0 && this.#running.size === 0;
   }
 
   /** Queues the rows of a job; they may end in different batches. Resolves in the order of the rows. */
@@ -132,15 +140,15 @@ export class DynamicBatcher {
 
   /** How much longer the next batch may wait for company. */
   #remainingDelayMs(): number {
-    const { max_batch_size: maxBatchSize, max_queue_delay_ms: maxDelayMs } = this.#options.policy;
-    if (maxDelayMs === 0 || this.pendingRows >= maxBatchSize || this.#first?.apart) return 0;
+    const { max_queue_delay_ms: maxDelayMs } = this.#options.policy;
+    if (maxDelayMs === 0 || this.pendingRows >= this.maxBatchSize || this.#first?.apart) return 0;
     const heads = [this.#lanes.interactive[0], this.#lanes.bulk[0]].flatMap((head) => head?.submittedAtMs ?? []);
     return Math.min(...heads) + maxDelayMs - this.#options.clock.now();
   }
 
   #takeBatch(): PendingRow[] {
     const { interactive, bulk } = this.#lanes;
-    const { max_batch_size: maxBatchSize } = this.#options.policy;
+    const { maxBatchSize } = this;
     if (this.#first?.apart) return takeAlike(interactive.length > 0 ? interactive : bulk, maxBatchSize);
     const batch = takeAlike(interactive, maxBatchSize);
     return bulk[0]?.apart ? batch : batch.concat(takeAlike(bulk, maxBatchSize - batch.length));

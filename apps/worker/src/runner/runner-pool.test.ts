@@ -48,6 +48,7 @@ function poolOf(options: Partial<RunnerPoolOptions>): RunnerPool {
 const BATCH: BatchResult = {
   results: [],
   timings: { preprocess_ms: 0, inference_ms: 0, postprocess_ms: 0 },
+  cpu_ms: 0,
   rss_bytes: 0,
 };
 

@@ -55,12 +55,13 @@ test('loads the model in a process of its own, and computes batches there', asyn
     runtime: { name: 'onnxruntime-node', version: expect.stringMatching(/^1\./) },
     execution_provider: 'cpu',
   });
-  const { results, timings, rss_bytes } = await runner.run([{ x0: 1, x1: 2, x2: 3 }, { x0: 1 }], LONG_MS);
+  const { results, timings, cpu_ms, rss_bytes } = await runner.run([{ x0: 1, x1: 2, x2: 3 }, { x0: 1 }], LONG_MS);
   expect(results).toEqual([
     { status: 'succeeded', output: { score: 6 } },
     { status: 'failed', error: { code: 'invalid_row', detail: 'Field "x1" is missing.', pointer: '/x1' } },
   ]);
   expect(timings.inference_ms).toBeGreaterThan(0);
+  expect(cpu_ms).toBeGreaterThan(0);
   expect(rss_bytes).toBeGreaterThan(10e6);
   expect(await runner.stop()).toMatchObject({ cause: 'stopped', code: 0 });
 });

@@ -251,11 +251,11 @@ export class RunnerProcess implements Runner {
     }
   }
 
-  #resolveBatch({ id, results, timings, rss_bytes }: Extract<RunnerMessage, { type: 'result' }>): void {
+  #resolveBatch({ id, results, timings, cpu_ms, rss_bytes }: Extract<RunnerMessage, { type: 'result' }>): void {
     const pending = this.#pending;
     // The deadline passed while the answer was on its way.
     if (pending?.id !== id) return;
-    if (results.length === pending.rows) pending.resolve({ results, timings, rss_bytes });
+    if (results.length === pending.rows) pending.resolve({ results, timings, cpu_ms, rss_bytes });
     else pending.reject(new Error(`${results.length} results came for ${pending.rows} rows. This is a bug.`));
   }
 

@@ -38,6 +38,8 @@ export type LoadedModel = z.infer<typeof loadedModel>;
 const batchResult = z.object({
   results: z.array(rowResult),
   timings: z.object({ preprocess_ms: milliseconds, inference_ms: milliseconds, postprocess_ms: milliseconds }),
+  /** Processor time of all threads of the runner, meanwhile. Less than the timings: others had the cores. */
+  cpu_ms: milliseconds,
   /** Resident memory of the runner after the batch. */
   rss_bytes: z.number().int().nonnegative(),
 });

@@ -51,9 +51,12 @@ export class RunnerService {
 
   async #run(id: number, rows: readonly unknown[]): Promise<void> {
     if (!this.#program) throw new Error('A batch came before the model was loaded. This is a bug.');
+    const cpuBefore = process.cpuUsage();
     try {
       const { results, timings } = await this.#program.run(rows);
-      this.#send({ type: 'result', id, results, timings, rss_bytes: process.memoryUsage.rss() });
+      const { user, system } = process.cpuUsage(cpuBefore);
+      const cpu_ms = (user + system) / 1000;
+      this.#send({ type: 'result', id, results, timings, cpu_ms, rss_bytes: process.memoryUsage.rss() });
     } catch (error) {
       // Whatever it was, it came from these rows: the runner serves on, and whoever formed the batch finds the row.
       const code = error instanceof EngineBatchError ? error.code : 'inference_failed';
