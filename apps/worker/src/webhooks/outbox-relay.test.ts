@@ -193,6 +193,20 @@ test.each([
   });
 });
 
+test.each([
+  ['runs once more', { status: 'running' }],
+  ['ended otherwise', { status: 'failed' }],
+  ['is back in the run before', { run: 0, status: 'failed' }],
+])('the event of an end that Redis has lost is dropped: its job %s', async (_what, now) => {
+  const outbox = new FakeOutbox();
+  outbox.push(entry('lost'), entry('kept'));
+  const readJob = async (_tenant: string, id: string) => ({ ...jobView(id), ...(id === 'job_lost' ? now : {}) });
+  await relaying({ outbox, readJob }, async (queue) => {
+    await outbox.untilAcknowledged(2);
+    expect(queue.deliveries.map(({ job_id }) => job_id)).toEqual(['job_kept']);
+  });
+});
+
 test('what a dead relay left behind is taken first, at start', async () => {
   const outbox = new FakeOutbox();
   outbox.leftBehind = [entry('old')];
