@@ -82,7 +82,7 @@ export class ServedModelVersion implements ServedVersion {
     this.#batcher = new DynamicBatcher({
       policy: manifest.batching,
       maxConcurrentBatches: options.instances,
-      run: (rows, signal, giveWay) => isolation.run(rows, signal, giveWay),
+      run: (rows, options) => isolation.run(rows, options),
       clock,
       onBatch: (rows) => metrics.batchRows.observe(labels, rows),
     });

@@ -15,7 +15,7 @@ function setUp(policy: DynamicBatcherOptions['policy'], { runners = 1, runMs = R
     policy,
     maxConcurrentBatches: runners,
     clock,
-    run: async (rows, signal) => {
+    run: async (rows, { signal }) => {
       const startedAtMs = clock.now();
       batches.push({ atMs: startedAtMs, rows: [...rows] });
       const wasAborted = new Promise<void>((resolve) => {
@@ -172,7 +172,7 @@ describe('DynamicBatcher', () => {
       policy: { max_batch_size: 1, max_queue_delay_ms: 0 },
       maxConcurrentBatches: 1,
       clock: new ManualClock(),
-      run: async ([row], _signal, giveWay) => {
+      run: async ([row], { giveWay }) => {
         started.push(row as string);
         if (row !== 'healthy') giveWay();
         await new Promise<void>((resolve) => ends.push(resolve));

@@ -1,6 +1,6 @@
 import { type BatchingPolicy, type Clock, type Lane, RowFailure } from '@onqueue/shared';
 import type { HaltSignal } from './halt-signal.ts';
-import type { RowOutcome } from './row-isolation.ts';
+import type { IsolationOptions, RowOutcome } from './row-isolation.ts';
 
 /** A row's outcome, and how long it waited for its batch to start. */
 export interface BatchedRowOutcome extends RowOutcome {
@@ -15,7 +15,7 @@ export interface DynamicBatcherOptions {
    * Computes a batch; see RowIsolation. The signal aborts it, at the price of its runner. `giveWay` says that it will take a
    * runner time and again, and that other batches may run between.
    */
-  run: (rows: readonly unknown[], signal: AbortSignal, giveWay: () => void) => Promise<RowOutcome[]>;
+  run: (rows: readonly unknown[], options: Required<IsolationOptions>) => Promise<RowOutcome[]>;
   clock: Clock;
   /** Called with the number of rows whenever a batch is formed. */
   onBatch?: (rows: number) => void;
@@ -166,10 +166,13 @@ export class DynamicBatcher {
     try {
       const outcomes = await this.#options.run(
         rows.map(({ row }) => row),
-        batch.abort.signal,
-        () => {
-          batch.hasGivenWay = true;
-          this.#dispatchSoon();
+        {
+          signal: batch.abort.signal,
+          giveWay: () => {
+            batch.hasGivenWay = true;
+            this.#dispatchSoon();
+          },
+          isWanted: (index) => !rows[index]?.halt.isHalted,
         },
       );
       for (const [index, { submittedAtMs, resolve, reject }] of rows.entries()) {

@@ -25,6 +25,19 @@ export interface RowIsolationOptions {
   onSizeLimit?: (rows: number | undefined) => void;
 }
 
+export interface IsolationOptions {
+  signal: AbortSignal;
+  /** Called when a search begins, between whose runs other batches may have the runner. */
+  giveWay?: () => void;
+  /** Whether anybody still waits for the row with this number; it is asked again before a row is run once more. */
+  isWanted?: (index: number) => boolean;
+}
+
+interface Item {
+  row: unknown;
+  isWanted: () => boolean;
+}
+
 /** `failure`: why the batch as a whole has no answer. */
 type Tried = { outcomes: RowOutcome[]; failure: RowFailure | undefined };
 
@@ -40,7 +53,7 @@ const BLAMELESS = new Set<RowErrorCode>(['model_unavailable', 'canceled']);
  * 3. Else it is halved until the guilty row stands alone: only a row that fails by itself has failed, and rows that only
  *    fail together are split. Of n rows, one guilty row costs at most 2 log2(n) + 2 runs more, k of them at most 2k (log2(n/k) + 2).
  *
- * While it searches, it gives way: healthy batches run between its own. Of rows that hang, only one that runs alone gets
+ * While it searches, it gives way: healthy batches run between its own. Rows that nobody waits for any more are left out. Of rows that hang, only one that runs alone gets
  * the longest deadline; several get what is ample by the batches of late, since otherwise each step takes that long.
  *
  * A death counts when the row ran alone; its job is tried again then, and fails when that has happened as often as it has
@@ -60,13 +73,17 @@ export class RowIsolation {
   }
 
   /** One outcome a row, in the order of the rows; never rejects for a fault of the rows or of the runner. */
-  async run(rows: readonly unknown[], signal: AbortSignal, giveWay = () => {}): Promise<RowOutcome[]> {
+  async run(
+    rows: readonly unknown[],
+    { signal, giveWay = () => {}, isWanted = () => true }: IsolationOptions,
+  ): Promise<RowOutcome[]> {
     const outcomes: RowOutcome[] = [];
-    for (const part of this.#sizeLimit.parts(rows)) outcomes.push(...(await this.#run(part, signal, giveWay)));
+    const items = rows.map((row, index) => ({ row, isWanted: () => isWanted(index) }));
+    for (const part of this.#sizeLimit.parts(items)) outcomes.push(...(await this.#run(part, signal, giveWay)));
     return outcomes;
   }
 
-  async #run(rows: readonly unknown[], signal: AbortSignal, giveWay: () => void): Promise<RowOutcome[]> {
+  async #run(rows: readonly Item[], signal: AbortSignal, giveWay: () => void): Promise<RowOutcome[]> {
     const startedAtMs = this.#clock.now();
     const { outcomes, failure } = await this.#try(rows, signal);
     if (!mayBlameRows(failure)) return outcomes;
@@ -79,14 +96,34 @@ export class RowIsolation {
   }
 
   /** `failure`: this batch had no answer, whatever became of its halves. */
-  async #search(rows: readonly unknown[], signal: AbortSignal, timeoutMs?: number): Promise<Tried> {
+  async #search(rows: readonly Item[], signal: AbortSignal, timeoutMs?: number): Promise<Tried> {
+    // A row that hung the batch, and whose job has run out of time meanwhile, must not hang its neighbours once more.
+    const wanted = rows.filter(({ isWanted }) => isWanted());
+    if (wanted.length < rows.length) return this.#searchWanted(rows, new Set(wanted), signal, timeoutMs);
     const { outcomes, failure } = await this.#try(rows, signal, rows.length > 1 ? timeoutMs : undefined);
     if (!mayBlameRows(failure) || rows.length === 1) return { outcomes, failure };
     return { outcomes: await this.#halve(rows, failure, signal), failure };
   }
 
+  async #searchWanted(
+    rows: readonly Item[],
+    wanted: ReadonlySet<Item>,
+    signal: AbortSignal,
+    timeoutMs?: number,
+  ): Promise<Tried> {
+    const tried: Tried =
+      wanted.size > 0 ? await this.#search([...wanted], signal, timeoutMs) : { outcomes: [], failure: undefined };
+    const answers = tried.outcomes.values();
+    const canceled = new RowFailure('canceled', 'The run of the job ended before the row did.');
+    const outcomes = rows.flatMap((row) => {
+      const answer = wanted.has(row) ? answers.next().value : undefined;
+      return answer ? [answer] : this.#fail([row], canceled, this.#clock.now());
+    });
+    return { outcomes, failure: tried.failure };
+  }
+
   /** One half after the other: what is left of the batch takes one runner at a time, as the batch did. */
-  async #halve(rows: readonly unknown[], failure: RowFailure, signal: AbortSignal): Promise<RowOutcome[]> {
+  async #halve(rows: readonly Item[], failure: RowFailure, signal: AbortSignal): Promise<RowOutcome[]> {
     const middle = rows.length >> 1;
     const timeoutMs = () => (failure.code === 'runner_timeout' ? this.#ampleMs : undefined);
     const left = await this.#search(rows.slice(0, middle), signal, timeoutMs());
@@ -103,7 +140,7 @@ export class RowIsolation {
     return [...left.outcomes, ...outcomes];
   }
 
-  async #try(rows: readonly unknown[], signal: AbortSignal, timeoutMs?: number): Promise<Tried> {
+  async #try(rows: readonly Item[], signal: AbortSignal, timeoutMs?: number): Promise<Tried> {
     let startedAtMs = this.#clock.now();
     const onStart = () => {
       startedAtMs = this.#clock.now();
@@ -111,7 +148,10 @@ export class RowIsolation {
     try {
       // Halves of a batch that nobody wants any more.
       if (signal.aborted) throw new RowFailure('canceled', 'The run of the job ended before its batch did.');
-      const { results, timings } = await this.#runner.run(rows, { signal, timeoutMs, onStart });
+      const { results, timings } = await this.#runner.run(
+        rows.map(({ row }) => row),
+        { signal, timeoutMs, onStart },
+      );
       if (results.length !== rows.length) {
         throw new Error(`The runner answered ${results.length} results for ${rows.length} rows. This is a bug.`);
       }
@@ -145,7 +185,7 @@ export class RowIsolation {
     this.#slowestMs = Math.max(preprocess_ms + inference_ms + postprocess_ms, 0.99 * (this.#slowestMs ?? 0));
   }
 
-  #fail(rows: readonly unknown[], failure: RowFailure, startedAtMs: number): RowOutcome[] {
+  #fail(rows: readonly Item[], failure: RowFailure, startedAtMs: number): RowOutcome[] {
     const inferenceMs = this.#clock.now() - startedAtMs;
     const timings = { preprocess_ms: 0, inference_ms: inferenceMs, postprocess_ms: 0 };
     const batch = { size: rows.length, startedAtMs, timings };

@@ -33,7 +33,7 @@ function setUp() {
   const batcher = new DynamicBatcher({
     policy: { max_batch_size: 8, max_queue_delay_ms: 0 },
     maxConcurrentBatches: 1,
-    run: (rows, signal, giveWay) => isolation.run(rows, signal, giveWay),
+    run: (rows, options) => isolation.run(rows, options),
     clock,
   });
   const submit = (rows: readonly unknown[]) =>
