@@ -79,7 +79,7 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
   });
   const readers: RedisConnection[] = [];
   const relays = outboxKeys.map((key) => {
-    const redis = duplicateConnection(connection, { socketTimeoutMs: OUTBOX_SOCKET_TIMEOUT_MS });
+    const redis = duplicateConnection(connection, { socketTimeoutMs: OUTBOX_SOCKET_TIMEOUT_MS, isForgetful: true });
     redis.on('error', onError);
     readers.push(redis);
     const outbox = new RedisOutbox({

@@ -97,12 +97,20 @@ function open({ url, isCluster = false }: RedisTarget, options: Options): RedisC
   });
 }
 
-/** Another connection to the same place; `socketTimeoutMs`: how long a silent one is believed to live. */
+export interface DuplicateOptions {
+  /** How long a silent connection is believed to live. */
+  socketTimeoutMs: number;
+  /** Whether a command that was under way when the connection broke fails, instead of being sent again. */
+  isForgetful?: boolean;
+}
+
+/** Another connection to the same place. */
 export function duplicateConnection(
   redis: RedisConnection,
-  { socketTimeoutMs }: { socketTimeoutMs: number },
+  { socketTimeoutMs, isForgetful = false }: DuplicateOptions,
 ): RedisConnection {
-  if (redis instanceof Redis) return redis.duplicate({ socketTimeout: socketTimeoutMs });
+  const retries = isForgetful ? { maxRetriesPerRequest: 0 } : {};
+  if (redis instanceof Redis) return redis.duplicate({ socketTimeout: socketTimeoutMs, ...retries });
   const { replyMapping: _, ...redisOptions } = { replyMapping: undefined, ...redis.options.redisOptions };
   return redis.duplicate([], { redisOptions: { ...redisOptions, socketTimeout: socketTimeoutMs } });
 }

@@ -26,7 +26,8 @@ export interface InvalidOutboxEntry {
 
 export interface RedisOutboxOptions {
   /**
-   * Its own connection, since reads block it. With ioredis' `socketTimeout` well above `blockMs`, or a half-open
+   * Its own connection, since reads block it, and a forgetful one: an acknowledgement that is sent again after Redis came
+   * back may be for a delivery that it has lost. With ioredis' `socketTimeout` well above `blockMs`, or a half-open
    * connection holds a read for as long as TCP likes.
    */
   redis: RedisConnection;
@@ -48,6 +49,8 @@ export class RedisOutbox implements OutboxReader {
   readonly #group: string;
   readonly #consumer: string;
   readonly #onInvalid: (entry: InvalidOutboxEntry) => void;
+  #breaks = 0;
+  #breaksAtRead = 0;
 
   constructor({ redis, key, group = 'relay', consumer, onInvalid = () => {} }: RedisOutboxOptions) {
     this.#redis = redis;
@@ -55,9 +58,13 @@ export class RedisOutbox implements OutboxReader {
     this.#group = group;
     this.#consumer = consumer;
     this.#onInvalid = onInvalid;
+    redis.on('close', () => {
+      this.#breaks += 1;
+    });
   }
 
   async read(count: number, blockMs: number): Promise<OutboxEntry[]> {
+    this.#breaksAtRead = this.#breaks;
     // BLOCK 0 would wait for ever, and no relay could be stopped.
     const block = Math.max(1, Math.ceil(blockMs));
     const reply = await this.#withGroup(() =>
@@ -78,6 +85,7 @@ export class RedisOutbox implements OutboxReader {
   }
 
   async reclaim(minIdleMs: number, count: number): Promise<OutboxEntry[]> {
+    this.#breaksAtRead = this.#breaks;
     const taken: OutboxEntry[] = [];
     let cursor = '0-0';
     do {
@@ -92,9 +100,14 @@ export class RedisOutbox implements OutboxReader {
     return taken;
   }
 
-  /** Acknowledged and deleted in one step: a stream keeps what was acknowledged for ever. */
+  /**
+   * Acknowledged and deleted in one step: a stream keeps what was acknowledged for ever. Not when the connection broke since
+   * the entries were read: a Redis that came back without its last moments has lost what was made of them, and keeps the
+   * entries alone. They are relayed once more; the event's id makes one of two.
+   */
   async acknowledge(entryIds: readonly string[]): Promise<void> {
     if (entryIds.length === 0) return;
+    if (this.#breaks !== this.#breaksAtRead) throw new Error('The connection broke since the entries were read.');
     const replies = await this.#redis
       .multi()
       .xack(this.#key, this.#group, ...entryIds)
