@@ -157,11 +157,11 @@ function checkWebhooks({ id, key, webhooks, endStates }: JobHistory, { requests 
   return violations;
 }
 
-/** A body that shows the job shows it as it ended. */
-function checkFullBodies({ id, webhooks, ends }: JobHistory): Violation[] {
+/** A body that shows the job shows it as it ended; where Redis has lost ends, perhaps as an attempt ended that it has lost. */
+function checkFullBodies({ id, webhooks, ends }: JobHistory, { isRolledBack }: History): Violation[] {
   return webhooks.flatMap(({ type, run, attempt, score }) => {
     const end = ends.find((other) => other.run === run);
-    if (attempt === null || !end || (attempt === end.attempt && score === end.score)) return [];
+    if (attempt === null || !end || ((attempt === end.attempt || isRolledBack) && score === end.score)) return [];
     const detail = `${type} of run ${run} shows ${score} of attempt ${attempt}, the record ${end.score} of ${end.attempt}`;
     return [{ rule: 'event-tells-the-end' as const, subject: id, detail }];
   });
