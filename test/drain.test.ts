@@ -64,7 +64,7 @@ test('a worker that cannot finish in time hands its jobs back, and another takes
 test.each(['batch', 'stock'])('SIGTERM while a worker starts ends it all the same (%s)', async (source) => {
   const port = await freePort();
   const worker = spawn(process.execPath, [join(repoRoot, 'apps/worker/dist/main.js')], {
-    stdio: 'ignore',
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env.PATH,
       REDIS_URL: platform.redisUrl,
@@ -73,12 +73,15 @@ test.each(['batch', 'stock'])('SIGTERM while a worker starts ends it all the sam
       ONQUEUE_JOB_SOURCE: source,
     },
   });
-  const ended = once(worker, 'exit');
+  const log: string[] = [];
+  for (const stream of [worker.stdout, worker.stderr]) stream.on('data', (chunk) => log.push(String(chunk)));
+  const ended = once(worker, 'close');
   try {
     // It listens before it has loaded its models.
     await until('it listens', () => request(`http://127.0.0.1:${port}/readyz`).catch(() => undefined));
     worker.kill('SIGTERM');
-    expect(await ended).toEqual([0, null]);
+    const [code, signal] = await ended;
+    expect({ code, signal, log: code === 0 ? '' : log.join('') }).toEqual({ code: 0, signal: null, log: '' });
   } finally {
     worker.kill('SIGKILL');
   }

@@ -161,16 +161,23 @@ async function main(): Promise<void> {
   process.on('SIGTERM', (signal) => void stop(signal));
   process.on('SIGINT', (signal) => void stop(signal));
 
-  await whenReady(redis);
-  await listenForHalts({
-    redis: subscriber,
-    keys,
-    partitions: config.partitions,
-    onHalt: (ended) => supervisor.halt(ended),
+  const begin = async () => {
+    await whenReady(redis);
+    if (phase !== 'starting') return;
+    await listenForHalts({
+      redis: subscriber,
+      keys,
+      partitions: config.partitions,
+      onHalt: (ended) => supervisor.halt(ended),
+    });
+    await supervisor.start();
+  };
+  // Told to stop meanwhile, it closes what a start still uses; that is no failure to start.
+  await begin().catch((error: unknown) => {
+    if (phase === 'starting') throw error;
   });
-  await supervisor.start();
-  sweeper.start();
   if (phase !== 'starting') return;
+  sweeper.start();
   if (config.webhookSecret === undefined) {
     logger.warn('no ONQUEUE_WEBHOOK_SECRET: this worker delivers no webhooks');
   } else {

@@ -97,6 +97,7 @@ export class Supervisor {
   }
 
   async #start(): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
     await this.#loadModels();
     if (this.#stopping.signal.aborted) return;
     this.#beat = setInterval(() => void this.#sayReady(), BEAT_MS);
