@@ -51,6 +51,52 @@ describe('POST /jobs', () => {
     });
   });
 
+  describe('Prefer: wait', () => {
+    const postPreferring = (prefer: string, body: unknown) => postJob(baseUrl, body, { prefer });
+
+    test('is answered 200 with the job as it ended, if that is in time', async () => {
+      const job = { model: 'linear', input: linear(3), metadata: { order: 'A-8' } };
+      const { status, headers, body } = await postPreferring('respond-async, wait=30', job);
+      expect([status, headers.get('preference-applied')]).toEqual([200, 'wait=30']);
+      expect(headers.get('location')).toBe(`/jobs/${body.id}`);
+      expect(body).toMatchObject({ status: 'succeeded', results: [{ output: { score: 3 } }], metadata: job.metadata });
+      expect((await request(`${baseUrl}/jobs/${body.id}`)).body).toEqual(body);
+    });
+
+    test('is answered 202 when the time is over, and the job goes on', async () => {
+      const { status, headers, body } = await postPreferring('wait=1', { model: 'slow', input: { steps: 5000 } });
+      expect([status, headers.get('preference-applied'), body.status]).toEqual([202, 'wait=1', 'queued']);
+      expect(await endedJob(baseUrl, body.id)).toMatchObject({ status: 'succeeded' });
+    });
+
+    test.each(['respond-async', 'wait=soon', 'wait=0', 'return=minimal'])('%s is answered at once', async (prefer) => {
+      const { status, headers, body } = await postPreferring(prefer, { model: 'slow', input: { steps: 3000 } });
+      expect([status, headers.get('preference-applied'), body.status]).toEqual([202, null, 'queued']);
+      await request(`${baseUrl}/jobs/${body.id}/cancel`, { method: 'POST' });
+    });
+
+    test('refuses a bad row without waiting', async () => {
+      expect(await postPreferring('wait=30', { model: 'linear', input: {} })).toMatchObject({ status: 400 });
+    });
+
+    test('is answered 202 at once by an API that holds as many requests as it may', async () => {
+      const api = await platform.startApi({ ONQUEUE_MAX_WAITERS: '1' });
+      const held = await acceptedJob(api.baseUrl, { model: 'slow', input: { steps: 20_000 } });
+      const poll = request(`${api.baseUrl}/jobs/${held}?wait=60`);
+      const metrics = async () => String((await request<string>(`${api.baseUrl}/metrics`)).body);
+      await until('it holds one', async () => /^onqueue_waiters 1$/m.test(await metrics()));
+      const { status, headers } = await postJob(
+        api.baseUrl,
+        { model: 'linear', input: linear(1) },
+        { prefer: 'wait=60' },
+      );
+      expect([status, headers.get('preference-applied')]).toEqual([202, null]);
+      await request(`${api.baseUrl}/jobs/${held}/cancel`, { method: 'POST' });
+      expect(await poll).toMatchObject({ status: 200, body: { status: 'canceled' } });
+      await api.stop();
+    });
+  });
+
   test('takes a pinned version and the bulk lane', async () => {
     expect(await runJob(baseUrl, { model: 'linear', version: '1', lane: 'bulk', input: linear(2) })).toMatchObject({
       status: 'succeeded',

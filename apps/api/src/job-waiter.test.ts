@@ -57,6 +57,33 @@ describe('JobWaiter', () => {
     expect(order).toEqual(['watch', 'read', 'unwatch']);
   });
 
+  test('subscribes before it begins a job, and reads it not before a hint', async () => {
+    const { waiter, order, hint } = setUp({ reads: [succeeded] });
+    let hasBegun: () => void = () => {};
+    const begun = new Promise<void>((resolve) => (hasBegun = resolve));
+    const waiting = waiter.wait('default', 'job', 1000, never, async () => {
+      order.push('begin');
+      hasBegun();
+    });
+    await begun;
+    expect(order).toEqual(['watch', 'begin']);
+    hint();
+    expect(await waiting).toBe(succeeded);
+    expect(order).toEqual(['watch', 'begin', 'read', 'unwatch']);
+  });
+
+  test('a hint that comes while the job begins is not lost', async () => {
+    const { waiter, hint } = setUp({ reads: [succeeded] });
+    expect(await waiter.wait('default', 'job', 1000, never, async () => hint())).toBe(succeeded);
+  });
+
+  test('rejects with what kept the job from beginning, and watches it no more', async () => {
+    const { waiter, order } = setUp({ reads: [succeeded] });
+    const begin = () => Promise.reject(new Error('refused'));
+    await expect(waiter.wait('default', 'job', 1000, never, begin)).rejects.toThrow('refused');
+    expect([order, waiter.count]).toEqual([['watch', 'unwatch'], 0]);
+  });
+
   test('reads again when it is hinted', async () => {
     const { waiter, hint, nextRead } = setUp({ reads: [queued, succeeded] });
     const read = nextRead();

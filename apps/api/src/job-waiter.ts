@@ -30,13 +30,25 @@ export class JobWaiter {
     return this.#releases.size;
   }
 
+  /** Whether one more would be refused. */
+  get isFull(): boolean {
+    return this.#releases.size >= this.#options.maxWaiters;
+  }
+
   /**
    * The job once it has ended, or as it is after `timeoutMs`, when `signal` aborts or the server shuts down.
-   * Subscribes before it reads, so that no end falls between the two.
+   * Subscribes before it reads, so that no end falls between the two. `begin` brings the job about, once it is subscribed
+   * to, and stands for the first read: nothing that begins then has ended.
    * @throws Problem too_many_waiters
    */
-  async wait(tenant: string, id: string, timeoutMs: number, signal: AbortSignal): Promise<JobRecord | null> {
-    if (this.#releases.size >= this.#options.maxWaiters) {
+  async wait(
+    tenant: string,
+    id: string,
+    timeoutMs: number,
+    signal: AbortSignal,
+    begin?: () => Promise<void>,
+  ): Promise<JobRecord | null> {
+    if (this.isFull) {
       throw new Problem('too_many_waiters', 'This server holds as many long polls as it may. Poll without `wait`.', {
         retryAfterS: 1,
       });
@@ -57,6 +69,10 @@ export class JobWaiter {
         isHinted = true;
         wake();
       });
+      if (begin) {
+        await begin();
+        if (!isHinted && !isOver) await new Promise<void>((resolve) => (wake = resolve));
+      }
       for (;;) {
         isHinted = false;
         const job = await this.#options.store.read(tenant, id);

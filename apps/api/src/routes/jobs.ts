@@ -4,10 +4,12 @@ import {
   DEFAULT_TENANT,
   faultPoint,
   isTerminal,
+  type JobRecord,
   type JobRequest,
   type JobStore,
   jobRequest,
   jobUrls,
+  type NewJob,
   newJobId,
   Problem,
   partitionOf,
@@ -16,6 +18,7 @@ import {
 } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { BacklogMonitor } from '../backlog-monitor.ts';
+import { parsePrefer } from '../http/prefer.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { rowFaults } from '../http/row-validation.ts';
@@ -72,7 +75,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
 }
 
 async function createJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
-  const { catalog, store, metrics, partitions } = options;
+  const { catalog, partitions } = options;
   const body = validate(jobRequest, request.body, 'The job');
   options.checkWebhook(body.webhook);
 
@@ -87,52 +90,93 @@ async function createJob(options: JobRoutesOptions, request: Request, response: 
   options.memory.assertAdmits();
   const partition = partitionOf(descriptor.name, partitions);
   const id = newJobId({ createdAtMs: Date.now(), partition });
-  faultPoint('enqueue.before');
-  const outcome = await store.enqueue(
-    {
-      id,
-      tenant: DEFAULT_TENANT,
-      partition,
-      model: descriptor.name,
-      version: descriptor.version,
-      lane: body.lane,
-      inputs,
-      request: {
-        on_row_error: body.on_row_error,
-        request_id: response.locals.requestId as string,
-        ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
-        ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
-        ...(body.timeout === undefined ? {} : { timeout_s: body.timeout }),
-        ...(body.expires_in === undefined ? {} : { expires_in_s: body.expires_in }),
-      },
+  const job: NewJob = {
+    id,
+    tenant: DEFAULT_TENANT,
+    partition,
+    model: descriptor.name,
+    version: descriptor.version,
+    lane: body.lane,
+    inputs,
+    request: {
+      on_row_error: body.on_row_error,
+      request_id: response.locals.requestId as string,
+      ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
+      ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
+      ...(body.timeout === undefined ? {} : { timeout_s: body.timeout }),
+      ...(body.expires_in === undefined ? {} : { expires_in_s: body.expires_in }),
     },
-    options.backlogLimits,
-  );
-  faultPoint('enqueue.after');
-  if (outcome.status === 'backlog_full') {
-    throw backlogFull(options, descriptor.name, outcome);
-  }
-  const labels = { model: descriptor.name, version: descriptor.version, lane: body.lane };
-  metrics.jobsAccepted.inc(labels);
-  metrics.rowsAccepted.inc(labels, inputs.length);
+  };
+  const waitS = Math.min(parsePrefer(request.get('prefer')).waitS ?? 0, options.maxWaitS);
+  const { createdAtMs, hasWaited, ended } = await submit(options, job, { waitS, signal: abortOnClose(response) });
   const urls = jobUrls(id, options.publicUrl);
   response.locals.jobId = id;
-  response
-    .status(202)
-    .location(urls.self)
-    .json({
-      id,
-      object: 'job',
-      status: 'queued',
-      model: descriptor.name,
-      version: descriptor.version,
-      lane: body.lane,
-      created_at: new Date(outcome.createdAtMs).toISOString(),
-      rows: { total: inputs.length },
-      metadata: body.metadata ?? {},
-      request_id: response.locals.requestId,
-      urls,
-    });
+  response.location(urls.self);
+  if (hasWaited) response.set('Preference-Applied', `wait=${waitS}`);
+  if (ended) {
+    response.set('Cache-Control', 'no-store').json(toJobView(ended, options.publicUrl));
+    return;
+  }
+  response.status(202).json({
+    id,
+    object: 'job',
+    status: 'queued',
+    model: descriptor.name,
+    version: descriptor.version,
+    lane: body.lane,
+    created_at: new Date(createdAtMs).toISOString(),
+    rows: { total: inputs.length },
+    metadata: body.metadata ?? {},
+    request_id: response.locals.requestId,
+    urls,
+  });
+}
+
+interface Submitted {
+  createdAtMs: number;
+  hasWaited: boolean;
+  /** The job as it ended, if that was within the wait. */
+  ended: JobRecord | undefined;
+}
+
+/**
+ * Queues the job, and waits for its end for `waitS` at most. What goes wrong with the waiting is no reason not to say that the
+ * job was accepted.
+ */
+async function submit(
+  options: JobRoutesOptions,
+  job: NewJob,
+  { waitS, signal }: { waitS: number; signal: AbortSignal },
+): Promise<Submitted> {
+  const { waiter } = options;
+  if (waitS === 0 || waiter.isFull) {
+    return { createdAtMs: await enqueue(options, job), hasWaited: false, ended: undefined };
+  }
+  let createdAtMs: number | undefined;
+  const begin = async () => {
+    createdAtMs = await enqueue(options, job);
+  };
+  try {
+    const record = await waiter.wait(job.tenant, job.id, waitS * 1000, signal, begin);
+    const ended = record !== null && isTerminal(record.state) ? record : undefined;
+    return { createdAtMs: createdAtMs ?? 0, hasWaited: true, ended };
+  } catch (error) {
+    if (createdAtMs === undefined) throw error;
+    return { createdAtMs, hasWaited: false, ended: undefined };
+  }
+}
+
+/** When it was accepted, Unix ms. @throws Problem backlog_full */
+async function enqueue(options: JobRoutesOptions, job: NewJob): Promise<number> {
+  const { store, metrics, backlogLimits } = options;
+  faultPoint('enqueue.before');
+  const outcome = await store.enqueue(job, backlogLimits);
+  faultPoint('enqueue.after');
+  if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
+  const labels = { model: job.model, version: job.version, lane: job.lane };
+  metrics.jobsAccepted.inc(labels);
+  metrics.rowsAccepted.inc(labels, job.inputs.length);
+  return outcome.createdAtMs;
 }
 
 async function readJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
