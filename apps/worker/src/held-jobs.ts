@@ -7,8 +7,9 @@ export interface HeldRun {
 }
 
 interface Hold {
+  job: ClaimedJob;
   signal: HaltSignal;
-  handBack(): void;
+  end(outcome: JobOutcome): void;
 }
 
 const HANDED_BACK: JobOutcome = { state: 'queued', spendsAttempt: false };
@@ -24,7 +25,8 @@ const FORGET_MS = 60_000;
  */
 export class HeldJobs {
   readonly #clock: Clock;
-  readonly #holds = new Map<string, Set<Hold>>();
+  /** A job that stalled here may be in it twice, when it comes back while its first attempt still runs. */
+  readonly #holds = new Set<Hold>();
   /** When their work ended; those that ended first come first. */
   readonly #uncommitted = new Map<ClaimedJob, number>();
   #isHandingBack = false;
@@ -40,27 +42,21 @@ export class HeldJobs {
   }
 
   /** Runs the work with a signal that `halt` sets off; `handBackAll()` ends it before its time. */
-  async hold(job: ClaimedJob, work: (signal: HaltSignal) => Promise<JobOutcome>): Promise<JobOutcome> {
-    if (this.#isHandingBack) return HANDED_BACK;
-    const key = keyOf(job);
-    const signal = new HaltSignal();
-    // A job that stalled here may come back while its first attempt still runs.
-    const holds = this.#holds.get(key) ?? new Set();
-    this.#holds.set(key, holds);
-    let hold: Hold | undefined;
-    try {
-      // No race with one promise that all jobs share: it would remember every job that ever ran in it.
-      return await new Promise<JobOutcome>((resolve, reject) => {
-        hold = { signal, handBack: () => resolve(HANDED_BACK) };
-        holds.add(hold);
-        work(signal).then(resolve, reject);
+  hold(job: ClaimedJob, work: (signal: HaltSignal) => Promise<JobOutcome>): Promise<JobOutcome> {
+    if (this.#isHandingBack) return Promise.resolve(HANDED_BACK);
+    // No race with one promise that all jobs share: it would remember every job that ever ran in it.
+    return new Promise((resolve, reject) => {
+      const end = (outcome: JobOutcome) => {
+        this.#letGo(hold);
+        resolve(outcome);
+      };
+      const hold: Hold = { job, signal: new HaltSignal(), end };
+      this.#holds.add(hold);
+      work(hold.signal).then(end, (error: unknown) => {
+        this.#letGo(hold);
+        reject(error);
       });
-    } finally {
-      if (hold) holds.delete(hold);
-      if (holds.size === 0) this.#holds.delete(key);
-      this.#forgetOld();
-      this.#uncommitted.set(job, this.#clock.now());
-    }
+    });
   }
 
   /** The job was committed, or fenced: milliseconds since its work ended, undefined when it was not held or forgotten. */
@@ -71,14 +67,21 @@ export class HeldJobs {
   }
 
   /** The message may be late, when the next run of the job is under way: that one is not meant. */
-  halt(ended: HeldRun): void {
-    for (const { signal } of this.#holds.get(keyOf(ended)) ?? []) signal.halt();
+  halt({ id, run }: HeldRun): void {
+    for (const { job, signal } of this.#holds) if (job.id === id && job.run === run) signal.halt();
   }
 
   /** Every job that is held, and any that comes later, goes back to the queue at once, for another worker. */
   handBackAll(): void {
     this.#isHandingBack = true;
-    for (const holds of this.#holds.values()) for (const { handBack } of holds) handBack();
+    for (const { end } of this.#holds) end(HANDED_BACK);
+  }
+
+  /** Once: work that was handed back ends as well, some time later. */
+  #letGo(hold: Hold): void {
+    if (!this.#holds.delete(hold)) return;
+    this.#forgetOld();
+    this.#uncommitted.set(hold.job, this.#clock.now());
   }
 
   #forgetOld(): void {
@@ -87,8 +90,4 @@ export class HeldJobs {
       this.#uncommitted.delete(job);
     }
   }
-}
-
-function keyOf({ id, run }: HeldRun): string {
-  return `${id}-${run}`;
 }
