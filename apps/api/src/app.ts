@@ -18,8 +18,10 @@ import { JobWaiter } from './job-waiter.ts';
 import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
+import { openApiDocument } from './openapi/document.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
+import { openApiRoutes } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
 import type { StoreHealth } from './store-health.ts';
 import type { WebhookPolicy } from './webhook-policy.ts';
@@ -43,6 +45,8 @@ export interface AppOptions {
   partitions: number;
   checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
+  /** Of the platform. */
+  version: string;
 }
 
 export interface App {
@@ -53,7 +57,7 @@ export interface App {
 
 /** The API without its listener, so that tests and `main.ts` start the same thing. */
 export function createApp(options: AppOptions): App {
-  const { store, registry, listener, health, memory, logger, limits } = options;
+  const { store, registry, listener, health, memory, logger, limits, publicUrl } = options;
   const metrics = new ApiMetrics();
   const catalog = new ModelCatalog({ registry });
   const waiter = new JobWaiter({ store, listener, maxWaiters: limits.maxWaiters });
@@ -93,10 +97,11 @@ export function createApp(options: AppOptions): App {
       maxRowsPerJob: limits.maxRowsPerJob,
       maxWaitS: limits.maxWaitS,
       checkWebhook: options.checkWebhook,
-      publicUrl: options.publicUrl,
+      publicUrl,
     }),
   );
-  app.use(modelRoutes({ catalog, publicUrl: options.publicUrl }));
+  app.use(modelRoutes({ catalog, publicUrl }));
+  app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(notFound);
   app.use(problemHandler(logger, metrics));
 

@@ -1,4 +1,12 @@
-import { armFaultPoints, ConfigError, loadConfig, logError, systemClock, unknownSettings } from '@onqueue/shared';
+import {
+  armFaultPoints,
+  ConfigError,
+  loadConfig,
+  logError,
+  PLATFORM_VERSION,
+  systemClock,
+  unknownSettings,
+} from '@onqueue/shared';
 import {
   checkAtEveryConnect,
   checkRedisServer,
@@ -85,6 +93,7 @@ async function main(): Promise<void> {
       allowCidrs: config.webhookAllowCidrs,
     }),
     publicUrl: config.publicUrl,
+    version: PLATFORM_VERSION,
   });
 
   const server = createHttpServer(app.express, logger);

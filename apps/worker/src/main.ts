@@ -7,6 +7,7 @@ import {
   DeadlineSweeper,
   loadConfig,
   logError,
+  PLATFORM_VERSION,
   parseWebhookSecret,
   systemClock,
   toJobView,
@@ -33,8 +34,6 @@ import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
 import { NothingToServeError, Supervisor } from './supervisor.ts';
 import { startWebhooks, type Webhooks } from './webhooks/index.ts';
-
-const VERSION = '0.1.0';
 
 /** How long handing jobs back may take: a few round trips to Redis, and the runners' end. */
 const HAND_BACK_MS = 4000;
@@ -245,7 +244,7 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
     outboxKeys: partitions.map((partition) => keys.outbox(partition)),
     queuePrefix: keys.bullPrefix(0),
     secret: parseWebhookSecret(parts.secret),
-    version: VERSION,
+    version: PLATFORM_VERSION,
     guard: { allowCidrs: config.webhookAllowCidrs, allowHttp: config.webhookAllowHttp },
     schedule: { delaysMs: config.webhookScheduleMs },
     timeoutMs: config.webhookTimeoutMs,

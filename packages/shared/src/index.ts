@@ -17,6 +17,7 @@ export * from './model-descriptor.ts';
 export * from './model-manifest.ts';
 export * from './network-address.ts';
 export * from './partition.ts';
+export * from './platform-version.ts';
 export * from './ports.ts';
 export * from './problems.ts';
 export * from './row-error.ts';

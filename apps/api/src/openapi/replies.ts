@@ -1,0 +1,104 @@
+import {
+  batching,
+  calibration,
+  decisionPolicy,
+  jobState,
+  jobView,
+  lane,
+  metadata,
+  modelName,
+  modelVersion,
+  postprocess,
+  problemDocument,
+  runView,
+  tensorSpec,
+} from '@onqueue/shared';
+import { z } from 'zod';
+
+/** The bodies that the API answers with, as schemas: the OpenAPI document shows them, and tests hold every reply to them. */
+
+export const job = jobView.meta({ id: 'Job', description: 'A job, its results and what made them.' });
+
+export const acceptedJob = z
+  .object({
+    id: z.string(),
+    object: z.literal('job'),
+    status: jobState,
+    model: modelName,
+    version: modelVersion,
+    lane,
+    created_at: z.iso.datetime(),
+    rows: z.object({ total: z.number().int() }),
+    metadata,
+    request_id: z.string(),
+    urls: jobView.shape.urls,
+  })
+  .meta({ id: 'AcceptedJob', description: 'A job that was stored and waits for a worker.' });
+
+export const runList = z
+  .object({ object: z.literal('list'), data: z.array(runView.meta({ id: 'Run', description: 'One run of a job.' })) })
+  .meta({ id: 'RunList' });
+
+const modelVersionSummary = z
+  .object({
+    version: modelVersion,
+    ready: z.boolean(),
+    ready_workers: z.number().int(),
+    artifact_sha256: z.string(),
+  })
+  .meta({ id: 'ModelVersion' });
+
+const summary = {
+  name: modelName,
+  object: z.literal('model'),
+  version: modelVersion.describe('The newest one, which serves jobs that name none.'),
+  ready: z.boolean().describe('Whether a worker serves the newest version now. Jobs are accepted all the same.'),
+  urls: z.object({ self: z.string() }),
+};
+
+export const modelList = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(z.object({ ...summary, versions: z.array(modelVersionSummary) }).meta({ id: 'ModelSummary' })),
+  })
+  .meta({ id: 'ModelList' });
+
+export const model = z
+  .object({
+    ...summary,
+    versions: z.array(
+      modelVersionSummary.extend({ calibration: calibration.nullable() }).meta({ id: 'ServedVersion' }),
+    ),
+    kind: z.string(),
+    description: z.string(),
+    signature: z.object({ inputs: z.array(tensorSpec), outputs: z.array(tensorSpec) }),
+    row_schema: z.record(z.string(), z.unknown()).describe('JSON Schema (2020-12) of one entry of `inputs`.'),
+    example: z.record(z.string(), z.unknown()),
+    batching: z.object(batching.omit({ calibrate: true }).shape),
+    postprocess,
+    decision: decisionPolicy.nullable(),
+    metrics: z.record(z.string(), z.unknown()).nullable(),
+    artifact_sha256: z.string(),
+    preprocess_sha256: z.string(),
+    decision_policy_sha256: z.string(),
+  })
+  .meta({ id: 'Model' });
+
+export const liveness = z.object({ status: z.literal('ok') }).meta({ id: 'Liveness' });
+
+export const readiness = z
+  .object({
+    status: z.enum(['ready', 'unready', 'draining']),
+    redis: z.object({
+      status: z.enum(['ok', 'unavailable', 'unsuitable']),
+      durability: z.enum(['durable', 'default', 'volatile', 'unknown']).optional(),
+      version: z.string().optional(),
+      detail: z.string().optional(),
+    }),
+  })
+  .meta({ id: 'Readiness' });
+
+export const problem = problemDocument.meta({
+  id: 'Problem',
+  description: 'RFC 9457. `code` is what a program should compare; docs/problems.md lists the codes.',
+});

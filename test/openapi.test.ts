@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { type Answer, acceptedJob, endedJob, postJob, request } from './support/client.ts';
+import { writeTestModels } from './support/models/models-dir.ts';
+import { startTestPlatform, type TestPlatform } from './support/platform.ts';
+
+type Schema = Record<string, unknown>;
+interface Operation {
+  responses: Record<string, { content?: Record<string, { schema: Schema }> }>;
+}
+interface Document {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, Schema> };
+}
+
+let platform: TestPlatform;
+let models: Awaited<ReturnType<typeof writeTestModels>>;
+let baseUrl: string;
+let document: Document;
+
+beforeAll(async () => {
+  models = await writeTestModels();
+  platform = await startTestPlatform({ modelsDir: models.dir });
+  ({ baseUrl } = platform);
+  document = (await request<Document>(`${baseUrl}/openapi.json`)).body;
+});
+
+afterAll(async () => {
+  await platform?.stop();
+  await models?.remove();
+});
+
+/** What the document leaves open in a reply; nothing when the reply is as it says. */
+function faultsOf(method: 'get' | 'post', path: string, { status, headers, body }: Answer<unknown>): unknown {
+  const response = document.paths[path]?.[method]?.responses[String(status)];
+  if (!response) return `no ${status} is documented for ${method} ${path}`;
+  const type = String(headers.get('content-type')).split(';')[0] ?? '';
+  const schema = response.content?.[type]?.schema;
+  if (!schema) return `no ${type} is documented for ${status} of ${method} ${path}`;
+  const ajv = new Ajv2020({ strict: false, validateFormats: false });
+  const validate = ajv.compile({ ...schema, components: document.components });
+  return validate(body) ? undefined : validate.errors;
+}
+
+const linear = { x0: 1, x1: 0, x2: 0 };
+
+describe('every reply is as /openapi.json says', () => {
+  test('of a job, from its post to its end', async () => {
+    const posted = await postJob(baseUrl, { model: 'linear', inputs: [linear, linear], metadata: { order: 7 } });
+    expect(faultsOf('post', '/jobs', posted)).toBeUndefined();
+    const { id } = await endedJob(baseUrl, posted.body.id);
+    expect(faultsOf('get', '/jobs/{id}', await request(`${baseUrl}/jobs/${id}`))).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}/runs', await request(`${baseUrl}/jobs/${id}/runs`))).toBeUndefined();
+    const waited = await postJob(baseUrl, { model: 'linear', input: linear }, { prefer: 'wait=30' });
+    expect([waited.status, faultsOf('post', '/jobs', waited)]).toEqual([200, undefined]);
+  });
+
+  test('of a job that fails, is canceled and runs again', async () => {
+    const failed = await postJob(baseUrl, { model: 'lookup', input: { index: 1e6 } }, { prefer: 'wait=30' });
+    expect([failed.body.status, faultsOf('post', '/jobs', failed)]).toEqual(['failed', undefined]);
+    const id = await acceptedJob(baseUrl, { model: 'slow', input: { steps: 20_000 } });
+    const act = (action: string) => request(`${baseUrl}/jobs/${id}/${action}`, { method: 'POST' });
+    expect(faultsOf('post', '/jobs/{id}/cancel', await act('cancel'))).toBeUndefined();
+    const again = await act('retry');
+    expect([again.status, faultsOf('post', '/jobs/{id}/retry', again)]).toEqual([202, undefined]);
+    expect(faultsOf('post', '/jobs/{id}/retry', await act('retry'))).toBeUndefined();
+    expect(faultsOf('post', '/jobs/{id}/cancel', await act('cancel'))).toBeUndefined();
+  });
+
+  test.each([
+    [{ model: 'nowhere', input: {} }, 404],
+    [{ model: 'linear', version: '99', input: linear }, 404],
+    [{ model: 'linear', input: { x0: 'one' } }, 400],
+    ['{', 400],
+  ])('of a post that is refused: %j', async (body, status) => {
+    const answer = await postJob<unknown>(baseUrl, body);
+    expect([answer.status, faultsOf('post', '/jobs', answer)]).toEqual([status, undefined]);
+  });
+
+  test('of models', async () => {
+    expect(faultsOf('get', '/models', await request(`${baseUrl}/models`))).toBeUndefined();
+    expect(faultsOf('get', '/models/{name}', await request(`${baseUrl}/models/linear`))).toBeUndefined();
+    expect(faultsOf('get', '/models/{name}', await request(`${baseUrl}/models/nowhere`))).toBeUndefined();
+  });
+
+  test('of probes, metrics and the document itself', async () => {
+    for (const path of ['/livez', '/readyz', '/metrics', '/openapi.json']) {
+      expect(faultsOf('get', path, await request(`${baseUrl}${path}`))).toBeUndefined();
+    }
+  });
+
+  test('and a stray one is found', async () => {
+    const answer = await request(`${baseUrl}/livez`);
+    expect(faultsOf('get', '/livez', { ...answer, body: { status: 'well' } })).toBeDefined();
+    expect(faultsOf('get', '/livez', { ...answer, body: { status: 'ok', more: 1 } })).toBeDefined();
+    expect(faultsOf('get', '/livez', { ...answer, status: 418 })).toBeDefined();
+  });
+});
