@@ -2,6 +2,7 @@ import {
   type BacklogLimits,
   type CompletionListener,
   DeadlineSweeper,
+  type JobReservations,
   type JobStore,
   type ModelRegistry,
   systemClock,
@@ -28,6 +29,7 @@ import type { WebhookPolicy } from './webhook-policy.ts';
 
 export interface AppOptions {
   store: JobStore;
+  reservations: JobReservations;
   registry: ModelRegistry;
   listener: CompletionListener;
   health: StoreHealth;
@@ -82,6 +84,7 @@ export function createApp(options: AppOptions): App {
   app.use(
     jobRoutes({
       store,
+      reservations: options.reservations,
       catalog,
       waiter,
       backlogMonitor,

@@ -14,6 +14,7 @@ import {
   closeRedis,
   connectRedis,
   RedisCompletionListener,
+  RedisJobReservations,
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
@@ -57,6 +58,11 @@ async function main(): Promise<void> {
 
   const app = createApp({
     store,
+    reservations: new RedisJobReservations({
+      redis,
+      keys,
+      ttlMs: Math.min(config.idempotencyTtlS, config.retentionS) * 1000,
+    }),
     registry: new RedisModelRegistry({
       redis,
       keys,

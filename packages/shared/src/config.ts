@@ -320,6 +320,14 @@ export const SETTINGS = {
     default: '86400',
     about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 404.',
   }),
+  idempotencyTtlS: setting({
+    env: 'ONQUEUE_IDEMPOTENCY_TTL_S',
+    reader: 'api',
+    schema: integer(60, 604_800),
+    default: '86400',
+    about:
+      'Seconds for which an `Idempotency-Key` stands for its job; `ONQUEUE_RETENTION_S` where that is shorter. Then the key makes a new job.',
+  }),
   versionWaitS: setting({
     env: 'ONQUEUE_VERSION_WAIT_S',
     reader: 'worker',

@@ -158,6 +158,23 @@ export interface JobStore {
   backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }>;
 }
 
+/** What an idempotency key stands for. */
+export interface JobReservation {
+  jobId: string;
+  /** Of the canonical JSON of the body that came with the key. */
+  bodySha256: string;
+}
+
+/**
+ * Idempotency keys: the id of a job is reserved before the job is made, so that whoever comes with the same key makes the
+ * same job, or finds it made.
+ */
+export interface JobReservations {
+  find(tenant: string, key: string): Promise<JobReservation | undefined>;
+  /** The reservation that stands from now on: this one, or the one that was there. */
+  reserve(tenant: string, key: string, reservation: JobReservation): Promise<JobReservation>;
+}
+
 /** What workers say about the models that they serve. */
 export interface ModelRegistry {
   publish(descriptor: ModelDescriptor): Promise<void>;

@@ -78,6 +78,12 @@ export const PROBLEMS = {
     about:
       'Only a job that `failed`, `expired` or was `canceled` can be run again. Post a new job to score the same rows once more.',
   },
+  idempotency_key_reused: {
+    status: 422,
+    title: 'The idempotency key belongs to another request.',
+    about:
+      'Within `ONQUEUE_IDEMPOTENCY_TTL_S` the same `Idempotency-Key` came with another body. Send the first body again to get its job, or use a new key.',
+  },
   payload_too_large: {
     status: 413,
     title: 'The body is too large.',

@@ -19,6 +19,12 @@ export const paths: ZodOpenApiPathsObject = {
         'Answered 202 once the job and its place in the queue are stored. With `Prefer: wait=N` the answer is held until the job has ended: 200 with its results, or 202 when the time is over.',
       requestParams: {
         header: z.object({
+          'Idempotency-Key': z
+            .string()
+            .min(1)
+            .max(255)
+            .optional()
+            .meta({ description: 'Names the job: a repeat with the same body finds it, and makes no other.' }),
           Prefer: z.string().optional().meta({ description: 'RFC 7240: `wait=N`, whole seconds.', example: 'wait=10' }),
         }),
       },
@@ -40,7 +46,13 @@ export const paths: ZodOpenApiPathsObject = {
         202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.'),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'too_many_rows', 'webhooks_not_configured'],
-          ['model_not_found', 'version_not_found', 'payload_too_large', 'unsupported_media_type'],
+          [
+            'model_not_found',
+            'version_not_found',
+            'idempotency_key_reused',
+            'payload_too_large',
+            'unsupported_media_type',
+          ],
           ['backlog_full', 'storage_full', ...STORAGE],
         ),
       },

@@ -1,48 +1,22 @@
 import {
-  assignVersion,
-  type BacklogLimits,
   DEFAULT_TENANT,
   faultPoint,
   isTerminal,
-  type JobRecord,
-  type JobRequest,
   type JobStore,
-  jobRequest,
   jobUrls,
-  type NewJob,
-  newJobId,
   Problem,
-  partitionOf,
   toJobView,
   toRunView,
 } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
-import type { BacklogMonitor } from '../backlog-monitor.ts';
-import { parsePrefer } from '../http/prefer.ts';
+import { backlogFull } from '../backlog-full.ts';
+import { abortOnClose } from '../http/abort-on-close.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
-import { rowFaults } from '../http/row-validation.ts';
-import { invalidRequest, validate } from '../http/validation.ts';
-import type { JobWaiter } from '../job-waiter.ts';
-import type { MemoryGuard } from '../memory-guard.ts';
-import type { ApiMetrics } from '../metrics.ts';
-import type { ModelCatalog } from '../model-catalog.ts';
-import type { WebhookPolicy } from '../webhook-policy.ts';
+import { type CreateJobOptions, createJob } from './create-job.ts';
 
-export interface JobRoutesOptions {
-  store: JobStore;
-  catalog: ModelCatalog;
-  waiter: JobWaiter;
-  backlogMonitor: BacklogMonitor;
-  memory: MemoryGuard;
-  metrics: ApiMetrics;
+export interface JobRoutesOptions extends CreateJobOptions {
   readBody: RequestHandler[];
-  partitions: number;
-  backlogLimits: BacklogLimits;
-  maxRowsPerJob: number;
-  maxWaitS: number;
-  checkWebhook: WebhookPolicy;
-  publicUrl: string | undefined;
 }
 
 /** How soon a client that polls may ask again about a job that has not ended. */
@@ -72,111 +46,6 @@ export function jobRoutes(options: JobRoutesOptions): Router {
     .get(queryParameters(), (request, response) => listRuns(options, request, response))
     .all(otherMethods('GET'));
   return router;
-}
-
-async function createJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
-  const { catalog, partitions } = options;
-  const body = validate(jobRequest, request.body, 'The job');
-  options.checkWebhook(body.webhook);
-
-  const versions = await catalog.versionsOf(body.model, body.version);
-  const descriptor = assignVersion(
-    body.model,
-    versions.map((published) => published.descriptor),
-    body.version,
-  );
-  const inputs = validateRows(body, options, catalog.rowSchemaOf({ descriptor }));
-
-  options.memory.assertAdmits();
-  const partition = partitionOf(descriptor.name, partitions);
-  const id = newJobId({ createdAtMs: Date.now(), partition });
-  const job: NewJob = {
-    id,
-    tenant: DEFAULT_TENANT,
-    partition,
-    model: descriptor.name,
-    version: descriptor.version,
-    lane: body.lane,
-    inputs,
-    request: {
-      on_row_error: body.on_row_error,
-      request_id: response.locals.requestId as string,
-      ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
-      ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
-      ...(body.timeout === undefined ? {} : { timeout_s: body.timeout }),
-      ...(body.expires_in === undefined ? {} : { expires_in_s: body.expires_in }),
-    },
-  };
-  const waitS = Math.min(parsePrefer(request.get('prefer')).waitS ?? 0, options.maxWaitS);
-  const { createdAtMs, hasWaited, ended } = await submit(options, job, { waitS, signal: abortOnClose(response) });
-  const urls = jobUrls(id, options.publicUrl);
-  response.locals.jobId = id;
-  response.location(urls.self);
-  if (hasWaited) response.set('Preference-Applied', `wait=${waitS}`);
-  if (ended) {
-    response.set('Cache-Control', 'no-store').json(toJobView(ended, options.publicUrl));
-    return;
-  }
-  response.status(202).json({
-    id,
-    object: 'job',
-    status: 'queued',
-    model: descriptor.name,
-    version: descriptor.version,
-    lane: body.lane,
-    created_at: new Date(createdAtMs).toISOString(),
-    rows: { total: inputs.length },
-    metadata: body.metadata ?? {},
-    request_id: response.locals.requestId,
-    urls,
-  });
-}
-
-interface Submitted {
-  createdAtMs: number;
-  hasWaited: boolean;
-  /** The job as it ended, if that was within the wait. */
-  ended: JobRecord | undefined;
-}
-
-/**
- * Queues the job, and waits for its end for `waitS` at most. What goes wrong with the waiting is no reason not to say that the
- * job was accepted.
- */
-async function submit(
-  options: JobRoutesOptions,
-  job: NewJob,
-  { waitS, signal }: { waitS: number; signal: AbortSignal },
-): Promise<Submitted> {
-  const { waiter } = options;
-  if (waitS === 0 || waiter.isFull) {
-    return { createdAtMs: await enqueue(options, job), hasWaited: false, ended: undefined };
-  }
-  let createdAtMs: number | undefined;
-  const begin = async () => {
-    createdAtMs = await enqueue(options, job);
-  };
-  try {
-    const record = await waiter.wait(job.tenant, job.id, waitS * 1000, signal, begin);
-    const ended = record !== null && isTerminal(record.state) ? record : undefined;
-    return { createdAtMs: createdAtMs ?? 0, hasWaited: true, ended };
-  } catch (error) {
-    if (createdAtMs === undefined) throw error;
-    return { createdAtMs, hasWaited: false, ended: undefined };
-  }
-}
-
-/** When it was accepted, Unix ms. @throws Problem backlog_full */
-async function enqueue(options: JobRoutesOptions, job: NewJob): Promise<number> {
-  const { store, metrics, backlogLimits } = options;
-  faultPoint('enqueue.before');
-  const outcome = await store.enqueue(job, backlogLimits);
-  faultPoint('enqueue.after');
-  if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
-  const labels = { model: job.model, version: job.version, lane: job.lane };
-  metrics.jobsAccepted.inc(labels);
-  metrics.rowsAccepted.inc(labels, job.inputs.length);
-  return outcome.createdAtMs;
 }
 
 async function readJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
@@ -251,44 +120,6 @@ function jobNotFound(): Problem {
   return new Problem('job_not_found', 'There is no such job, or it is past its expires_at.');
 }
 
-function validateRows(
-  body: JobRequest,
-  { maxRowsPerJob }: JobRoutesOptions,
-  schema: ReturnType<ModelCatalog['rowSchemaOf']>,
-): Record<string, unknown>[] {
-  const isSingle = body.input !== undefined;
-  const rows = body.inputs ?? (body.input === undefined ? [] : [body.input]);
-  if (rows.length > maxRowsPerJob) {
-    throw new Problem(
-      'too_many_rows',
-      `The job has ${rows.length} rows; at most ${maxRowsPerJob} are allowed. Split it.`,
-      {
-        errors: [{ pointer: '/inputs', detail: `${rows.length} rows, at most ${maxRowsPerJob}` }],
-      },
-    );
-  }
-  const faults = rowFaults(rows, schema, (index) => (isSingle ? ['input'] : ['inputs', index]));
-  if (faults.length > 0) throw invalidRequest(`A row of model "${body.model}"`, faults);
-  return rows;
-}
-
-function backlogFull(
-  { backlogMonitor, backlogLimits }: JobRoutesOptions,
-  model: string,
-  {
-    dimension,
-    backlog,
-  }: { dimension: 'jobs' | 'rows' | 'bytes'; backlog: Parameters<BacklogMonitor['retryAfterS']>[2] },
-): Problem {
-  const cap = { jobs: backlogLimits.maxJobs, rows: backlogLimits.maxRows, bytes: backlogLimits.maxBytes }[dimension];
-  const retryAfterS = backlogMonitor.retryAfterS(model, dimension, backlog, cap);
-  return new Problem(
-    'backlog_full',
-    `Model "${model}" has ${backlog[dimension]} ${dimension} waiting; with this job they would pass the cap of ${cap}. Try again in ${retryAfterS} s.`,
-    { retryAfterS },
-  );
-}
-
 /** Seconds: `?wait=10`. Any number of digits: what is longer than allowed is cut, however long. */
 function parseWait(value: unknown, maxWaitS: number): number {
   if (value === undefined) return 0;
@@ -298,10 +129,4 @@ function parseWait(value: unknown, maxWaitS: number): number {
     });
   }
   return Math.min(Number(value), maxWaitS);
-}
-
-function abortOnClose(response: Response): AbortSignal {
-  const controller = new AbortController();
-  response.on('close', () => controller.abort());
-  return controller.signal;
 }

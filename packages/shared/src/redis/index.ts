@@ -3,6 +3,7 @@ export * from './keys.ts';
 export * from './record-codec.ts';
 export * from './redis-completion-listener.ts';
 export * from './redis-halt-listener.ts';
+export * from './redis-job-reservations.ts';
 export * from './redis-job-store.ts';
 export * from './redis-model-registry.ts';
 export * from './redis-outbox.ts';

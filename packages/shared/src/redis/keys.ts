@@ -66,6 +66,11 @@ export class RedisKeys {
     return `${this.partition(partition)}bull`;
   }
 
+  /** String: the job that an idempotency key stands for, in the slot of its tenant. */
+  reservation(tenant: string, keySha256: string): string {
+    return `${this.#prefix}:{tenant:${tenant}}:idempotency:${keySha256}`;
+  }
+
   /** Hash `<name>/<version>` → descriptor. */
   get models(): string {
     return `${this.#prefix}:{fleet}:models`;

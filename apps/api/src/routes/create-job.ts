@@ -1,0 +1,257 @@
+import {
+  assignVersion,
+  canonicalSha256,
+  DEFAULT_TENANT,
+  faultPoint,
+  isTerminal,
+  type JobRecord,
+  type JobRequest,
+  type JobReservations,
+  type JobStore,
+  jobRequest,
+  jobUrls,
+  type NewJob,
+  newJobId,
+  Problem,
+  partitionOf,
+  toJobView,
+} from '@onqueue/shared';
+import type { Request, Response } from 'express';
+import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
+import { abortOnClose } from '../http/abort-on-close.ts';
+import { idempotencyKey } from '../http/idempotency-key.ts';
+import { parsePrefer } from '../http/prefer.ts';
+import { rowFaults } from '../http/row-validation.ts';
+import { invalidRequest, validate } from '../http/validation.ts';
+import type { JobWaiter } from '../job-waiter.ts';
+import type { MemoryGuard } from '../memory-guard.ts';
+import type { ApiMetrics } from '../metrics.ts';
+import type { ModelCatalog } from '../model-catalog.ts';
+import type { WebhookPolicy } from '../webhook-policy.ts';
+
+export interface CreateJobOptions extends BacklogFullOptions {
+  store: JobStore;
+  reservations: JobReservations;
+  catalog: ModelCatalog;
+  waiter: JobWaiter;
+  memory: MemoryGuard;
+  metrics: ApiMetrics;
+  partitions: number;
+  maxRowsPerJob: number;
+  maxWaitS: number;
+  checkWebhook: WebhookPolicy;
+  publicUrl: string | undefined;
+}
+
+/**
+ * `POST /jobs`: validate, reserve the id when an idempotency key names the job, store and queue it, and wait for its end if
+ * the client prefers that. With a key, whatever breaks on the way is mended by sending the request again.
+ */
+export async function createJob(options: CreateJobOptions, request: Request, response: Response): Promise<void> {
+  const body = validate(jobRequest, request.body, 'The job');
+  const key = idempotencyKey(request);
+  const wait = { waitS: requestedWaitS(request, options), signal: abortOnClose(response) };
+
+  const bodySha256 = key === undefined ? '' : canonicalSha256(request.body);
+  const made = key === undefined ? undefined : await findMade(options, key, bodySha256);
+  if (made) {
+    answer(options, response, await waitFor(options, made, wait));
+    return;
+  }
+  const job = await prepareJob(options, body, response.locals.requestId as string);
+  const isReplayed = key !== undefined && (await reserve(options, { key, bodySha256, job }));
+  answer(options, response, { ...(await submit(options, job, wait)), isReplayed });
+}
+
+/** The job as its answer shows it. */
+interface Submitted {
+  job: Pick<NewJob, 'id' | 'model' | 'version' | 'lane' | 'request'> & { rows: number };
+  createdAtMs: number;
+  /** Undefined when nobody waited. */
+  waitedS: number | undefined;
+  /** The job as it ended, if that was within the wait. */
+  ended: JobRecord | undefined;
+  isReplayed: boolean;
+}
+
+interface Wait {
+  waitS: number;
+  signal: AbortSignal;
+}
+
+function answer({ publicUrl }: CreateJobOptions, response: Response, submitted: Submitted): void {
+  const { job, createdAtMs, waitedS, ended, isReplayed } = submitted;
+  const urls = jobUrls(job.id, publicUrl);
+  response.locals.jobId = job.id;
+  response.location(urls.self);
+  if (waitedS !== undefined) response.set('Preference-Applied', `wait=${waitedS}`);
+  if (isReplayed) response.set('Idempotency-Replayed', 'true');
+  if (ended) {
+    response.set('Cache-Control', 'no-store').json(toJobView(ended, publicUrl));
+    return;
+  }
+  response.status(202).json({
+    id: job.id,
+    object: 'job',
+    status: 'queued',
+    model: job.model,
+    version: job.version,
+    lane: job.lane,
+    created_at: new Date(createdAtMs).toISOString(),
+    rows: { total: job.rows },
+    metadata: job.request.metadata ?? {},
+    request_id: job.request.request_id,
+    urls,
+  });
+}
+
+/** The job that an earlier request with this key has made. @throws Problem idempotency_key_reused */
+async function findMade(
+  { store, reservations }: CreateJobOptions,
+  key: string,
+  bodySha256: string,
+): Promise<JobRecord | undefined> {
+  const reservation = await reservations.find(DEFAULT_TENANT, key);
+  if (!reservation) return undefined;
+  assertSameBody(reservation.bodySha256, bodySha256);
+  // Whoever reserved it may have gone before it was made.
+  return (await store.read(DEFAULT_TENANT, reservation.jobId)) ?? undefined;
+}
+
+/**
+ * Gives the job the id that its key stands for. Whether another request has had that id reserved.
+ * @throws Problem idempotency_key_reused
+ */
+async function reserve(
+  { reservations }: CreateJobOptions,
+  { key, bodySha256, job }: { key: string; bodySha256: string; job: NewJob },
+): Promise<boolean> {
+  const standing = await reservations.reserve(DEFAULT_TENANT, key, { jobId: job.id, bodySha256 });
+  assertSameBody(standing.bodySha256, bodySha256);
+  const isOfAnother = standing.jobId !== job.id;
+  job.id = standing.jobId;
+  return isOfAnother;
+}
+
+function assertSameBody(standing: string, sent: string): void {
+  if (standing === sent) return;
+  throw new Problem(
+    'idempotency_key_reused',
+    'This Idempotency-Key came with another body before. Send that body again, or use a new key.',
+  );
+}
+
+/** @throws Problem for whatever the model, its rows or the state of the platform have against it. */
+async function prepareJob(options: CreateJobOptions, body: JobRequest, requestId: string): Promise<NewJob> {
+  const { catalog, partitions } = options;
+  options.checkWebhook(body.webhook);
+  const versions = await catalog.versionsOf(body.model, body.version);
+  const descriptor = assignVersion(
+    body.model,
+    versions.map((published) => published.descriptor),
+    body.version,
+  );
+  const inputs = validateRows(body, options, catalog.rowSchemaOf({ descriptor }));
+
+  options.memory.assertAdmits();
+  const partition = partitionOf(descriptor.name, partitions);
+  return {
+    id: newJobId({ createdAtMs: Date.now(), partition }),
+    tenant: DEFAULT_TENANT,
+    partition,
+    model: descriptor.name,
+    version: descriptor.version,
+    lane: body.lane,
+    inputs,
+    request: {
+      on_row_error: body.on_row_error,
+      request_id: requestId,
+      ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
+      ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
+      ...(body.timeout === undefined ? {} : { timeout_s: body.timeout }),
+      ...(body.expires_in === undefined ? {} : { expires_in_s: body.expires_in }),
+    },
+  };
+}
+
+function validateRows(
+  body: JobRequest,
+  { maxRowsPerJob }: CreateJobOptions,
+  schema: ReturnType<ModelCatalog['rowSchemaOf']>,
+): Record<string, unknown>[] {
+  const isSingle = body.input !== undefined;
+  const rows = body.inputs ?? (body.input === undefined ? [] : [body.input]);
+  if (rows.length > maxRowsPerJob) {
+    throw new Problem(
+      'too_many_rows',
+      `The job has ${rows.length} rows; at most ${maxRowsPerJob} are allowed. Split it.`,
+      {
+        errors: [{ pointer: '/inputs', detail: `${rows.length} rows, at most ${maxRowsPerJob}` }],
+      },
+    );
+  }
+  const faults = rowFaults(rows, schema, (index) => (isSingle ? ['input'] : ['inputs', index]));
+  if (faults.length > 0) throw invalidRequest(`A row of model "${body.model}"`, faults);
+  return rows;
+}
+
+function requestedWaitS(request: Request, { maxWaitS }: CreateJobOptions): number {
+  return Math.min(parsePrefer(request.get('prefer')).waitS ?? 0, maxWaitS);
+}
+
+/**
+ * Queues the job, and waits for its end. What goes wrong with the waiting is no reason not to say that the job was accepted.
+ */
+async function submit(
+  options: CreateJobOptions,
+  job: NewJob,
+  { waitS, signal }: Wait,
+): Promise<Omit<Submitted, 'isReplayed'>> {
+  const { waiter } = options;
+  const shown = { ...job, rows: job.inputs.length };
+  if (waitS === 0 || waiter.isFull) {
+    const createdAtMs = await enqueue(options, job);
+    return { job: shown, createdAtMs, waitedS: undefined, ended: undefined };
+  }
+  let createdAtMs: number | undefined;
+  const begin = async () => {
+    createdAtMs = await enqueue(options, job);
+  };
+  try {
+    const record = await waiter.wait(job.tenant, job.id, waitS * 1000, signal, begin);
+    return { job: shown, createdAtMs: createdAtMs ?? 0, waitedS: waitS, ended: endedOf(record) };
+  } catch (error) {
+    if (createdAtMs === undefined) throw error;
+    return { job: shown, createdAtMs, waitedS: undefined, ended: undefined };
+  }
+}
+
+/** Waits for the end of a job that is there already. */
+async function waitFor({ waiter }: CreateJobOptions, made: JobRecord, { waitS, signal }: Wait): Promise<Submitted> {
+  const mayWait = waitS > 0 && !waiter.isFull;
+  const record = mayWait ? await waiter.wait(made.tenant, made.id, waitS * 1000, signal) : null;
+  return {
+    job: made,
+    createdAtMs: Math.floor(made.created_us / 1000),
+    waitedS: mayWait ? waitS : undefined,
+    ended: endedOf(record),
+    isReplayed: true,
+  };
+}
+
+function endedOf(record: JobRecord | null): JobRecord | undefined {
+  return record !== null && isTerminal(record.state) ? record : undefined;
+}
+
+/** When it was accepted, Unix ms. @throws Problem backlog_full */
+async function enqueue(options: CreateJobOptions, job: NewJob): Promise<number> {
+  const { store, metrics, backlogLimits } = options;
+  faultPoint('enqueue.before');
+  const outcome = await store.enqueue(job, backlogLimits);
+  faultPoint('enqueue.after');
+  if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
+  const labels = { model: job.model, version: job.version, lane: job.lane };
+  metrics.jobsAccepted.inc(labels);
+  metrics.rowsAccepted.inc(labels, job.inputs.length);
+  return outcome.createdAtMs;
+}
