@@ -1,4 +1,12 @@
-import { armFaultPoints, ConfigError, loadConfig, logError, systemClock, unknownSettings } from '@onqueue/shared';
+import {
+  armFaultPoints,
+  ConfigError,
+  endAtUncaughtErrors,
+  loadConfig,
+  logError,
+  systemClock,
+  unknownSettings,
+} from '@onqueue/shared';
 import {
   checkAtEveryConnect,
   checkRedisServer,
@@ -23,6 +31,7 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   armFaultPoints(process.env);
   const logger = createApiLogger(config.logLevel);
+  endAtUncaughtErrors({ process, logger });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
   const onRedisError = (error: Error) => logger.warn({ err: error }, 'redis connection');

@@ -5,6 +5,7 @@ import {
   type Config,
   ConfigError,
   DeadlineSweeper,
+  endAtUncaughtErrors,
   loadConfig,
   logError,
   parseWebhookSecret,
@@ -49,6 +50,7 @@ async function main(): Promise<void> {
     base: { service: 'worker', worker, pid: process.pid },
     serializers: { err: logError },
   });
+  endAtUncaughtErrors({ process, logger });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
   const outages = new OutageLog({ logger, clock: systemClock });
