@@ -174,51 +174,6 @@ describe('while nothing comes', () => {
   });
 });
 
-describe('a full Redis', () => {
-  test('drains: jobs are claimed, renewed, tried again and committed', async () => {
-    const ids = await bench.enqueueMany(50);
-    await bench.redis.config('SET', 'maxmemory', '1');
-    await expect(bench.enqueue()).rejects.toThrow(/maxmemory/);
-    const held = new HeldHandler();
-    const source = bench.source('batch', {
-      lockDurationMs: 500,
-      stalledIntervalMs: 100,
-      concurrency: 64,
-      handler: (job, attempt) =>
-        job.attempt === 1 && job.id === ids[0]
-          ? Promise.resolve({ state: 'queued', spendsAttempt: true })
-          : held.handler(job, attempt),
-    });
-    await held.called(50);
-    const startedAt = performance.now();
-    await until('the first locks would be over', () => performance.now() - startedAt > 800);
-    held.release();
-    for (const id of ids) expect(await bench.ended(id)).toMatchObject({ attempt: id === ids[0] ? 2 : 1 });
-    await bench.expectEmptyQueues();
-    expect(source.errors).toEqual([]);
-  });
-});
-
-describe('the clock of the process', () => {
-  test.each([10, -10])('may be wrong by %d minutes', async (minutes) => {
-    const now = Date.now;
-    jest.spyOn(Date, 'now').mockImplementation(() => now() + minutes * 60_000);
-    const id = await bench.enqueue();
-    const handedOn = await bench.enqueue();
-    bench.source('batch', {
-      lockDurationMs: 500,
-      stalledIntervalMs: 100,
-      handler: async (job) =>
-        job.id === handedOn && job.attempt === 1 ? { state: 'queued', spendsAttempt: false } : success,
-    });
-    expect(await bench.ended(id)).toMatchObject({ state: 'succeeded', attempt: 1 });
-    const record = await bench.ended(handedOn);
-    expect(record).toMatchObject({ state: 'succeeded', attempt: 2 });
-    expect(Number(record.started_us) - record.queued_us).toBeLessThan(5_000_000);
-    expect(Number(record.started_us) - record.queued_us).toBeGreaterThanOrEqual(250_000);
-  });
-});
-
 describe('a lock that ran out while Redis was away', () => {
   test('is taken again when nobody else took the job', async () => {
     const id = await bench.enqueue();

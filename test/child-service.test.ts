@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { type ChildService, type ChildServiceOptions, freePort, httpGet, startChildService } from '@onqueue/launcher';
 import { type FixtureService, writeFixtureService } from './support/fixture-service.ts';
 
@@ -46,6 +46,15 @@ test('a process that ends before it is ready is told with its last lines, withou
 test('a process that says itself why it ends is told in one line', async () => {
   const started = await service('refuses');
   await expect(started.ready).rejects.toThrow(/^The fixture did not start: Redis may evict jobs: set noeviction\.$/);
+});
+
+test('what it says itself is not written to the terminal a second time, in JSON', async () => {
+  const written: string[] = [];
+  jest.spyOn(process.stdout, 'write').mockImplementation((text) => written.push(String(text)) > 0);
+  const started = await service('refuses', { log: 'inherit' });
+  await expect(started.ready).rejects.toThrow(/Redis may evict/);
+  jest.restoreAllMocks();
+  expect(written).toEqual(['{"level":30,"msg":"starts"}\n']);
 });
 
 test('a process that waits for somebody else has no deadline, and the wait is told once', async () => {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
-import { repoRoot } from '@onqueue/launcher';
+import { freePort, repoRoot } from '@onqueue/launcher';
 import { until } from './support/until.ts';
 
 const ENTRY = join(repoRoot, 'packages', 'launcher', 'dist', 'bin', 'demo.js');
@@ -16,11 +16,11 @@ afterEach(() => {
 });
 
 /** The demo as `npm run demo` starts it, its output as it comes. */
-function startDemo(args: string[] = []) {
+function startDemo(args: string[] = [], env: NodeJS.ProcessEnv = {}) {
   const demo = spawn(process.execPath, [ENTRY, ...args], {
     cwd: repoRoot,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ONQUEUE_CACHE_DIR: join(tmpdir(), 'onqueue-test-cache') },
+    env: { ...process.env, ONQUEUE_CACHE_DIR: join(tmpdir(), 'onqueue-test-cache'), ...env },
   });
   child = demo;
   const said = { out: '', err: '' };
@@ -103,4 +103,16 @@ test('says what it takes', async () => {
   expect([await help.exited, help.said.out]).toEqual([0, expect.stringContaining('npm run demo')]);
   const wrong = startDemo(['--fast']);
   expect([await wrong.exited, wrong.said.err]).toEqual([1, expect.stringContaining("takes no '--fast'")]);
+});
+
+test('says within seconds which Redis it waits for, and what to do', async () => {
+  const url = `redis://user:S3CR3T@127.0.0.1:${await freePort()}`;
+  const { demo, said, exited } = startDemo([], { REDIS_URL: url });
+  await until('it says so', () => said.out.includes('Waiting for Redis'), 20_000);
+  expect(said.out).toMatch(
+    /^Waiting for Redis at redis:\/\/127\.0\.0\.1:\d+ \(REDIS_URL\); start it, or unset REDIS_URL for a private one\. Ctrl-C gives up\.$/m,
+  );
+  demo.kill('SIGINT');
+  expect(await exited).toBe(130);
+  expect(said.out + said.err).not.toContain('S3CR3T');
 });

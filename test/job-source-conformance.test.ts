@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import type { JobOutcome } from '@onqueue/shared';
 import { failure, HeldHandler, SourceBench, type SourceKind, success } from './support/job-source-bench.ts';
 import { type RedisProxy, startRedisProxy } from './support/job-source-proxy.ts';
@@ -24,8 +24,10 @@ const failedAttempt: JobOutcome = { state: 'queued', spendsAttempt: true };
 
 describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
   afterEach(async () => {
+    jest.restoreAllMocks();
     proxy.mend();
     await bench.reset();
+    await bench.redis.config('SET', 'maxmemory', '0');
   });
 
   test('runs a job to success, once', async () => {
@@ -205,6 +207,89 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
     expect(dead.committed).toEqual([]);
     await until('the end was told', () => heir.committed.length === 1);
     expect(await bench.record(id)).toMatchObject({ state: 'succeeded', attempt: 2 });
+    await bench.expectEmptyQueues();
+  });
+
+  test('drains a full Redis: jobs are claimed, renewed, tried again and committed', async () => {
+    const ids = await bench.enqueueMany(50);
+    await bench.redis.config('SET', 'maxmemory', '1');
+    await expect(bench.enqueue()).rejects.toThrow(/maxmemory/);
+    const held = new HeldHandler();
+    const source = bench.source(kind, {
+      lockDurationMs: 500,
+      stalledIntervalMs: 100,
+      concurrency: 64,
+      handler: (job, attempt) =>
+        job.attempt === 1 && job.id === ids[0] ? Promise.resolve(failedAttempt) : held.handler(job, attempt),
+    });
+    await held.called(50);
+    const startedAt = performance.now();
+    await until('the first locks would be over', () => performance.now() - startedAt > 800);
+    held.release();
+    for (const id of ids) expect(await bench.ended(id)).toMatchObject({ attempt: id === ids[0] ? 2 : 1 });
+    await bench.expectEmptyQueues();
+    expect(source.errors).toEqual([]);
+  });
+
+  test('takes up what a dead source held in a full Redis', async () => {
+    const id = await bench.enqueue();
+    const dying = new HeldHandler();
+    const settings = { lockDurationMs: 500, stalledIntervalMs: 200 };
+    const dead = bench.source(kind, { ...settings, url: proxy.url, handler: dying.handler });
+    await dying.called(1);
+    proxy.cut();
+    await bench.redis.config('SET', 'maxmemory', '1');
+    const heir = bench.source(kind, { ...settings, handler: async () => success });
+    const record = await bench.ended(id).finally(() => dying.release());
+    proxy.mend();
+    await until('the late commit was refused', () => dead.fenced.length === 1);
+    expect(record).toMatchObject({ state: 'succeeded', attempt: 2 });
+    expect(heir.errors).toEqual([]);
+  });
+
+  test.each([10, -10])(
+    'keeps to delays and locks when the clock of its process is wrong by %d minutes',
+    async (minutes) => {
+      const now = Date.now;
+      jest.spyOn(Date, 'now').mockImplementation(() => now() + minutes * 60_000);
+      const slow = await bench.enqueue();
+      const handedOnOnce = await bench.enqueue();
+      const held = new HeldHandler();
+      bench.source(kind, {
+        lockDurationMs: 500,
+        stalledIntervalMs: 100,
+        handler: (job, attempt) => {
+          if (job.id === slow) return held.handler(job, attempt);
+          return Promise.resolve(job.attempt === 1 ? handedOn : success);
+        },
+      });
+      const record = await bench.ended(handedOnOnce);
+      expect(record).toMatchObject({ state: 'succeeded', attempt: 2 });
+      expect(Number(record.started_us) - record.queued_us).toBeLessThan(5_000_000);
+      expect(Number(record.started_us) - record.queued_us).toBeGreaterThanOrEqual(250_000);
+      const startedAt = performance.now();
+      await until('two locks would be over', () => performance.now() - startedAt > 1000);
+      held.release();
+      expect(await bench.ended(slow)).toMatchObject({ state: 'succeeded', attempt: 1 });
+    },
+  );
+
+  test.each([
+    ['the claim', { state: 'queued', attempt: 0 }],
+    ['the end of its attempt', { state: 'running', attempt: 9 }],
+  ])('strands no job of which Redis lost %s: it is run again', async (_lost, record) => {
+    const id = await bench.enqueue();
+    const source = bench.source(kind, {
+      lockDurationMs: 500,
+      stalledIntervalMs: 100,
+      handler: async ({ attempt }) => {
+        if (attempt === 1 && source.fenced.length === 0)
+          await bench.redis.hset(bench.keys.job(0, 'default', id), record);
+        return success;
+      },
+    });
+    expect(await bench.ended(id)).toMatchObject({ state: 'succeeded', attempt: record.attempt + 1 });
+    expect(source.fenced).toMatchObject([{ id, attempt: 1 }]);
     await bench.expectEmptyQueues();
   });
 

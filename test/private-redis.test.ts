@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -51,6 +51,28 @@ test('keeps an append-only file, evicts nothing, and listens on this machine onl
   expect(await setting(port, 'appendfsync')).toBe('everysec');
   expect(await setting(port, 'maxmemory-policy')).toBe('noeviction');
   expect(await setting(port, 'bind')).toBe('127.0.0.1');
+});
+
+test('applies no half of a script that the append-only file was cut in, at the next start and the one after it', async () => {
+  const redis = await open({ appendfsync: 'always' });
+  const addBoth = (count: number) =>
+    ask(redis.port, `EVAL "redis.call('INCRBY','a',${count}) return redis.call('INCRBY','b',${count})" 0`);
+  await addBoth(1);
+  await addBoth(10);
+  await redis.kill();
+  const [file] = readdirSync(redis.dataDir, { recursive: true, encoding: 'utf8' })
+    .filter((name) => /appendonly\.aof(\.1\.incr\.aof)?$/.test(name))
+    .map((name) => join(redis.dataDir, name))
+    .filter((path) => statSync(path).isFile());
+  if (!file) throw new Error('no append-only file');
+  // Through the second command of the last script.
+  truncateSync(file, statSync(file).size - 'b\r\n$2\r\n10\r\n*1\r\n$4\r\nEXEC\r\n'.length);
+  await redis.restart();
+  expect(await ask(redis.port, 'MGET a b')).toEqual(['1', '1', '+OK', '']);
+  await addBoth(100);
+  await redis.kill();
+  await redis.restart();
+  expect(await ask(redis.port, 'MGET a b')).toEqual(['101', '101', '+OK', '']);
 });
 
 test('takes the settings that it is given', async () => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
+import { readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -13,9 +13,7 @@ const TIMEOUT_MS = sized({ small: 60_000, full: 600_000 });
 const LOSS_MS = 2000;
 
 onEverySource((source, isWhole) => {
-  // BullMQ's Worker claims and finishes in scripts of its own, and sends a finish again to a Redis that has lost the claim: a
-  // job of the stock source may be stranded by a power cut.
-  if (!isWhole || source === 'stock') return;
+  if (!isWhole) return;
   let stage: FaultPlatform;
 
   beforeAll(async () => {
@@ -27,11 +25,11 @@ onEverySource((source, isWhole) => {
 
   /**
    * SIGKILL alone loses nothing here: what Redis has written before it answered stays in the operating system's pages,
-   * whoever syncs them. A power cut would take the pages that were not synced; it is played by cutting the file somewhere
-   * in what was written during the last moments, after a whole transaction, which is what a script writes. Cuts in the
-   * middle of one are left out: after several of them counters of the backlog were seen to be off by two, and whether Redis'
-   * loading of half a transaction or we are to blame has not been found out. It is the promise of everysec that we take for
-   * granted, that older pages are on the disk, and ours that is tested.
+   * whoever syncs them. A power cut would take the pages that were not synced; it is played by cutting the file anywhere in
+   * what was written during the last moments. In the middle of a script Redis 7 leaves the script's first half in the
+   * file, to run it at its next start (a backlog of -2 jobs was the trace): append-only-repair.ts is there for that, and
+   * durability.md for those who run a Redis of their own. It is the promise of everysec that we take for granted, that
+   * older pages are on the disk, and ours that is tested.
    */
   test(
     'a Redis that loses its last unsynced second loses young jobs alone, and the others end once',
@@ -48,7 +46,7 @@ onEverySource((source, isWhole) => {
           await load.untilAcknowledged(random.between(20, 60));
           await stage.redis.kill();
           const writtenBytes = sizeOf(aofOf(stage));
-          const keptBytes = endOfTransaction(aofOf(stage), random.between(syncedBytes, writtenBytes));
+          const keptBytes = random.between(syncedBytes, writtenBytes);
           truncateSync(aofOf(stage), keptBytes);
           const what = `SIGKILL redis, ${writtenBytes - keptBytes} of ${writtenBytes} bytes are lost`;
           scene.history.record({ kind: 'fault', what });
@@ -74,14 +72,6 @@ function aofOf({ redis: { dataDir } }: FaultPlatform): string {
   const file = files.filter((name) => /appendonly\.aof(\.\d+\.incr\.aof)?$/.test(name)).findLast(isFileIn(dataDir));
   if (!file) throw new Error(`no append-only file in ${files}`);
   return join(dataDir, file);
-}
-
-/** Where the last transaction that ends before `before` ends. */
-function endOfTransaction(file: string, before: number): number {
-  const exec = '*1\r\n$4\r\nEXEC\r\n';
-  const at = readFileSync(file).lastIndexOf(exec, before - exec.length);
-  if (at < 0) throw new Error(`${file} holds no transaction before byte ${before}`);
-  return at + exec.length;
 }
 
 function isFileIn(folder: string): (name: string) => boolean {

@@ -1,6 +1,7 @@
 import {
   armFaultPoints,
   ConfigError,
+  endAtUncaughtErrors,
   loadConfig,
   logError,
   PLATFORM_VERSION,
@@ -32,6 +33,7 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   armFaultPoints(process.env);
   const logger = createApiLogger(config.logLevel);
+  endAtUncaughtErrors({ process, logger });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
   const onRedisError = (error: Error) => logger.warn({ err: error }, 'redis connection');

@@ -5,6 +5,7 @@ import {
   type Config,
   ConfigError,
   DeadlineSweeper,
+  endAtUncaughtErrors,
   loadConfig,
   logError,
   PLATFORM_VERSION,
@@ -48,6 +49,7 @@ async function main(): Promise<void> {
     base: { service: 'worker', worker, pid: process.pid },
     serializers: { err: logError },
   });
+  endAtUncaughtErrors({ process, logger });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
   const outages = new OutageLog({ logger, clock: systemClock });

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type HttpAnswer, httpGet } from './http-get.ts';
 import { LaunchError } from './launch-error.ts';
 import { describeExit, type Exit, ManagedProcess } from './managed-process.ts';
-import { statedReason } from './stated-reason.ts';
+import { isFatalLine, statedReason } from './stated-reason.ts';
 
 /** Where a process's lines go besides the memory: nowhere, to our own stdout, or to the end of a file. */
 export type LogTarget = 'quiet' | 'inherit' | { file: string };
@@ -53,11 +53,12 @@ export interface ChildService {
 /** Resolves when the process runs; await `ready` to talk to it. */
 export async function startChildService(options: ChildServiceOptions): Promise<ChildService> {
   const sink = openSink(options.log ?? 'quiet');
+  const terminal = options.log === 'inherit' ? holdFatalLines(sink.write) : { write: sink.write, release: () => {} };
   const child = await ManagedProcess.start({
     command: process.execPath,
     args: [...(options.nodeArgs ?? []), options.entry, ...(options.args ?? [])],
     env: options.env,
-    onLine: sink.write,
+    onLine: terminal.write,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   const exited = child.exited.then((exit) => {
@@ -66,7 +67,9 @@ export async function startChildService(options: ChildServiceOptions): Promise<C
   });
   const ready = untilReady(options, child);
   // Who does not wait for `ready` learns of the end through `exited`.
-  ready.catch(() => undefined);
+  ready.then(terminal.release, () => {
+    if (statedReason(child.output.lines()) === undefined) terminal.release();
+  });
   return {
     name: options.name,
     baseUrl: options.baseUrl,
@@ -129,6 +132,18 @@ function endedEarly(name: string, exit: Exit, { output }: ManagedProcess): Launc
   if (reason !== undefined) return new LaunchError(`The ${name} did not start: ${reason}`);
   const words = lastWords({ logs: () => output.lines() });
   return new LaunchError(`The ${name} ended before it was ready (${describeExit(exit)}). Its last lines:\n  ${words}`);
+}
+
+/** Who reads along is told why a start failed in one line, by the LaunchError: not by the process in JSON as well. */
+function holdFatalLines(write: (line: string) => void) {
+  let held: string[] | undefined = [];
+  return {
+    write: (line: string) => void (held && isFatalLine(line) ? held.push(line) : write(line)),
+    release: () => {
+      for (const line of held ?? []) write(line);
+      held = undefined;
+    },
+  };
 }
 
 function openSink(target: LogTarget): { write: (line: string) => void; close: () => void } {

@@ -42,7 +42,7 @@ export async function spawnRedis(settings: RedisSettings, port: number, dataDir:
 
 /** @throws LaunchError with the server's last words; PortTaken when another port would do. */
 export async function untilRedisReady(server: ManagedProcess, port: number, dataDir: string): Promise<void> {
-  const logFile = join(dataDir, LOG_FILE);
+  const logFile = join(dataDir, REDIS_LOG_FILE);
   const deadline = performance.now() + READY_TIMEOUT_MS;
   for (;;) {
     if (server.hasExited) throw await earlyExit(server, port, logFile);
@@ -58,7 +58,8 @@ export async function untilRedisReady(server: ManagedProcess, port: number, data
   }
 }
 
-const LOG_FILE = 'redis.log';
+/** In the data folder. */
+export const REDIS_LOG_FILE = 'redis.log';
 /** Reading a large append-only file takes a while; a server that is silent for as long is broken. */
 const READY_TIMEOUT_MS = 60_000;
 const POLL_MS = 15;
@@ -71,7 +72,7 @@ function redisArgs(settings: RedisSettings, port: number, dataDir: string): stri
     'protected-mode': 'yes',
     daemonize: 'no',
     dir: dataDir,
-    logfile: join(dataDir, LOG_FILE),
+    logfile: join(dataDir, REDIS_LOG_FILE),
     // The append-only file is the whole story: snapshots would only fork a second process.
     save: '',
     appendonly: fsync === 'off' ? 'no' : 'yes',

@@ -1,11 +1,12 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { repairAppendOnlyFile } from './append-only-repair.ts';
 import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { freePort, REDIS_DEFAULT_PORT } from './free-port.ts';
 import { LaunchError } from './launch-error.ts';
 import type { Exit, ManagedProcess } from './managed-process.ts';
-import { PortTaken, type RedisSettings, spawnRedis, untilRedisReady } from './redis-process.ts';
+import { PortTaken, REDIS_LOG_FILE, type RedisSettings, spawnRedis, untilRedisReady } from './redis-process.ts';
 
 export interface RedisServerOptions extends RedisSettings {
   /** Kept after `stop()`, and locked against a second server. Default: a folder of our own, removed by `stop()`. */
@@ -136,6 +137,11 @@ class PrivateRedis implements RedisServer {
     await this.#lock?.add(this.#process.pid);
     try {
       await untilRedisReady(this.#process, this.#port, this.dataDir);
+      await repairAppendOnlyFile({
+        port: this.#port,
+        pid: this.#process.pid,
+        logFile: join(this.dataDir, REDIS_LOG_FILE),
+      });
     } catch (error) {
       await this.#process.stop('SIGKILL');
       throw error;

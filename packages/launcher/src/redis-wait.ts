@@ -14,3 +14,18 @@ export function isWaitingForRedis({ status, body }: HttpAnswer): boolean {
     return false;
   }
 }
+
+/** `url`: of a cluster several, separated by commas. The credentials stay out. */
+export function waitingForRedis(urls: string, hint: string): string {
+  return `Waiting for Redis at ${withoutCredentials(urls)} (REDIS_URL); ${hint} Ctrl-C gives up.`;
+}
+
+export function withoutCredentials(urls: string): string {
+  const one = (url: string) => {
+    const parsed = new URL(url);
+    parsed.username = '';
+    parsed.password = '';
+    return parsed.href;
+  };
+  return urls.split(',').map(one).join(',');
+}

@@ -4,6 +4,7 @@ import type { LogTarget } from './child-service.ts';
 import { exampleRequest } from './example-request.ts';
 import { LaunchError } from './launch-error.ts';
 import { type Platform, type PlatformOptions, startPlatform } from './platform.ts';
+import { waitingForRedis, withoutCredentials } from './redis-wait.ts';
 import { onShutdownSignals } from './shutdown-signals.ts';
 import { parseStartOptions, START_HELP, type StartOptions } from './start-options.ts';
 import { unexpectedEnd } from './unexpected-end.ts';
@@ -79,7 +80,10 @@ async function startUnlessAborted(ports: StartPorts, options: StartOptions, sign
     signal,
     ...(ports.entries === undefined ? {} : { entries: ports.entries }),
     ...(env.REDIS_URL
-      ? { redis: { url: env.REDIS_URL }, onRedisAway: () => ports.print(waitingFor(env.REDIS_URL ?? '')) }
+      ? {
+          redis: { url: env.REDIS_URL },
+          onRedisAway: () => ports.print(waitingForRedis(env.REDIS_URL ?? '', 'the lines above say why.')),
+        }
       : { dataDir: dataDir(rootDir), redisOptions: redisOptions(env, options) }),
   };
   try {
@@ -137,19 +141,4 @@ async function greeting(
     'Ctrl-C drains and stops.',
     '',
   ].join('\n');
-}
-
-function waitingFor(redisUrl: string): string {
-  return `Waiting for Redis at ${withoutCredentials(redisUrl)} (REDIS_URL); the lines above say why. Ctrl-C gives up.`;
-}
-
-/** Of a cluster there are several, separated by commas. */
-function withoutCredentials(urls: string): string {
-  const one = (url: string) => {
-    const parsed = new URL(url);
-    parsed.username = '';
-    parsed.password = '';
-    return parsed.href;
-  };
-  return urls.split(',').map(one).join(',');
 }

@@ -12,6 +12,11 @@ export function statedReason(lines: readonly string[]): string | undefined {
   return what === undefined ? undefined : [what, details.join('; ')].join(' ').trim();
 }
 
+/** Whether a line of a log is the last word of its process. */
+export function isFatalLine(line: string): boolean {
+  return (logLine(line)?.level ?? 0) >= FATAL;
+}
+
 /** pino's. */
 const FATAL = 60;
 const STACK = /^\s+at |^Node\.js v/;

@@ -25,4 +25,5 @@ export * from './row-result.ts';
 export * from './row-schema.ts';
 export * from './standard-webhooks.ts';
 export * from './tenant.ts';
+export * from './uncaught-error.ts';
 export * from './version-assignment.ts';

@@ -11,10 +11,19 @@ import {
 } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { parseQueueJobId, queueName } from '@onqueue/shared/redis';
-import { DelayedError, type Job, Worker } from 'bullmq';
+import {
+  type BackendFactory,
+  createRedisBackend,
+  DelayedError,
+  type Job,
+  type RedisQueueBackend,
+  Worker,
+  type WorkerOptions,
+} from 'bullmq';
 import { z } from 'zod';
 import { Coalescer } from './coalescer.ts';
 import { type Attempt, afterFault, type JobHandler, type JobSource } from './job-source.ts';
+import { BULLMQ_VERSION, loadStockScripts } from './stock-scripts.ts';
 
 export interface StockJobSourceOptions {
   model: string;
@@ -68,7 +77,9 @@ export class StockJobSource implements JobSource {
     this.#options = options;
     this.#claims = new Coalescer({ perform: (refs) => claimAll(store, refs), maxSize: MAX_JOBS_PER_SCRIPT });
     this.#commits = new Coalescer({ perform: (commits) => commitAll(store, commits), maxSize: MAX_JOBS_PER_SCRIPT });
-    this.#worker = new Worker(queueName(model, lane), (job) => this.#process(job), {
+    const hasOurScripts = loadStockScripts(redis);
+    if (!hasOurScripts) onError(new Error(`bullmq ${BULLMQ_VERSION} is not the version that its scripts were read in`));
+    const settings: WorkerOptions = {
       connection: redis,
       prefix: bullPrefix,
       autorun: false,
@@ -78,7 +89,11 @@ export class StockJobSource implements JobSource {
       // A stall says that a worker died, not that the job is to blame: it may be anybody's neighbour.
       maxStalledCount: 1_000_000,
       ...(options.queueMetricsMinutes > 0 ? { metrics: { maxDataPoints: options.queueMetricsMinutes } } : {}),
-    });
+    };
+    const processor = (job: Job) => this.#process(job);
+    this.#worker = hasOurScripts
+      ? new Worker(queueName(model, lane), processor, settings, markersMeanNow)
+      : new Worker(queueName(model, lane), processor, settings);
     this.#worker.on('error', onError);
     this.#worker.on('completed', () => faultPoint('finish.after'));
     this.#worker.on('failed', () => faultPoint('attempt.failed.after'));
@@ -154,6 +169,20 @@ export class StockJobSource implements JobSource {
     }
   }
 }
+
+/**
+ * A marker tells when the next delayed job is due, in Redis' time: BullMQ would compare it with a clock of its own, and
+ * sleep through the delay when that is slow. It looks at once instead, and is told in its own time.
+ */
+const markersMeanNow: BackendFactory<RedisQueueBackend> = (...args) => {
+  const backend = createRedisBackend(...args);
+  const wait = backend.waitForJob.bind(backend);
+  backend.waitForJob = async (blockTimeout) => {
+    const marker = await wait(blockTimeout);
+    return marker && { ...marker, score: 0 };
+  };
+  return backend;
+};
 
 type Claim = Exclude<ClaimOutcome, { status: 'over' }>;
 

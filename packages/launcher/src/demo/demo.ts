@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 import { freePort, isPortFree } from '../free-port.ts';
 import { LaunchError } from '../launch-error.ts';
 import { type Platform, startPlatform } from '../platform.ts';
+import { waitingForRedis } from '../redis-wait.ts';
 import { onShutdownSignals } from '../shutdown-signals.ts';
 import { createApiClient } from './api-client.ts';
 import { burstScene, digitScene, fraudScene, webhookScene } from './scenes.ts';
@@ -80,7 +81,11 @@ async function start({ env, rootDir, print }: DemoPorts, signal: AbortSignal): P
     },
     ...(env.ONQUEUE_PORT ? {} : { apiPort: (await isPortFree(PREFERRED_PORT)) ? PREFERRED_PORT : await freePort() }),
     ...(env.REDIS_URL
-      ? { redis: { url: env.REDIS_URL } }
+      ? {
+          redis: { url: env.REDIS_URL },
+          onRedisAway: () =>
+            print(waitingForRedis(env.REDIS_URL ?? '', 'start it, or unset REDIS_URL for a private one.')),
+        }
       : env.ONQUEUE_REDIS_SERVER
         ? { redisOptions: { binary: env.ONQUEUE_REDIS_SERVER } }
         : {}),
