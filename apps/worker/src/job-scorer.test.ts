@@ -1,9 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import type { ClaimedJob, RowResult } from '@onqueue/shared';
+import { ManualClock } from '../../../test/support/manual-clock.ts';
 import type { BatchedRowOutcome } from './batching/dynamic-batcher.ts';
 import { HaltSignal } from './batching/halt-signal.ts';
-import { JobScorer, type ServedVersion } from './job-scorer.ts';
+import { JobScorer, type JobScorerOptions, type ServedVersion } from './job-scorer.ts';
 import type { Attempt } from './queue/job-source.ts';
+import { RetryBudget } from './resilience/retry-budget.ts';
 
 const origin: ServedVersion['origin'] = {
   model: 'fraud',
@@ -47,9 +49,17 @@ function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJo
   };
 }
 
-function scorer(rows: BatchedRowOutcome[]): JobScorer {
+function scorer(rows: BatchedRowOutcome[], options: Partial<JobScorerOptions> = {}): JobScorer {
   const served = { origin, submit: async () => rows };
-  return new JobScorer({ versions: new Map([['1', served]]), worker: 'w', versionWaitMs: 1000, onBug: () => {} });
+  return new JobScorer({
+    versions: new Map([['1', served]]),
+    worker: 'w',
+    versionWaitMs: 1000,
+    retries: { countFirstAttempt: () => {}, trySpend: () => true },
+    onRetryRefused: () => {},
+    onBug: () => {},
+    ...options,
+  });
 }
 
 describe('JobScorer', () => {
@@ -94,6 +104,31 @@ describe('JobScorer', () => {
     expect(await scorer(rows).score(job('fail'), lastAttempt, halt)).toMatchObject({ state: 'failed' });
   });
 
+  test('fails what may pass when the retries of the model are used up, and says so', async () => {
+    const refused: string[] = [];
+    const crashed: RowResult = { status: 'failed', error: { code: 'runner_crashed', detail: 'It died.' } };
+    const retries = new RetryBudget({ percent: 0, floor: 1, clock: new ManualClock() });
+    const onRetryRefused = ({ id }: ClaimedJob) => refused.push(id);
+    const strict = scorer([outcome(ok), outcome(crashed, { isRetryable: true })], { retries, onRetryRefused });
+    expect(await strict.score(job(), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: true });
+    expect(refused).toEqual([]);
+    expect(await strict.score(job(), attempt, halt)).toMatchObject({
+      state: 'failed',
+      results: [ok, { error: { code: 'runner_crashed' } }],
+      error: { code: 'runner_crashed', detail: expect.stringMatching(/It died.*used up its retries/) },
+    });
+    expect(refused).toEqual(['job_x']);
+  });
+
+  test('counts an attempt against the budget only when it is the first', async () => {
+    let firstAttempts = 0;
+    const retries = { countFirstAttempt: () => firstAttempts++, trySpend: () => true };
+    const counting = scorer([outcome(ok)], { retries });
+    await counting.score(job(), attempt, halt);
+    await counting.score(job(), { isLast: true, isSuspect: true }, halt);
+    expect(firstAttempts).toBe(1);
+  });
+
   test('hands a version that it has not on to other workers, whatever the attempt, until that takes too long', async () => {
     const elsewhere = job('fail', '7');
     for (const either of [attempt, lastAttempt]) {
@@ -110,10 +145,8 @@ describe('JobScorer', () => {
 
   test('ends a job that breaks us: queued again while there are attempts, then failed', async () => {
     const bugs: unknown[] = [];
-    const broken = new JobScorer({
+    const broken = scorer([], {
       versions: new Map([['1', { origin, submit: () => Promise.reject(new Error('This is a bug.')) }]]),
-      worker: 'w',
-      versionWaitMs: 1000,
       onBug: (error) => bugs.push(error),
     });
     expect(await broken.score(job(), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: true });

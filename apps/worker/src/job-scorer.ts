@@ -1,7 +1,6 @@
 import type {
   ClaimedJob,
   JobError,
-  JobErrorCode,
   JobOutcome,
   Origin,
   PredictionRecord,
@@ -10,7 +9,8 @@ import type {
 } from '@onqueue/shared';
 import type { BatchedRowOutcome, SubmitOptions } from './batching/dynamic-batcher.ts';
 import type { HaltSignal } from './batching/halt-signal.ts';
-import type { Attempt } from './queue/job-source.ts';
+import { type Attempt, afterFault, failedWhole } from './queue/job-source.ts';
+import type { RetryBudget } from './resilience/retry-budget.ts';
 
 /** A version that this worker can compute, and what its results say about their origin. */
 export interface ServedVersion {
@@ -24,6 +24,10 @@ export interface JobScorerOptions {
   worker: string;
   /** How long a job may wait for a worker that has its version, from when it was queued. */
   versionWaitMs: number;
+  /** The model's. */
+  retries: Pick<RetryBudget, 'countFirstAttempt' | 'trySpend'>;
+  /** A retryable failure became a final one, since the model's retries are used up. */
+  onRetryRefused: (job: ClaimedJob) => void;
   /** Something broke that no row and no runner is to blame for. */
   onBug: (error: unknown, job: ClaimedJob) => void;
 }
@@ -42,23 +46,23 @@ export class JobScorer {
       return await this.#score(job, attempt, halt);
     } catch (cause) {
       this.#options.onBug(cause, job);
-      if (!attempt.isLast) return { state: 'queued', spendsAttempt: true };
-      const code: JobErrorCode = 'internal_error';
-      const error = { code, detail: 'Something broke on our side. Tell us the request_id.' };
-      return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+      return afterFault(job, attempt, new Error('Something broke on our side. Tell us the request_id.'));
     }
   }
 
   async #score(job: ClaimedJob, { isLast, isSuspect }: Attempt, halt: HaltSignal): Promise<JobOutcome> {
     const served = this.#options.versions.get(job.version);
     if (!served) return this.#versionIsElsewhere(job);
+    if (!isSuspect) this.#options.retries.countFirstAttempt();
     const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect });
     // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
-    if (!isLast && rows.some(({ isRetryable }) => isRetryable)) return { state: 'queued', spendsAttempt: true };
+    const mayRetry = !isLast && rows.some(({ isRetryable }) => isRetryable);
+    if (mayRetry && this.#options.retries.trySpend()) return { state: 'queued', spendsAttempt: true };
+    if (mayRetry) this.#options.onRetryRefused(job);
 
     const last = rows.reduce((latest, row) => (endOf(row) > endOf(latest) ? row : latest));
-    const results = rows.map(({ result }) => result);
+    const results = rows.map((row) => (mayRetry && row.isRetryable ? withoutRetry(row.result) : row.result));
     const error = job.request.on_row_error === 'fail' ? firstError(results) : undefined;
     return {
       state: error ? 'failed' : 'succeeded',
@@ -80,9 +84,14 @@ export class JobScorer {
     if (job.queuedMs < this.#options.versionWaitMs) return { state: 'queued', spendsAttempt: false };
     const waitedS = Math.round(job.queuedMs / 1000);
     const detail = `In ${waitedS} s no worker with version ${job.version} of "${job.model}" took this job.`;
-    const error = { code: 'model_unavailable', detail };
-    return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+    return failedWhole(job, { code: 'model_unavailable', detail });
   }
+}
+
+function withoutRetry(result: RowResult): RowResult {
+  if (result.status !== 'failed') return result;
+  const detail = `${result.error.detail} It was not tried again: the model has used up its retries (ONQUEUE_RETRY_BUDGET_PERCENT).`;
+  return { status: 'failed', error: { ...result.error, detail } };
 }
 
 function predictionOf(job: ClaimedJob, last: BatchedRowOutcome, results: readonly RowResult[]): PredictionRecord {

@@ -81,6 +81,7 @@ async function main(): Promise<void> {
     maxPredictions: config.maxPredictions,
     queueMetricsMinutes: config.queueMetricsMinutes,
     versionWaitMs: config.versionWaitS * 1000,
+    retryBudget: { percent: config.retryBudgetPercent, floor: config.retryBudgetFloor },
     partitions: config.partitions,
     env: process.env,
     redis,

@@ -23,6 +23,12 @@ export class WorkerMetrics {
     labelNames: ['model'],
     registers: [this.registry],
   });
+  readonly retriesRefused = new Counter({
+    name: 'onqueue_retries_refused_total',
+    help: 'Attempts that failed for a reason that may pass and were not tried again: the model had used up its retries.',
+    labelNames: ['model'],
+    registers: [this.registry],
+  });
   readonly commitsFenced = new Counter({
     name: 'onqueue_commits_fenced_total',
     help: 'Results discarded because a later attempt holds the job or its run has ended.',

@@ -18,6 +18,7 @@ import type { OutageLog } from './outage-log.ts';
 import { openJobSources } from './queue/batch/open-job-sources.ts';
 import type { ServedQueue } from './queue/batch/queue-slot.ts';
 import type { JobSource } from './queue/job-source.ts';
+import { RetryBudget } from './resilience/retry-budget.ts';
 import { ServedModelVersion } from './served-model.ts';
 
 export interface SupervisorOptions {
@@ -40,6 +41,8 @@ export interface SupervisorOptions {
   queueMetricsMinutes: number;
   /** How long a job may wait for a worker that has its version. */
   versionWaitMs: number;
+  /** How many attempts of a model may be tried again. */
+  retryBudget: { percent: number; floor: number };
   partitions: number;
   /** Handed to runners, of which they pass on a few harmless variables. */
   env: Readonly<Record<string, string | undefined>>;
@@ -224,12 +227,14 @@ export class Supervisor {
   }
 
   #queuesOf(model: string): ServedQueue[] {
-    const { worker, logger } = this.#options;
+    const { worker, logger, metrics, clock, retryBudget } = this.#options;
     const versions = this.#versions.filter(({ descriptor }) => descriptor.name === model);
     const scorer = new JobScorer({
       versions: new Map(versions.map((version) => [version.descriptor.version, version])),
       worker,
       versionWaitMs: this.#options.versionWaitMs,
+      retries: new RetryBudget({ ...retryBudget, clock }),
+      onRetryRefused: () => metrics.retriesRefused.inc({ model }),
       onBug: (error, job) => logger.error({ err: error, job_id: job.id, request_id: job.request.request_id }, 'bug'),
     });
     const maxBatchSize = Math.max(...versions.map((version) => version.maxBatchSize));

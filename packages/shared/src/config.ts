@@ -279,7 +279,22 @@ export const SETTINGS = {
     reader: 'both',
     schema: integer(1, 3_600_000),
     default: '500',
-    about: 'Milliseconds before the second attempt; doubled for each one after it.',
+    about: 'Milliseconds before the second attempt, less up to half of them by chance; doubled for each one after it.',
+  }),
+  retryBudgetPercent: setting({
+    env: 'ONQUEUE_RETRY_BUDGET_PERCENT',
+    reader: 'worker',
+    schema: integer(0, 1000),
+    default: '20',
+    about:
+      'Attempts of a model that a worker may try again in 10 s, as a percentage of the first attempts in that time. Beyond it what would have been tried again fails at once, so that a failing model is not asked for more than before.',
+  }),
+  retryBudgetFloor: setting({
+    env: 'ONQUEUE_RETRY_BUDGET_FLOOR',
+    reader: 'worker',
+    schema: integer(0, 1_000_000),
+    default: '20',
+    about: 'Attempts of a model that a worker may try again in 10 s beyond that percentage.',
   }),
   batchTimeoutMs: setting({
     env: 'ONQUEUE_BATCH_TIMEOUT_MS',
