@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { ClaimedJob, RowResult } from '@onqueue/shared';
+import type { ClaimedJob, JobOutcome, RowResult } from '@onqueue/shared';
 import { ManualClock } from '../../../test/support/manual-clock.ts';
 import type { BatchedRowOutcome } from './batching/dynamic-batcher.ts';
 import { HaltSignal } from './batching/halt-signal.ts';
@@ -32,6 +32,9 @@ function outcome(result: RowResult, { startedAtMs = 0, size = 2, isRetryable = f
   };
 }
 
+const CLOSED: ServedVersion['circuit'] = { state: 'closed', whenAdmitting: async () => true };
+const OPEN: ServedVersion['circuit'] = { state: 'open', whenAdmitting: async () => false };
+
 function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJob {
   return {
     id: 'job_x',
@@ -50,11 +53,12 @@ function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJo
 }
 
 function scorer(rows: BatchedRowOutcome[], options: Partial<JobScorerOptions> = {}): JobScorer {
-  const served = { origin, submit: async () => rows };
+  const served = { origin, submit: async () => rows, circuit: CLOSED };
   return new JobScorer({
     versions: new Map([['1', served]]),
     worker: 'w',
     versionWaitMs: 1000,
+    unavailableWaitMs: 5000,
     retries: { countFirstAttempt: () => {}, trySpend: () => true },
     onRetryRefused: () => {},
     onBug: () => {},
@@ -129,6 +133,42 @@ describe('JobScorer', () => {
     expect(firstAttempts).toBe(1);
   });
 
+  const waits: JobOutcome = { state: 'queued', spendsAttempt: false, delayMs: 1000 };
+
+  test('does not compute a job whose circuit is open: it waits, whatever the attempt, until that takes too long', async () => {
+    const submit = () => Promise.reject(new Error('It was computed.'));
+    const versions = new Map([['1', { origin, submit, circuit: OPEN }]]);
+    for (const either of [attempt, lastAttempt]) {
+      expect(await scorer([], { versions }).score({ ...job(), queuedMs: 4999 }, either, halt)).toEqual(waits);
+    }
+    expect(await scorer([], { versions }).score({ ...job(), queuedMs: 5000 }, attempt, halt)).toMatchObject({
+      state: 'failed',
+      results: [{ error: { code: 'model_unavailable' } }, { error: { code: 'model_unavailable' } }],
+      error: { code: 'model_unavailable', detail: expect.stringContaining('waited 5 s') },
+    });
+  });
+
+  test('holds a job for a part of its timeout only, which has begun', async () => {
+    const holds: number[] = [];
+    const whenAdmitting = async (_: HaltSignal, maxMs: number) => holds.push(maxMs) > 0;
+    const circuit: ServedVersion['circuit'] = { state: 'open', whenAdmitting };
+    const holding = scorer([outcome(ok)], { versions: new Map([['1', { origin, submit: async () => [], circuit }]]) });
+    const request = { ...job().request, timeout_s: 4 };
+    await holding.score({ ...job(), request }, attempt, halt);
+    await holding.score(job(), attempt, halt);
+    expect(holds).toEqual([1000, 2000]);
+  });
+
+  test('lets a job wait whose model turns out to be at fault: no attempt is spent', async () => {
+    const unavailable: RowResult = { status: 'failed', error: { code: 'model_unavailable', detail: 'No runner.' } };
+    const rows = [outcome(ok), outcome(unavailable, { isRetryable: true })];
+    expect(await scorer(rows).score(job(), lastAttempt, halt)).toEqual(waits);
+    expect(await scorer(rows).score({ ...job(), queuedMs: 5000 }, attempt, halt)).toMatchObject({
+      state: 'failed',
+      error: { code: 'model_unavailable', detail: expect.stringContaining('No runner.') },
+    });
+  });
+
   test('hands a version that it has not on to other workers, whatever the attempt, until that takes too long', async () => {
     const elsewhere = job('fail', '7');
     for (const either of [attempt, lastAttempt]) {
@@ -146,7 +186,9 @@ describe('JobScorer', () => {
   test('ends a job that breaks us: queued again while there are attempts, then failed', async () => {
     const bugs: unknown[] = [];
     const broken = scorer([], {
-      versions: new Map([['1', { origin, submit: () => Promise.reject(new Error('This is a bug.')) }]]),
+      versions: new Map([
+        ['1', { origin, circuit: CLOSED, submit: () => Promise.reject(new Error('This is a bug.')) }],
+      ]),
       onBug: (error) => bugs.push(error),
     });
     expect(await broken.score(job(), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: true });

@@ -10,12 +10,14 @@ import type {
 import type { BatchedRowOutcome, SubmitOptions } from './batching/dynamic-batcher.ts';
 import type { HaltSignal } from './batching/halt-signal.ts';
 import { type Attempt, afterFault, failedWhole } from './queue/job-source.ts';
+import type { CircuitBreaker } from './resilience/circuit-breaker.ts';
 import type { RetryBudget } from './resilience/retry-budget.ts';
 
 /** A version that this worker can compute, and what its results say about their origin. */
 export interface ServedVersion {
   submit(rows: readonly unknown[], options: SubmitOptions): Promise<BatchedRowOutcome[]>;
   origin: Origin;
+  circuit: Pick<CircuitBreaker, 'state' | 'whenAdmitting'>;
 }
 
 export interface JobScorerOptions {
@@ -24,6 +26,8 @@ export interface JobScorerOptions {
   worker: string;
   /** How long a job may wait for a worker that has its version, from when it was queued. */
   versionWaitMs: number;
+  /** How long it may wait for a version that fails, from when it was queued. */
+  unavailableWaitMs: number;
   /** The model's. */
   retries: Pick<RetryBudget, 'countFirstAttempt' | 'trySpend'>;
   /** A retryable failure became a final one, since the model's retries are used up. */
@@ -31,6 +35,17 @@ export interface JobScorerOptions {
   /** Something broke that no row and no runner is to blame for. */
   onBug: (error: unknown, job: ClaimedJob) => void;
 }
+
+/**
+ * How long a job is held here while the circuit of its version is open. It has its place in this worker's hands meanwhile, so
+ * the queue stands nearly still, instead of going round at full speed; then it goes back for other workers to take, and
+ * for jobs of other versions to come past.
+ */
+const HOLD_MS = 2000;
+/** Of the `timeout` of its run, which has begun. */
+const HOLD_SHARE_OF_TIMEOUT = 0.25;
+/** How soon a job is offered again whose model fails. */
+const UNAVAILABLE_DELAY_MS = 1000;
 
 /** Turns the outcomes of a job's rows into the outcome of the job. */
 export class JobScorer {
@@ -53,10 +68,17 @@ export class JobScorer {
   async #score(job: ClaimedJob, { isLast, isSuspect }: Attempt, halt: HaltSignal): Promise<JobOutcome> {
     const served = this.#options.versions.get(job.version);
     if (!served) return this.#versionIsElsewhere(job);
+    if (served.circuit.state !== 'closed' && !(await served.circuit.whenAdmitting(halt, holdMsOf(job)))) {
+      return this.#modelIsUnavailable(job, 'The model has failed too often of late.');
+    }
     if (!isSuspect) this.#options.retries.countFirstAttempt();
     const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect });
     // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
+    const unavailable = rows.find(
+      ({ result }) => result.status === 'failed' && result.error.code === 'model_unavailable',
+    );
+    if (unavailable?.result.status === 'failed') return this.#modelIsUnavailable(job, unavailable.result.error.detail);
     const mayRetry = !isLast && rows.some(({ isRetryable }) => isRetryable);
     if (mayRetry && this.#options.retries.trySpend()) return { state: 'queued', spendsAttempt: true };
     if (mayRetry) this.#options.onRetryRefused(job);
@@ -79,6 +101,15 @@ export class JobScorer {
     };
   }
 
+  /** No fault of the job: it waits, and spends no attempt. */
+  #modelIsUnavailable(job: ClaimedJob, reason: string): JobOutcome {
+    if (job.queuedMs < this.#options.unavailableWaitMs) {
+      return { state: 'queued', spendsAttempt: false, delayMs: UNAVAILABLE_DELAY_MS };
+    }
+    const detail = `The job waited ${Math.round(job.queuedMs / 1000)} s for its model. ${reason}`;
+    return failedWhole(job, { code: 'model_unavailable', detail });
+  }
+
   /** The queue is the model's, so a job may reach a worker that has other versions of it. */
   #versionIsElsewhere(job: ClaimedJob): JobOutcome {
     if (job.queuedMs < this.#options.versionWaitMs) return { state: 'queued', spendsAttempt: false };
@@ -86,6 +117,10 @@ export class JobScorer {
     const detail = `In ${waitedS} s no worker with version ${job.version} of "${job.model}" took this job.`;
     return failedWhole(job, { code: 'model_unavailable', detail });
   }
+}
+
+function holdMsOf({ request: { timeout_s: timeoutS = Number.POSITIVE_INFINITY } }: ClaimedJob): number {
+  return Math.min(HOLD_MS, timeoutS * 1000 * HOLD_SHARE_OF_TIMEOUT);
 }
 
 function withoutRetry(result: RowResult): RowResult {

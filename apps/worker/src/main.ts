@@ -4,6 +4,7 @@ import {
   armFaultPoints,
   type Config,
   ConfigError,
+  circuitState,
   DeadlineSweeper,
   loadConfig,
   logError,
@@ -81,6 +82,15 @@ async function main(): Promise<void> {
     maxPredictions: config.maxPredictions,
     queueMetricsMinutes: config.queueMetricsMinutes,
     versionWaitMs: config.versionWaitS * 1000,
+    unavailableWaitMs: config.unavailableWaitS * 1000,
+    circuit: {
+      strikes: config.circuitStrikes,
+      errorPercent: config.circuitErrorPercent,
+      minRows: config.circuitMinRows,
+      windowMs: config.circuitWindowMs,
+      openMs: config.circuitOpenMs,
+      maxOpenMs: config.circuitMaxOpenMs,
+    },
     retryBudget: { percent: config.retryBudgetPercent, floor: config.retryBudgetFloor },
     partitions: config.partitions,
     env: process.env,
@@ -270,11 +280,13 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
 }
 
 function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
-  for (const { descriptor, readyRunners, pendingRows, maxBatchSize } of versions) {
+  for (const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit } of versions) {
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
     metrics.pendingRows.set(labels, pendingRows);
     metrics.batchSizeLimit.set(labels, maxBatchSize);
+    for (const state of circuitState.options)
+      metrics.circuitState.set({ ...labels, state }, Number(circuit.state === state));
   }
 }
 

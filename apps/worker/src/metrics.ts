@@ -79,6 +79,18 @@ export class WorkerMetrics {
     labelNames: ['model', 'version', 'cause'],
     registers: [this.registry],
   });
+  readonly circuitState = new Gauge({
+    name: 'onqueue_circuit_state',
+    help: '1 for the state that the circuit of a version is in, 0 for the others.',
+    labelNames: ['model', 'version', 'state'],
+    registers: [this.registry],
+  });
+  readonly circuitTransitions = new Counter({
+    name: 'onqueue_circuit_transitions_total',
+    help: 'Changes of the circuit of a version, by the new state and, where it opened, why.',
+    labelNames: ['model', 'version', 'to', 'cause'],
+    registers: [this.registry],
+  });
   readonly webhookDeliveries = new Counter({
     name: 'onqueue_webhook_deliveries_total',
     help: 'Delivery attempts, by outcome.',

@@ -3,6 +3,7 @@ import {
   type JobStore,
   LANES,
   type ModelDescriptor,
+  type ModelManifest,
   type ModelRegistry,
   partitionOf,
 } from '@onqueue/shared';
@@ -18,6 +19,7 @@ import type { OutageLog } from './outage-log.ts';
 import { openJobSources } from './queue/batch/open-job-sources.ts';
 import type { ServedQueue } from './queue/batch/queue-slot.ts';
 import type { JobSource } from './queue/job-source.ts';
+import type { CircuitPolicy, CircuitTransition } from './resilience/circuit-breaker.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
 import { ServedModelVersion } from './served-model.ts';
 
@@ -43,6 +45,9 @@ export interface SupervisorOptions {
   versionWaitMs: number;
   /** How many attempts of a model may be tried again. */
   retryBudget: { percent: number; floor: number };
+  /** How long a job may wait for a version that fails. */
+  unavailableWaitMs: number;
+  circuit: CircuitPolicy;
   partitions: number;
   /** Handed to runners, of which they pass on a few harmless variables. */
   env: Readonly<Record<string, string | undefined>>;
@@ -137,6 +142,8 @@ export class Supervisor {
     this.#stopping.abort();
     clearInterval(this.#beat);
     const gone = this.#sayGone();
+    // Jobs that are held for a circuit go back at once.
+    for (const { circuit } of this.#versions) circuit.stop();
     await Promise.all(this.#sources.map((source) => source.drain()));
     // Why it could not start is told by whoever started it.
     await this.#started?.catch(() => undefined);
@@ -176,8 +183,10 @@ export class Supervisor {
             maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
             env,
             calibrator: this.#options.calibrator,
+            circuit: this.#options.circuit,
             clock,
             metrics,
+            onCircuit: (transition) => this.#onCircuit(manifest, transition),
             onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
             onRecalibrated: ({ max_batch_size: batch_size_limit }) =>
               logger.info({ model, version, batch_size_limit }, 'batch sizes measured while serving'),
@@ -233,6 +242,7 @@ export class Supervisor {
       versions: new Map(versions.map((version) => [version.descriptor.version, version])),
       worker,
       versionWaitMs: this.#options.versionWaitMs,
+      unavailableWaitMs: this.#options.unavailableWaitMs,
       retries: new RetryBudget({ ...retryBudget, clock }),
       onRetryRefused: () => metrics.retriesRefused.inc({ model }),
       onBug: (error, job) => logger.error({ err: error, job_id: job.id, request_id: job.request.request_id }, 'bug'),
@@ -246,12 +256,29 @@ export class Supervisor {
     }));
   }
 
+  /** Told at once: until the API knows, it accepts jobs that can only wait, or refuses those that could be computed. */
+  #onCircuit({ name: model, version }: ModelManifest, { to, cause, detail }: CircuitTransition): void {
+    const { logger } = this.#options;
+    if (to === 'open')
+      logger.error({ model, version, cause, detail }, 'circuit open: the model is left alone for a while');
+    else
+      logger.warn({ model, version }, to === 'closed' ? 'circuit closed: the model works again' : 'circuit half open');
+    // Not while it starts, or ends.
+    if (this.#beat && !this.#stopping.signal.aborted) void this.#sayReady();
+  }
+
   /** Publishes what is not published yet and renews the lease; what a full Redis refuses is tried again at the next beat. */
   async #sayReady(): Promise<void> {
     const { registry, worker, outages } = this.#options;
-    const ready = this.#versions.filter((version) => version.readyRunners > 0).map(({ descriptor }) => descriptor);
+    const states = this.#versions.map(({ descriptor: { name, version }, readyRunners, circuit }) => ({
+      name,
+      version,
+      isReady: readyRunners > 0 && circuit.state !== 'open',
+      circuit: circuit.state,
+      retryAfterMs: circuit.retryAfterMs,
+    }));
     try {
-      await registry.beat(worker, ready, BEAT_TTL_MS);
+      await registry.beat(worker, states, BEAT_TTL_MS);
       this.#toldAtMs = this.#options.clock.now();
       for (const { descriptor } of this.#versions) {
         if (this.#published.has(descriptor)) continue;

@@ -1,6 +1,7 @@
 export * from './bounded-object.ts';
 export * from './calibration.ts';
 export * from './canonical-json.ts';
+export * from './circuit-state.ts';
 export * from './config.ts';
 export * from './deadline-sweeper.ts';
 export * from './events.ts';

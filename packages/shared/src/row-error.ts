@@ -47,7 +47,7 @@ export const ROW_ERRORS = {
   model_unavailable: {
     retryable: true,
     fault: 'model',
-    title: 'The model could not be loaded, or fails on rows that it is known to answer.',
+    title: 'The model could not be loaded, fails on rows that it is known to answer, or has failed too often of late.',
   },
 } as const satisfies Record<string, { retryable: boolean; fault: 'row' | 'model' | 'none'; title: string }>;
 

@@ -4,12 +4,14 @@ import {
   DEFAULT_TENANT,
   faultPoint,
   isTerminal,
+  type JobRecord,
   type JobRequest,
   type JobStore,
   jobRequest,
   jobUrls,
   newJobId,
   Problem,
+  type PublishedModel,
   partitionOf,
   toJobView,
   toRunView,
@@ -83,6 +85,7 @@ async function createJob(options: JobRoutesOptions, request: Request, response: 
     body.version,
   );
   const inputs = validateRows(body, options, catalog.rowSchemaOf({ descriptor }));
+  assertAvailable(descriptor.name, descriptor.version, versions);
 
   options.memory.assertAdmits();
   const partition = partitionOf(descriptor.name, partitions);
@@ -152,7 +155,7 @@ async function readJob(options: JobRoutesOptions, request: Request, response: Re
 /** Final at once. Canceling a job that is canceled already changes nothing, and is no error. */
 async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Request, response: Response): Promise<void> {
   const id = String(request.params.id);
-  await assertReadable(store, id);
+  await readJobOf(store, id);
   const outcome = await store.cancel(DEFAULT_TENANT, id);
   faultPoint('cancel.after');
   if (outcome.status === 'ended' && outcome.state !== 'canceled') {
@@ -166,10 +169,11 @@ async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Reques
 
 /** Opens the next run; the job keeps its id. */
 async function retryJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
-  const { store, publicUrl, backlogLimits, memory } = options;
+  const { store, catalog, publicUrl, backlogLimits, memory } = options;
   memory.assertAdmits();
   const id = String(request.params.id);
-  await assertReadable(store, id);
+  const before = await readJobOf(store, id);
+  assertAvailable(before.model, before.version, await catalog.versionsOf(before.model, before.version));
   const outcome = await store.retry(DEFAULT_TENANT, id, backlogLimits);
   faultPoint('retry.after');
   if (outcome.status === 'not_retryable') {
@@ -199,12 +203,26 @@ async function listRuns({ store }: JobRoutesOptions, request: Request, response:
  * The scripts change a record without asking which version wrote it; one that we cannot read we leave alone.
  * @throws Problem record_too_new, job_not_found
  */
-async function assertReadable(store: JobStore, id: string): Promise<void> {
-  if ((await store.read(DEFAULT_TENANT, id)) === null) throw jobNotFound();
+async function readJobOf(store: JobStore, id: string): Promise<JobRecord> {
+  const job = await store.read(DEFAULT_TENANT, id);
+  if (job === null) throw jobNotFound();
+  return job;
 }
 
 function jobNotFound(): Problem {
   return new Problem('job_not_found', 'There is no such job, or it is past its expires_at.');
+}
+
+/**
+ * A job for a model that every worker leaves alone would only wait.
+ * @throws Problem model_unavailable
+ */
+function assertAvailable(model: string, version: string, published: readonly PublishedModel[]): void {
+  const circuit = published.find(({ descriptor }) => descriptor.version === version)?.circuit;
+  if (circuit?.state !== 'open') return;
+  const retryAfterS = Math.max(1, Math.ceil(circuit.retryAfterMs / 1000));
+  const detail = `Version ${version} of model "${model}" has failed too often of late. It is tried again in ${retryAfterS} s.`;
+  throw new Problem('model_unavailable', detail, { retryAfterS });
 }
 
 function validateRows(

@@ -79,11 +79,12 @@ function newestFirst(versions: readonly PublishedModel[]): PublishedModel[] {
   return versions.toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version));
 }
 
-function versionSummary({ descriptor, readyWorkers }: PublishedModel) {
+function versionSummary({ descriptor, readyWorkers, circuit }: PublishedModel) {
   return {
     version: descriptor.version,
     ready: readyWorkers > 0,
     ready_workers: readyWorkers,
+    circuit: { state: circuit.state, open_workers: circuit.openWorkers },
     artifact_sha256: descriptor.artifact_sha256,
   };
 }

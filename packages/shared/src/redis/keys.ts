@@ -75,6 +75,11 @@ export class RedisKeys {
   get ready(): string {
     return `${this.#prefix}:{fleet}:ready`;
   }
+
+  /** Hash `<name>/<version>@<worker>` → state of its circuit, when it tries again, and when this ends to be true, Unix ms. */
+  get circuits(): string {
+    return `${this.#prefix}:{fleet}:circuits`;
+  }
 }
 
 /** One BullMQ queue per model and lane. */
