@@ -81,6 +81,7 @@ describe('GET /jobs/:id', () => {
         { status: 'succeeded', output: { score: 1 } },
         { status: 'succeeded', output: { score: 2 } },
       ],
+      served_by: 'model',
       error: null,
       timings: {
         queue_ms: expect.any(Number),

@@ -33,6 +33,12 @@ function outcome(result: RowResult, { startedAtMs = 0, size = 2, isRetryable = f
 }
 
 const CLOSED: ServedVersion['circuit'] = { state: 'closed', whenAdmitting: async () => true };
+const NONE: ServedVersion['fallbacks'] = {
+  isEmpty: true,
+  isLastWord: false,
+  remember: () => {},
+  answer: () => Promise.reject(new Error('There are none.')),
+};
 const OPEN: ServedVersion['circuit'] = { state: 'open', whenAdmitting: async () => false };
 
 function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJob {
@@ -53,7 +59,7 @@ function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJo
 }
 
 function scorer(rows: BatchedRowOutcome[], options: Partial<JobScorerOptions> = {}): JobScorer {
-  const served = { origin, submit: async () => rows, circuit: CLOSED };
+  const served = { origin, submit: async () => rows, circuit: CLOSED, fallbacks: NONE };
   return new JobScorer({
     versions: new Map([['1', served]]),
     worker: 'w',
@@ -137,7 +143,7 @@ describe('JobScorer', () => {
 
   test('does not compute a job whose circuit is open: it waits, whatever the attempt, until that takes too long', async () => {
     const submit = () => Promise.reject(new Error('It was computed.'));
-    const versions = new Map([['1', { origin, submit, circuit: OPEN }]]);
+    const versions = new Map([['1', { origin, submit, circuit: OPEN, fallbacks: NONE }]]);
     for (const either of [attempt, lastAttempt]) {
       expect(await scorer([], { versions }).score({ ...job(), queuedMs: 4999 }, either, halt)).toEqual(waits);
     }
@@ -152,7 +158,9 @@ describe('JobScorer', () => {
     const holds: number[] = [];
     const whenAdmitting = async (_: HaltSignal, maxMs: number) => holds.push(maxMs) > 0;
     const circuit: ServedVersion['circuit'] = { state: 'open', whenAdmitting };
-    const holding = scorer([outcome(ok)], { versions: new Map([['1', { origin, submit: async () => [], circuit }]]) });
+    const holding = scorer([outcome(ok)], {
+      versions: new Map([['1', { origin, submit: async () => [], circuit, fallbacks: NONE }]]),
+    });
     const request = { ...job().request, timeout_s: 4 };
     await holding.score({ ...job(), request }, attempt, halt);
     await holding.score(job(), attempt, halt);
@@ -187,7 +195,7 @@ describe('JobScorer', () => {
     const bugs: unknown[] = [];
     const broken = scorer([], {
       versions: new Map([
-        ['1', { origin, circuit: CLOSED, submit: () => Promise.reject(new Error('This is a bug.')) }],
+        ['1', { origin, circuit: CLOSED, fallbacks: NONE, submit: () => Promise.reject(new Error('This is a bug.')) }],
       ]),
       onBug: (error) => bugs.push(error),
     });

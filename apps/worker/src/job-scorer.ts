@@ -1,23 +1,25 @@
-import type {
-  ClaimedJob,
-  JobError,
-  JobOutcome,
-  Origin,
-  PredictionRecord,
-  RowResult,
-  WorkerTimings,
+import {
+  type ClaimedJob,
+  isFaultOfModel,
+  type JobOutcome,
+  type Origin,
+  type RowErrorCode,
+  type RowResult,
 } from '@onqueue/shared';
 import type { BatchedRowOutcome, SubmitOptions } from './batching/dynamic-batcher.ts';
 import type { HaltSignal } from './batching/halt-signal.ts';
 import { type Attempt, afterFault, failedWhole } from './queue/job-source.ts';
 import type { CircuitBreaker } from './resilience/circuit-breaker.ts';
+import type { FallbackChain } from './resilience/fallback-chain.ts';
 import type { RetryBudget } from './resilience/retry-budget.ts';
+import { scoredJob } from './scored-job.ts';
 
 /** A version that this worker can compute, and what its results say about their origin. */
 export interface ServedVersion {
   submit(rows: readonly unknown[], options: SubmitOptions): Promise<BatchedRowOutcome[]>;
   origin: Origin;
   circuit: Pick<CircuitBreaker, 'state' | 'whenAdmitting'>;
+  fallbacks: Pick<FallbackChain, 'isEmpty' | 'isLastWord' | 'remember' | 'answer'>;
 }
 
 export interface JobScorerOptions {
@@ -68,44 +70,75 @@ export class JobScorer {
   async #score(job: ClaimedJob, { isLast, isSuspect }: Attempt, halt: HaltSignal): Promise<JobOutcome> {
     const served = this.#options.versions.get(job.version);
     if (!served) return this.#versionIsElsewhere(job);
+    if (served.circuit.state === 'open') {
+      const outcome = await this.#fallBack(job, served, { rows: [], halt, isApart: isSuspect });
+      if (outcome) return outcome;
+    }
     if (served.circuit.state !== 'closed' && !(await served.circuit.whenAdmitting(halt, holdMsOf(job)))) {
-      return this.#modelIsUnavailable(job, 'The model has failed too often of late.');
+      return this.#modelIsUnavailable(job);
     }
     if (!isSuspect) this.#options.retries.countFirstAttempt();
     const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect });
     // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
-    const unavailable = rows.find(
-      ({ result }) => result.status === 'failed' && result.error.code === 'model_unavailable',
-    );
-    if (unavailable?.result.status === 'failed') return this.#modelIsUnavailable(job, unavailable.result.error.detail);
+    if (rows.some(({ result }) => isFailed(result, 'model_unavailable'))) {
+      return (
+        (await this.#fallBack(job, served, { rows, halt, isApart: isSuspect })) ?? this.#modelIsUnavailable(job, rows)
+      );
+    }
     const mayRetry = !isLast && rows.some(({ isRetryable }) => isRetryable);
     if (mayRetry && this.#options.retries.trySpend()) return { state: 'queued', spendsAttempt: true };
     if (mayRetry) this.#options.onRetryRefused(job);
-
-    const last = rows.reduce((latest, row) => (endOf(row) > endOf(latest) ? row : latest));
     const results = rows.map((row) => (mayRetry && row.isRetryable ? withoutRetry(row.result) : row.result));
-    const error = job.request.on_row_error === 'fail' ? firstError(results) : undefined;
-    return {
-      state: error ? 'failed' : 'succeeded',
-      results,
-      ...(error ? { error } : {}),
-      origin: served.origin,
-      batch: {
-        batch_size: last.batch.size,
-        batches: rows.length === 1 ? 1 : new Set(rows.map(({ batch }) => batch)).size,
-        worker: this.#options.worker,
-      },
-      timings: timingsOf(last),
-      ...(error ? {} : { prediction: predictionOf(job, last, results) }),
-    };
+    return this.#end(job, served, { results, rows, halt });
+  }
+
+  async #end(
+    job: ClaimedJob,
+    { fallbacks, origin }: ServedVersion,
+    { results, rows, halt }: { results: readonly RowResult[]; rows: readonly BatchedRowOutcome[]; halt: HaltSignal },
+  ): Promise<JobOutcome> {
+    const { worker } = this.#options;
+    const computed = { origin, rows };
+    if (fallbacks.isEmpty) return scoredJob(job, results, { computed, worker });
+    fallbacks.remember(job, results);
+    const guilty = numbersOf(results, (result) => result.status === 'failed' && isFaultOfModel(result.error.code));
+    if (guilty.length === 0) return scoredJob(job, results, { computed, worker });
+    // Rows that may kill a runner meet nobody else's.
+    const answers = await fallbacks.answer(job, guilty, { lane: job.lane, halt, isApart: true });
+    const mended = results.map((result, row) => answers.results.get(row) ?? result);
+    const isAllFallback = answers.results.size === results.length;
+    return scoredJob(job, mended, { computed: isAllFallback ? answers.computed : computed, worker });
+  }
+
+  /**
+   * The end of a job whose model cannot be asked, by the fallbacks: undefined when they have not all the answers, and it is to
+   * wait. `rows` is what the model said of it before, if anything.
+   */
+  async #fallBack(
+    job: ClaimedJob,
+    { fallbacks, origin }: ServedVersion,
+    { rows, ...options }: { rows: readonly BatchedRowOutcome[]; halt: HaltSignal; isApart: boolean },
+  ): Promise<JobOutcome | undefined> {
+    if (fallbacks.isEmpty) return undefined;
+    const error = { code: 'model_unavailable', detail: 'The model cannot be used now, and no fallback has an answer.' };
+    const results = job.inputs.map((_, row): RowResult => rows[row]?.result ?? { status: 'failed', error });
+    const guilty = numbersOf(results, (result) => result.status === 'failed' && isFaultOfModel(result.error.code));
+    const answers = await fallbacks.answer(job, guilty, { lane: job.lane, ...options });
+    if (options.halt.isHalted) return { state: 'queued', spendsAttempt: false };
+    if (answers.results.size < guilty.length && !fallbacks.isLastWord) return undefined;
+    const mended = results.map((result, row) => answers.results.get(row) ?? result);
+    const computed = guilty.length < results.length ? { origin, rows } : answers.computed;
+    return scoredJob(job, mended, { computed, worker: this.#options.worker });
   }
 
   /** No fault of the job: it waits, and spends no attempt. */
-  #modelIsUnavailable(job: ClaimedJob, reason: string): JobOutcome {
+  #modelIsUnavailable(job: ClaimedJob, rows: readonly BatchedRowOutcome[] = []): JobOutcome {
     if (job.queuedMs < this.#options.unavailableWaitMs) {
       return { state: 'queued', spendsAttempt: false, delayMs: UNAVAILABLE_DELAY_MS };
     }
+    const { result } = rows.find((row) => isFailed(row.result, 'model_unavailable')) ?? {};
+    const reason = result?.status === 'failed' ? result.error.detail : 'It has failed too often of late.';
     const detail = `The job waited ${Math.round(job.queuedMs / 1000)} s for its model. ${reason}`;
     return failedWhole(job, { code: 'model_unavailable', detail });
   }
@@ -123,48 +156,16 @@ function holdMsOf({ request: { timeout_s: timeoutS = Number.POSITIVE_INFINITY } 
   return Math.min(HOLD_MS, timeoutS * 1000 * HOLD_SHARE_OF_TIMEOUT);
 }
 
+function isFailed(result: RowResult, code: RowErrorCode): boolean {
+  return result.status === 'failed' && result.error.code === code;
+}
+
+function numbersOf(results: readonly RowResult[], isMeant: (result: RowResult) => boolean): number[] {
+  return results.flatMap((result, row) => (isMeant(result) ? [row] : []));
+}
+
 function withoutRetry(result: RowResult): RowResult {
   if (result.status !== 'failed') return result;
   const detail = `${result.error.detail} It was not tried again: the model has used up its retries (ONQUEUE_RETRY_BUDGET_PERCENT).`;
   return { status: 'failed', error: { ...result.error, detail } };
-}
-
-function predictionOf(job: ClaimedJob, last: BatchedRowOutcome, results: readonly RowResult[]): PredictionRecord {
-  const { preprocess_ms, inference_ms, postprocess_ms } = last.batch.timings;
-  return {
-    schema_version: 1,
-    job_id: job.id,
-    run: job.run,
-    tenant: job.tenant,
-    request_id: job.request.request_id,
-    latency_ms: last.batchWaitMs + preprocess_ms + inference_ms + postprocess_ms,
-    scores: results.map((result) => (result.status === 'succeeded' ? plainValues(result.output) : null)),
-  };
-}
-
-/** Scores, labels and decisions; not the long tail of class probabilities. */
-function plainValues(output: Record<string, unknown>): Record<string, number | string> {
-  const isPlain = (value: unknown) => typeof value === 'number' || typeof value === 'string';
-  return Object.fromEntries(Object.entries(output).filter(([, value]) => isPlain(value))) as Record<
-    string,
-    number | string
-  >;
-}
-
-function firstError(results: readonly RowResult[]): JobError | undefined {
-  for (const [row, result] of results.entries()) {
-    if (result.status === 'failed') {
-      return { code: result.error.code, detail: `Row ${row} of ${results.length} failed: ${result.error.detail}`, row };
-    }
-  }
-  return undefined;
-}
-
-function endOf({ batch: { startedAtMs, timings } }: BatchedRowOutcome): number {
-  return startedAtMs + timings.preprocess_ms + timings.inference_ms + timings.postprocess_ms;
-}
-
-/** Of the row that ended last: its phases follow one another and span the job. */
-function timingsOf({ batchWaitMs, batch: { timings } }: BatchedRowOutcome): WorkerTimings {
-  return { batch_wait_ms: batchWaitMs, ...timings };
 }

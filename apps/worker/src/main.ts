@@ -9,6 +9,7 @@ import {
   loadConfig,
   logError,
   parseWebhookSecret,
+  partitionOf,
   systemClock,
   toJobView,
   unknownSettings,
@@ -22,6 +23,7 @@ import {
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
+  RedisResultCache,
   type RedisTarget,
   whenReady,
 } from '@onqueue/shared/redis';
@@ -98,6 +100,7 @@ async function main(): Promise<void> {
     keys,
     store,
     registry: new RedisModelRegistry({ redis, keys }),
+    cache: new RedisResultCache({ redis, keys, partitionOf: (model) => partitionOf(model, config.partitions) }),
     calibrator: calibratorOf(config, logger),
     clock: systemClock,
     metrics,

@@ -79,6 +79,12 @@ export class WorkerMetrics {
     labelNames: ['model', 'version', 'cause'],
     registers: [this.registry],
   });
+  readonly fallbackRows = new Counter({
+    name: 'onqueue_fallback_rows_total',
+    help: 'Rows that a fallback answered, by the model that could not and the type of fallback.',
+    labelNames: ['model', 'version', 'type'],
+    registers: [this.registry],
+  });
   readonly circuitState = new Gauge({
     name: 'onqueue_circuit_state',
     help: '1 for the state that the circuit of a version is in, 0 for the others.',

@@ -7,7 +7,9 @@ import {
   type ModelDescriptor,
   type ModelManifest,
   preprocessSha256,
+  type ResultCache,
   RowFailure,
+  rowSchema,
 } from '@onqueue/shared';
 import type { BatchRunOptions } from './batching/batch-runner.ts';
 import { DynamicBatcher } from './batching/dynamic-batcher.ts';
@@ -19,6 +21,7 @@ import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readGoldenRows } from './models/golden-rows.ts';
 import { CircuitBreaker, type CircuitPolicy, type CircuitTransition } from './resilience/circuit-breaker.ts';
+import { FallbackChain, type FallbackChainOptions, type StandIn } from './resilience/fallback-chain.ts';
 import { type PoolBatch, RunnerPool } from './runner/runner-pool.ts';
 
 export interface ServedModelVersionOptions {
@@ -34,6 +37,9 @@ export interface ServedModelVersionOptions {
   /** Finds how large batches should be; without it they grow to the manifest's limit. */
   calibrator: Pick<Calibrator, 'calibrate' | 'measure'> | undefined;
   circuit: CircuitPolicy;
+  cache: ResultCache;
+  standInOf: FallbackChainOptions['standInOf'];
+  onFallbackError: (error: Error) => void;
   clock: Clock;
   metrics: WorkerMetrics;
   onCircuit: (transition: CircuitTransition) => void;
@@ -43,12 +49,14 @@ export interface ServedModelVersionOptions {
 }
 
 /** One version of a model on this worker: its runners, the batcher before them, and the circuit between. */
-export class ServedModelVersion implements ServedVersion {
+export class ServedModelVersion implements ServedVersion, StandIn {
   readonly #options: ServedModelVersionOptions;
   readonly #manifest: ModelManifest;
   readonly #pool: RunnerPool;
   readonly #batcher: DynamicBatcher;
   readonly circuit: CircuitBreaker;
+  readonly fallbacks: FallbackChain;
+  #rowSchema: ReturnType<typeof rowSchema> | undefined;
   #descriptor: ModelDescriptor;
   #recalibration: Recalibration | undefined;
   #origin: ServedVersion['origin'] | undefined;
@@ -86,6 +94,14 @@ export class ServedModelVersion implements ServedVersion {
         metrics.circuitTransitions.inc({ ...labels, to: transition.to, cause: transition.cause ?? '' });
         options.onCircuit(transition);
       },
+    });
+    this.fallbacks = new FallbackChain({
+      manifest,
+      origin: () => this.origin,
+      cache: options.cache,
+      standInOf: options.standInOf,
+      onAnswered: (type, rows) => metrics.fallbackRows.inc({ ...labels, type }, rows),
+      onError: options.onFallbackError,
     });
     const isolation = new RowIsolation({
       runner: {
@@ -136,6 +152,14 @@ export class ServedModelVersion implements ServedVersion {
   }
 
   submit: ServedVersion['submit'] = (rows, options) => this.#batcher.submit(rows, options);
+
+  adapt: StandIn['adapt'] = (row) => {
+    this.#rowSchema ??= rowSchema(this.#manifest);
+    const { kind } = this.#manifest;
+    const names = kind === 'tabular' ? this.#manifest.row.fields.map(({ name }) => name) : Object.keys(row);
+    const parsed = this.#rowSchema.safeParse(Object.fromEntries(names.map((name) => [name, row[name]])));
+    return parsed.success ? parsed.data : undefined;
+  };
 
   stop(): Promise<void> {
     this.circuit.stop();

@@ -1,11 +1,13 @@
 import {
   type Clock,
+  compareVersions,
   type JobStore,
   LANES,
   type ModelDescriptor,
   type ModelManifest,
   type ModelRegistry,
   partitionOf,
+  type ResultCache,
 } from '@onqueue/shared';
 import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
 import type { Logger } from 'pino';
@@ -48,6 +50,8 @@ export interface SupervisorOptions {
   /** How long a job may wait for a version that fails. */
   unavailableWaitMs: number;
   circuit: CircuitPolicy;
+  /** For models that fall back to what they answered before. */
+  cache: ResultCache;
   partitions: number;
   /** Handed to runners, of which they pass on a few harmless variables. */
   env: Readonly<Record<string, string | undefined>>;
@@ -107,6 +111,7 @@ export class Supervisor {
   async #start(): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     await this.#loadModels();
+    this.#warnOfMissingStandIns();
     if (this.#stopping.signal.aborted) return;
     this.#beat = setInterval(() => void this.#sayReady(), BEAT_MS);
     await this.#sayReady();
@@ -184,6 +189,9 @@ export class Supervisor {
             env,
             calibrator: this.#options.calibrator,
             circuit: this.#options.circuit,
+            cache: this.#options.cache,
+            standInOf: (name, version) => this.#standInOf(name, version),
+            onFallbackError: (error) => this.#options.outages.warn(error, 'results for fallbacks', { model, version }),
             clock,
             metrics,
             onCircuit: (transition) => this.#onCircuit(manifest, transition),
@@ -254,6 +262,26 @@ export class Supervisor {
       concurrency: concurrencyFor(maxBatchSize, this.#options.instances),
       handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
     }));
+  }
+
+  #standInOf(name: string, version?: string): ServedModelVersion | undefined {
+    return this.#versions
+      .filter(({ descriptor }) => descriptor.name === name && (version ?? descriptor.version) === descriptor.version)
+      .toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version))[0];
+  }
+
+  /** A stand-in that is not there is found missing when it is needed, which is too late. */
+  #warnOfMissingStandIns(): void {
+    for (const { descriptor, fallbacks } of this.#versions) {
+      for (const { name, version } of fallbacks.standIns) {
+        if (this.#standInOf(name, version)) continue;
+        const { name: model, version: of } = descriptor;
+        this.#options.logger.warn(
+          { model, version: of, fallback: { name, version } },
+          'fallback is not served by this worker',
+        );
+      }
+    }
   }
 
   /** Told at once: until the API knows, it accepts jobs that can only wait, or refuses those that could be computed. */

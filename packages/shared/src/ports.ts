@@ -187,6 +187,25 @@ export interface PublishedModel {
   circuit: FleetCircuit;
 }
 
+export type CachedModel = Pick<ModelDescriptor, 'name' | 'version'>;
+
+export interface CachedOutput {
+  output: Record<string, unknown>;
+  ageMs: number;
+}
+
+/** What versions answered of late, for those that answer with it when they cannot compute. A key says what was asked. */
+export interface ResultCache {
+  /** Keeps the `maxRows` newest of a version, none for longer than `maxAgeMs`. */
+  write(
+    model: CachedModel,
+    outputs: readonly { key: string; output: Record<string, unknown> }[],
+    limits: { maxRows: number; maxAgeMs: number },
+  ): Promise<void>;
+  /** In the order of the keys; undefined where nothing so young is kept. */
+  read(model: CachedModel, keys: readonly string[], maxAgeMs: number): Promise<(CachedOutput | undefined)[]>;
+}
+
 /** Tells that a job has ended. */
 export interface CompletionListener {
   /**

@@ -9,6 +9,7 @@ import {
   type JobStore,
   jobRequest,
   jobUrls,
+  mayAnswer,
   newJobId,
   Problem,
   type PublishedModel,
@@ -214,12 +215,13 @@ function jobNotFound(): Problem {
 }
 
 /**
- * A job for a model that every worker leaves alone would only wait.
+ * A job for a model that every worker leaves alone would only wait, unless something answers in its place.
  * @throws Problem model_unavailable
  */
 function assertAvailable(model: string, version: string, published: readonly PublishedModel[]): void {
-  const circuit = published.find(({ descriptor }) => descriptor.version === version)?.circuit;
-  if (circuit?.state !== 'open') return;
+  const found = published.find(({ descriptor }) => descriptor.version === version);
+  if (found?.circuit.state !== 'open' || mayAnswer(found.descriptor.fallbacks)) return;
+  const { circuit } = found;
   const retryAfterS = Math.max(1, Math.ceil(circuit.retryAfterMs / 1000));
   const detail = `Version ${version} of model "${model}" has failed too often of late. It is tried again in ${retryAfterS} s.`;
   throw new Problem('model_unavailable', detail, { retryAfterS });

@@ -51,6 +51,7 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
         row_schema: rowJsonSchema(descriptor),
         example: rest.example,
         batching: rest.batching,
+        fallbacks: rest.fallbacks ?? [],
         postprocess: rest.postprocess,
         decision: rest.decision ?? null,
         metrics: rest.metrics ?? null,

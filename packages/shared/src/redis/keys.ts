@@ -41,6 +41,12 @@ export class RedisKeys {
     return `${this.partition(partition)}predictions:${model}`;
   }
 
+  /** Hash: what a version answered, when and what; sorted set: the same keys by when. */
+  cachedResults(partition: number, model: string, version: string): [outputs: string, ages: string] {
+    const prefix = `${this.partition(partition)}cached`;
+    return [`${prefix}:${model}:${version}`, `${prefix}-ages:${model}:${version}`];
+  }
+
   /** Stream: events on their way to the webhook queue. */
   outbox(partition: number): string {
     return `${this.partition(partition)}outbox`;
