@@ -38,7 +38,7 @@ test('the table of job errors has every code that a script or the worker gives a
   const scripts = 'packages/shared/src/redis/scripts';
   const files = [
     ...readdirSync(join(root, scripts)).map((name) => `${scripts}/${name}`),
-    'apps/worker/src/job-scorer.ts',
+    'apps/worker/src/queue/job-source.ts',
   ];
   const codes = files.flatMap((path) => [...read(path).matchAll(/\bcode(?:: JobErrorCode)? = '(\w+)'/g)]);
   expect(new Set(codes.map(([, code]) => code))).toEqual(new Set(Object.keys(JOB_ERRORS)));

@@ -127,6 +127,7 @@ describe('GET /jobs/:id', () => {
         { status: 'succeeded', output: { score: 1 } },
         { status: 'succeeded', output: { score: 2 } },
       ],
+      served_by: 'model',
       error: null,
       timings: {
         queue_ms: expect.any(Number),
@@ -296,7 +297,7 @@ describe('GET /models', () => {
       kind: 'tabular',
       signature: { inputs: [{ name: 'x0' }, { name: 'x1' }, { name: 'x2' }], outputs: [{ name: 'score' }] },
       row_schema: { type: 'object', required: ['x0', 'x1', 'x2'], additionalProperties: false },
-      versions: [{ version: '1', ready: true, ready_workers: 1 }],
+      versions: [{ version: '1', ready: true, ready_workers: 1, circuit: { state: 'closed', open_workers: 0 } }],
     });
     expect(await runJob(baseUrl, { model: 'linear', input: body.example })).toMatchObject({ status: 'succeeded' });
   });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { RedisServer } from '@onqueue/launcher';
-import type { ModelDescriptor } from '@onqueue/shared';
+import type { CircuitState, ModelDescriptor, VersionBeat } from '@onqueue/shared';
 import { closeRedis, connectRedis, type RedisConnection, RedisKeys, RedisModelRegistry } from '@onqueue/shared/redis';
 import { startPrivateRedis } from './support/platform.ts';
 import { until } from './support/until.ts';
@@ -44,6 +44,12 @@ function descriptor(version: string): ModelDescriptor {
   };
 }
 
+function beatOf(version: string, circuit: CircuitState = 'closed', retryAfterMs = 0): VersionBeat {
+  return { name: 'fraud', version, isReady: circuit !== 'open', circuit, retryAfterMs };
+}
+
+const circuit = async () => (await registry.list())[0]?.circuit;
+
 const readyWorkers = async () =>
   (await registry.list()).map(({ descriptor: { version }, readyWorkers }) => [version, readyWorkers]);
 
@@ -54,8 +60,8 @@ test('a published version stays; how many workers serve it comes and goes', asyn
     ['1', 0],
     ['2', 0],
   ]);
-  await registry.beat('a', [descriptor('1'), descriptor('2')], 60_000);
-  await registry.beat('b', [descriptor('2')], 60_000);
+  await registry.beat('a', [beatOf('1'), beatOf('2')], 60_000);
+  await registry.beat('b', [beatOf('2')], 60_000);
   expect((await readyWorkers()).toSorted()).toEqual([
     ['1', 1],
     ['2', 2],
@@ -69,7 +75,7 @@ test('a published version stays; how many workers serve it comes and goes', asyn
 
 test('a worker that falls silent is no longer counted', async () => {
   await registry.publish(descriptor('1'));
-  await registry.beat('a', [descriptor('1')], 50);
+  await registry.beat('a', [beatOf('1')], 50);
   expect(await readyWorkers()).toEqual([['1', 1]]);
   await until('its lease is over', async () => (await readyWorkers())[0]?.[1] === 0);
 });
@@ -79,4 +85,34 @@ test('a descriptor from the future hides no other', async () => {
   await redis.hset(keys.models, 'new/1', JSON.stringify({ ...descriptor('1'), schema_version: 99 }));
   expect(await readyWorkers()).toEqual([['1', 0]]);
   expect(unreadable).toHaveLength(1);
+});
+
+test('the circuit of a version is open only when those of all its workers are', async () => {
+  await registry.publish(descriptor('1'));
+  expect(await circuit()).toEqual({ state: 'closed', openWorkers: 0, retryAfterMs: 0 });
+  await registry.beat('a', [beatOf('1', 'open', 9000)], 60_000);
+  await registry.beat('b', [beatOf('1')], 60_000);
+  expect(await circuit()).toEqual({ state: 'closed', openWorkers: 1, retryAfterMs: 0 });
+  expect(await readyWorkers()).toEqual([['1', 1]]);
+
+  await registry.beat('b', [beatOf('1', 'open', 4000)], 60_000);
+  const { state, openWorkers, retryAfterMs = 0 } = (await circuit()) ?? {};
+  expect([state, openWorkers]).toEqual(['open', 2]);
+  expect(retryAfterMs).toBeLessThanOrEqual(4000);
+  expect(retryAfterMs).toBeGreaterThan(0);
+
+  await registry.beat('a', [beatOf('1', 'half_open')], 60_000);
+  expect(await circuit()).toMatchObject({ state: 'half_open', openWorkers: 1 });
+});
+
+test('what a worker said of its circuits goes with it, and is forgotten when it falls silent', async () => {
+  await registry.publish(descriptor('1'));
+  await registry.beat('a', [beatOf('1', 'open', 9000)], 60_000);
+  await registry.beat('a', [], 60_000);
+  expect(await circuit()).toMatchObject({ state: 'closed', openWorkers: 0 });
+  await registry.beat('a', [beatOf('1', 'open', 9000)], 50);
+  expect(await circuit()).toMatchObject({ state: 'open' });
+  await until('its lease is over', async () => (await circuit())?.state === 'closed');
+  await registry.beat('b', [beatOf('1')], 60_000);
+  expect(await redis.hkeys(keys.circuits)).toEqual(['fraud/1@b']);
 });

@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { acceptedJob, endedJob, type JobBody, request, runJob } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
+import { runnerPidsOf } from './support/runner-pids.ts';
 import { until } from './support/until.ts';
 
 let platform: TestPlatform;
@@ -26,14 +26,7 @@ afterAll(async () => {
 
 const workerMetrics = async () => (await request<string>(`${platform.workers[0]?.baseUrl}/metrics`)).body;
 
-/** The runner processes of the worker, by their parent. */
-function runnerPids(): number[] {
-  const table = execFileSync('ps', ['-e', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' });
-  return table.split('\n').flatMap((line) => {
-    const [, pid, ppid, args] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? [];
-    return Number(ppid) === platform.workers[0]?.pid && args?.includes('runner-main') ? [Number(pid)] : [];
-  });
-}
+const runnerPids = () => runnerPidsOf(platform.workers[0]?.pid);
 
 const batchRuns = async () =>
   /^onqueue_batch_rows_count\{model="slow",version="1"\} (\d+)$/m.exec(await workerMetrics())?.[1] ?? '0';

@@ -5,7 +5,7 @@ import { markdownTable } from './markdown-table.mjs';
  * job-error.ts.
  *
  * @param {Record<string, {status: number, title: string, about: string}>} problems
- * @param {Record<string, {retryable: boolean, title: string}>} rowErrors
+ * @param {Record<string, {retryable: boolean, fault: string, title: string}>} rowErrors
  * @param {Record<string, {state: string, title: string}>} jobErrors
  * @returns {string}
  */
@@ -23,10 +23,11 @@ export function renderProblems(problems, rowErrors, jobErrors) {
     about,
     '',
   ]);
-  const rows = Object.entries(rowErrors).map(([code, { retryable, title }]) => [
+  const rows = Object.entries(rowErrors).map(([code, { retryable, fault, title }]) => [
     `\`${code}\``,
     title,
     retryable ? 'yes' : 'no',
+    fault === 'none' ? '' : fault,
   ]);
   const jobs = Object.entries(jobErrors).map(([code, { state, title }]) => [`\`${code}\``, title, `\`${state}\``]);
   return [
@@ -35,7 +36,7 @@ export function renderProblems(problems, rowErrors, jobErrors) {
     '',
     ...paragraphs,
     ROWS,
-    markdownTable(['Code', 'What happened', 'Tried again'], rows),
+    markdownTable(['Code', 'What happened', 'Tried again', 'At fault'], rows),
     '',
     JOBS,
     markdownTable(['Code', 'What happened', 'The job ends'], jobs),
@@ -75,7 +76,8 @@ A row can fail after its job was accepted. Its entry in \`results\` is then \`{"
 with a \`pointer\` into the row where one place is to blame. With \`on_row_error: "fail"\` (the default) the job ends \`failed\` and
 its \`error\` names the first such row; with \`"continue"\` the job ends \`succeeded\` and counts them.
 
-The job is tried again, up to \`ONQUEUE_ATTEMPTS\` times, when one of its rows failed for a reason that may pass.
+The job is tried again, up to \`ONQUEUE_ATTEMPTS\` times, when one of its rows failed for a reason that may pass, as long as
+the model has retries left (\`ONQUEUE_RETRY_BUDGET_PERCENT\`); else its \`detail\` says that it was not tried again.
 `;
 
 const JOBS = `## Errors of jobs

@@ -14,7 +14,15 @@ export interface JobBody {
   attempt: number;
   run: number;
   rows: { total: number; succeeded: number; failed: number };
-  results: { status: string; output?: Record<string, unknown>; error?: { code: string; detail: string } }[] | null;
+  results:
+    | {
+        status: string;
+        output?: Record<string, unknown>;
+        served_by?: string;
+        fallback?: Record<string, unknown>;
+        error?: { code: string; detail: string };
+      }[]
+    | null;
   error: { code: string; detail: string; row?: number } | null;
   timings: Record<string, number> | null;
   provenance: Record<string, unknown> | null;

@@ -15,6 +15,11 @@ export function logJobEnd(
   storeMs: number | undefined,
 ): void {
   if (outcome.state === 'queued') {
+    // One that waits for its model comes and goes, thousands of them.
+    if (outcome.delayMs !== undefined) {
+      logger.debug(identityOf(job), 'job waits for its model');
+      return;
+    }
     metrics.attemptsRetried.inc({ model: job.model });
     logger.warn(identityOf(job), 'job queued again');
     return;

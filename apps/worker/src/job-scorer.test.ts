@@ -1,9 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
-import type { ClaimedJob, RowResult } from '@onqueue/shared';
+import type { ClaimedJob, JobOutcome, RowResult } from '@onqueue/shared';
+import { ManualClock } from '../../../test/support/manual-clock.ts';
 import type { BatchedRowOutcome } from './batching/dynamic-batcher.ts';
 import { HaltSignal } from './batching/halt-signal.ts';
-import { JobScorer, type ServedVersion } from './job-scorer.ts';
+import { JobScorer, type JobScorerOptions, type ServedVersion } from './job-scorer.ts';
 import type { Attempt } from './queue/job-source.ts';
+import { RetryBudget } from './resilience/retry-budget.ts';
 
 const origin: ServedVersion['origin'] = {
   model: 'fraud',
@@ -30,6 +32,15 @@ function outcome(result: RowResult, { startedAtMs = 0, size = 2, isRetryable = f
   };
 }
 
+const CLOSED: ServedVersion['circuit'] = { state: 'closed', whenAdmitting: async () => true };
+const NONE: ServedVersion['fallbacks'] = {
+  isEmpty: true,
+  isLastWord: false,
+  remember: () => {},
+  answer: () => Promise.reject(new Error('There are none.')),
+};
+const OPEN: ServedVersion['circuit'] = { state: 'open', whenAdmitting: async () => false };
+
 function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJob {
   return {
     id: 'job_x',
@@ -47,9 +58,18 @@ function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJo
   };
 }
 
-function scorer(rows: BatchedRowOutcome[]): JobScorer {
-  const served = { origin, submit: async () => rows };
-  return new JobScorer({ versions: new Map([['1', served]]), worker: 'w', versionWaitMs: 1000, onBug: () => {} });
+function scorer(rows: BatchedRowOutcome[], options: Partial<JobScorerOptions> = {}): JobScorer {
+  const served = { origin, submit: async () => rows, circuit: CLOSED, fallbacks: NONE };
+  return new JobScorer({
+    versions: new Map([['1', served]]),
+    worker: 'w',
+    versionWaitMs: 1000,
+    unavailableWaitMs: 5000,
+    retries: { countFirstAttempt: () => {}, trySpend: () => true },
+    onRetryRefused: () => {},
+    onBug: () => {},
+    ...options,
+  });
 }
 
 describe('JobScorer', () => {
@@ -94,6 +114,69 @@ describe('JobScorer', () => {
     expect(await scorer(rows).score(job('fail'), lastAttempt, halt)).toMatchObject({ state: 'failed' });
   });
 
+  test('fails what may pass when the retries of the model are used up, and says so', async () => {
+    const refused: string[] = [];
+    const crashed: RowResult = { status: 'failed', error: { code: 'runner_crashed', detail: 'It died.' } };
+    const retries = new RetryBudget({ percent: 0, floor: 1, clock: new ManualClock() });
+    const onRetryRefused = ({ id }: ClaimedJob) => refused.push(id);
+    const strict = scorer([outcome(ok), outcome(crashed, { isRetryable: true })], { retries, onRetryRefused });
+    expect(await strict.score(job(), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: true });
+    expect(refused).toEqual([]);
+    expect(await strict.score(job(), attempt, halt)).toMatchObject({
+      state: 'failed',
+      results: [ok, { error: { code: 'runner_crashed' } }],
+      error: { code: 'runner_crashed', detail: expect.stringMatching(/It died.*used up its retries/) },
+    });
+    expect(refused).toEqual(['job_x']);
+  });
+
+  test('counts an attempt against the budget only when it is the first', async () => {
+    let firstAttempts = 0;
+    const retries = { countFirstAttempt: () => firstAttempts++, trySpend: () => true };
+    const counting = scorer([outcome(ok)], { retries });
+    await counting.score(job(), attempt, halt);
+    await counting.score(job(), { isLast: true, isSuspect: true }, halt);
+    expect(firstAttempts).toBe(1);
+  });
+
+  const waits: JobOutcome = { state: 'queued', spendsAttempt: false, delayMs: 1000 };
+
+  test('does not compute a job whose circuit is open: it waits, whatever the attempt, until that takes too long', async () => {
+    const submit = () => Promise.reject(new Error('It was computed.'));
+    const versions = new Map([['1', { origin, submit, circuit: OPEN, fallbacks: NONE }]]);
+    for (const either of [attempt, lastAttempt]) {
+      expect(await scorer([], { versions }).score({ ...job(), queuedMs: 4999 }, either, halt)).toEqual(waits);
+    }
+    expect(await scorer([], { versions }).score({ ...job(), queuedMs: 5000 }, attempt, halt)).toMatchObject({
+      state: 'failed',
+      results: [{ error: { code: 'model_unavailable' } }, { error: { code: 'model_unavailable' } }],
+      error: { code: 'model_unavailable', detail: expect.stringContaining('waited 5 s') },
+    });
+  });
+
+  test('holds a job for a part of its timeout only, which has begun', async () => {
+    const holds: number[] = [];
+    const whenAdmitting = async (_: HaltSignal, maxMs: number) => holds.push(maxMs) > 0;
+    const circuit: ServedVersion['circuit'] = { state: 'open', whenAdmitting };
+    const holding = scorer([outcome(ok)], {
+      versions: new Map([['1', { origin, submit: async () => [], circuit, fallbacks: NONE }]]),
+    });
+    const request = { ...job().request, timeout_s: 4 };
+    await holding.score({ ...job(), request }, attempt, halt);
+    await holding.score(job(), attempt, halt);
+    expect(holds).toEqual([1000, 2000]);
+  });
+
+  test('lets a job wait whose model turns out to be at fault: no attempt is spent', async () => {
+    const unavailable: RowResult = { status: 'failed', error: { code: 'model_unavailable', detail: 'No runner.' } };
+    const rows = [outcome(ok), outcome(unavailable, { isRetryable: true })];
+    expect(await scorer(rows).score(job(), lastAttempt, halt)).toEqual(waits);
+    expect(await scorer(rows).score({ ...job(), queuedMs: 5000 }, attempt, halt)).toMatchObject({
+      state: 'failed',
+      error: { code: 'model_unavailable', detail: expect.stringContaining('No runner.') },
+    });
+  });
+
   test('hands a version that it has not on to other workers, whatever the attempt, until that takes too long', async () => {
     const elsewhere = job('fail', '7');
     for (const either of [attempt, lastAttempt]) {
@@ -110,10 +193,10 @@ describe('JobScorer', () => {
 
   test('ends a job that breaks us: queued again while there are attempts, then failed', async () => {
     const bugs: unknown[] = [];
-    const broken = new JobScorer({
-      versions: new Map([['1', { origin, submit: () => Promise.reject(new Error('This is a bug.')) }]]),
-      worker: 'w',
-      versionWaitMs: 1000,
+    const broken = scorer([], {
+      versions: new Map([
+        ['1', { origin, circuit: CLOSED, fallbacks: NONE, submit: () => Promise.reject(new Error('This is a bug.')) }],
+      ]),
       onBug: (error) => bugs.push(error),
     });
     expect(await broken.score(job(), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: true });

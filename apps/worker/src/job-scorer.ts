@@ -1,21 +1,25 @@
-import type {
-  ClaimedJob,
-  JobError,
-  JobErrorCode,
-  JobOutcome,
-  Origin,
-  PredictionRecord,
-  RowResult,
-  WorkerTimings,
+import {
+  type ClaimedJob,
+  isFaultOfModel,
+  type JobOutcome,
+  type Origin,
+  type RowErrorCode,
+  type RowResult,
 } from '@onqueue/shared';
 import type { BatchedRowOutcome, SubmitOptions } from './batching/dynamic-batcher.ts';
 import type { HaltSignal } from './batching/halt-signal.ts';
-import type { Attempt } from './queue/job-source.ts';
+import { type Attempt, afterFault, failedWhole } from './queue/job-source.ts';
+import type { CircuitBreaker } from './resilience/circuit-breaker.ts';
+import type { FallbackChain } from './resilience/fallback-chain.ts';
+import type { RetryBudget } from './resilience/retry-budget.ts';
+import { scoredJob } from './scored-job.ts';
 
 /** A version that this worker can compute, and what its results say about their origin. */
 export interface ServedVersion {
   submit(rows: readonly unknown[], options: SubmitOptions): Promise<BatchedRowOutcome[]>;
   origin: Origin;
+  circuit: Pick<CircuitBreaker, 'state' | 'whenAdmitting'>;
+  fallbacks: Pick<FallbackChain, 'isEmpty' | 'isLastWord' | 'remember' | 'answer'>;
 }
 
 export interface JobScorerOptions {
@@ -24,9 +28,26 @@ export interface JobScorerOptions {
   worker: string;
   /** How long a job may wait for a worker that has its version, from when it was queued. */
   versionWaitMs: number;
+  /** How long it may wait for a version that fails, from when it was queued. */
+  unavailableWaitMs: number;
+  /** The model's. */
+  retries: Pick<RetryBudget, 'countFirstAttempt' | 'trySpend'>;
+  /** A retryable failure became a final one, since the model's retries are used up. */
+  onRetryRefused: (job: ClaimedJob) => void;
   /** Something broke that no row and no runner is to blame for. */
   onBug: (error: unknown, job: ClaimedJob) => void;
 }
+
+/**
+ * How long a job is held here while the circuit of its version is open. It has its place in this worker's hands meanwhile, so
+ * the queue stands nearly still, instead of going round at full speed; then it goes back for other workers to take, and
+ * for jobs of other versions to come past.
+ */
+const HOLD_MS = 2000;
+/** Of the `timeout` of its run, which has begun. */
+const HOLD_SHARE_OF_TIMEOUT = 0.25;
+/** How soon a job is offered again whose model fails. */
+const UNAVAILABLE_DELAY_MS = 1000;
 
 /** Turns the outcomes of a job's rows into the outcome of the job. */
 export class JobScorer {
@@ -42,37 +63,84 @@ export class JobScorer {
       return await this.#score(job, attempt, halt);
     } catch (cause) {
       this.#options.onBug(cause, job);
-      if (!attempt.isLast) return { state: 'queued', spendsAttempt: true };
-      const code: JobErrorCode = 'internal_error';
-      const error = { code, detail: 'Something broke on our side. Tell us the request_id.' };
-      return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+      return afterFault(job, attempt, new Error('Something broke on our side. Tell us the request_id.'));
     }
   }
 
   async #score(job: ClaimedJob, { isLast, isSuspect }: Attempt, halt: HaltSignal): Promise<JobOutcome> {
     const served = this.#options.versions.get(job.version);
     if (!served) return this.#versionIsElsewhere(job);
+    if (served.circuit.state === 'open') {
+      const outcome = await this.#fallBack(job, served, { rows: [], halt, isApart: isSuspect });
+      if (outcome) return outcome;
+    }
+    if (served.circuit.state !== 'closed' && !(await served.circuit.whenAdmitting(halt, holdMsOf(job)))) {
+      return this.#modelIsUnavailable(job);
+    }
+    if (!isSuspect) this.#options.retries.countFirstAttempt();
     const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect });
     // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
-    if (!isLast && rows.some(({ isRetryable }) => isRetryable)) return { state: 'queued', spendsAttempt: true };
+    if (rows.some(({ result }) => isFailed(result, 'model_unavailable'))) {
+      return (
+        (await this.#fallBack(job, served, { rows, halt, isApart: isSuspect })) ?? this.#modelIsUnavailable(job, rows)
+      );
+    }
+    const mayRetry = !isLast && rows.some(({ isRetryable }) => isRetryable);
+    if (mayRetry && this.#options.retries.trySpend()) return { state: 'queued', spendsAttempt: true };
+    if (mayRetry) this.#options.onRetryRefused(job);
+    const results = rows.map((row) => (mayRetry && row.isRetryable ? withoutRetry(row.result) : row.result));
+    return this.#end(job, served, { results, rows, halt });
+  }
 
-    const last = rows.reduce((latest, row) => (endOf(row) > endOf(latest) ? row : latest));
-    const results = rows.map(({ result }) => result);
-    const error = job.request.on_row_error === 'fail' ? firstError(results) : undefined;
-    return {
-      state: error ? 'failed' : 'succeeded',
-      results,
-      ...(error ? { error } : {}),
-      origin: served.origin,
-      batch: {
-        batch_size: last.batch.size,
-        batches: rows.length === 1 ? 1 : new Set(rows.map(({ batch }) => batch)).size,
-        worker: this.#options.worker,
-      },
-      timings: timingsOf(last),
-      ...(error ? {} : { prediction: predictionOf(job, last, results) }),
-    };
+  async #end(
+    job: ClaimedJob,
+    { fallbacks, origin }: ServedVersion,
+    { results, rows, halt }: { results: readonly RowResult[]; rows: readonly BatchedRowOutcome[]; halt: HaltSignal },
+  ): Promise<JobOutcome> {
+    const { worker } = this.#options;
+    const computed = { origin, rows };
+    if (fallbacks.isEmpty) return scoredJob(job, results, { computed, worker });
+    fallbacks.remember(job, results);
+    const guilty = numbersOf(results, (result) => result.status === 'failed' && isFaultOfModel(result.error.code));
+    if (guilty.length === 0) return scoredJob(job, results, { computed, worker });
+    // Rows that may kill a runner meet nobody else's.
+    const answers = await fallbacks.answer(job, guilty, { lane: job.lane, halt, isApart: true });
+    const mended = results.map((result, row) => answers.results.get(row) ?? result);
+    const isAllFallback = answers.results.size === results.length;
+    return scoredJob(job, mended, { computed: isAllFallback ? answers.computed : computed, worker });
+  }
+
+  /**
+   * The end of a job whose model cannot be asked, by the fallbacks: undefined when they have not all the answers, and it is to
+   * wait. `rows` is what the model said of it before, if anything.
+   */
+  async #fallBack(
+    job: ClaimedJob,
+    { fallbacks, origin }: ServedVersion,
+    { rows, ...options }: { rows: readonly BatchedRowOutcome[]; halt: HaltSignal; isApart: boolean },
+  ): Promise<JobOutcome | undefined> {
+    if (fallbacks.isEmpty) return undefined;
+    const error = { code: 'model_unavailable', detail: 'The model cannot be used now, and no fallback has an answer.' };
+    const results = job.inputs.map((_, row): RowResult => rows[row]?.result ?? { status: 'failed', error });
+    const guilty = numbersOf(results, (result) => result.status === 'failed' && isFaultOfModel(result.error.code));
+    const answers = await fallbacks.answer(job, guilty, { lane: job.lane, ...options });
+    if (options.halt.isHalted) return { state: 'queued', spendsAttempt: false };
+    if (answers.results.size < guilty.length && !fallbacks.isLastWord) return undefined;
+    const mended = results.map((result, row) => answers.results.get(row) ?? result);
+    const computed = guilty.length < results.length ? { origin, rows } : answers.computed;
+    return scoredJob(job, mended, { computed, worker: this.#options.worker });
+  }
+
+  /** No fault of the job: it waits, and spends no attempt. */
+  #modelIsUnavailable(job: ClaimedJob, rows: readonly BatchedRowOutcome[] = []): JobOutcome {
+    if (job.queuedMs < this.#options.unavailableWaitMs) {
+      return { state: 'queued', spendsAttempt: false, delayMs: UNAVAILABLE_DELAY_MS };
+    }
+    const { result } = rows.find((row) => isFailed(row.result, 'model_unavailable')) ?? {};
+    const reason = result?.status === 'failed' ? result.error.detail : 'It has failed too often of late.';
+    const detail = `The job waited ${Math.round(job.queuedMs / 1000)} s for its model. ${reason}`;
+    return failedWhole(job, { code: 'model_unavailable', detail });
   }
 
   /** The queue is the model's, so a job may reach a worker that has other versions of it. */
@@ -80,47 +148,24 @@ export class JobScorer {
     if (job.queuedMs < this.#options.versionWaitMs) return { state: 'queued', spendsAttempt: false };
     const waitedS = Math.round(job.queuedMs / 1000);
     const detail = `In ${waitedS} s no worker with version ${job.version} of "${job.model}" took this job.`;
-    const error = { code: 'model_unavailable', detail };
-    return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+    return failedWhole(job, { code: 'model_unavailable', detail });
   }
 }
 
-function predictionOf(job: ClaimedJob, last: BatchedRowOutcome, results: readonly RowResult[]): PredictionRecord {
-  const { preprocess_ms, inference_ms, postprocess_ms } = last.batch.timings;
-  return {
-    schema_version: 1,
-    job_id: job.id,
-    run: job.run,
-    tenant: job.tenant,
-    request_id: job.request.request_id,
-    latency_ms: last.batchWaitMs + preprocess_ms + inference_ms + postprocess_ms,
-    scores: results.map((result) => (result.status === 'succeeded' ? plainValues(result.output) : null)),
-  };
+function holdMsOf({ request: { timeout_s: timeoutS = Number.POSITIVE_INFINITY } }: ClaimedJob): number {
+  return Math.min(HOLD_MS, timeoutS * 1000 * HOLD_SHARE_OF_TIMEOUT);
 }
 
-/** Scores, labels and decisions; not the long tail of class probabilities. */
-function plainValues(output: Record<string, unknown>): Record<string, number | string> {
-  const isPlain = (value: unknown) => typeof value === 'number' || typeof value === 'string';
-  return Object.fromEntries(Object.entries(output).filter(([, value]) => isPlain(value))) as Record<
-    string,
-    number | string
-  >;
+function isFailed(result: RowResult, code: RowErrorCode): boolean {
+  return result.status === 'failed' && result.error.code === code;
 }
 
-function firstError(results: readonly RowResult[]): JobError | undefined {
-  for (const [row, result] of results.entries()) {
-    if (result.status === 'failed') {
-      return { code: result.error.code, detail: `Row ${row} of ${results.length} failed: ${result.error.detail}`, row };
-    }
-  }
-  return undefined;
+function numbersOf(results: readonly RowResult[], isMeant: (result: RowResult) => boolean): number[] {
+  return results.flatMap((result, row) => (isMeant(result) ? [row] : []));
 }
 
-function endOf({ batch: { startedAtMs, timings } }: BatchedRowOutcome): number {
-  return startedAtMs + timings.preprocess_ms + timings.inference_ms + timings.postprocess_ms;
-}
-
-/** Of the row that ended last: its phases follow one another and span the job. */
-function timingsOf({ batchWaitMs, batch: { timings } }: BatchedRowOutcome): WorkerTimings {
-  return { batch_wait_ms: batchWaitMs, ...timings };
+function withoutRetry(result: RowResult): RowResult {
+  if (result.status !== 'failed') return result;
+  const detail = `${result.error.detail} It was not tried again: the model has used up its retries (ONQUEUE_RETRY_BUDGET_PERCENT).`;
+  return { status: 'failed', error: { ...result.error, detail } };
 }

@@ -4,12 +4,14 @@ import {
   armFaultPoints,
   type Config,
   ConfigError,
+  circuitState,
   DeadlineSweeper,
   endAtUncaughtErrors,
   loadConfig,
   logError,
   PLATFORM_VERSION,
   parseWebhookSecret,
+  partitionOf,
   systemClock,
   toJobView,
   unknownSettings,
@@ -23,6 +25,7 @@ import {
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
+  RedisResultCache,
   type RedisTarget,
   whenReady,
 } from '@onqueue/shared/redis';
@@ -82,12 +85,23 @@ async function main(): Promise<void> {
     maxPredictions: config.maxPredictions,
     queueMetricsMinutes: config.queueMetricsMinutes,
     versionWaitMs: config.versionWaitS * 1000,
+    unavailableWaitMs: config.unavailableWaitS * 1000,
+    circuit: {
+      strikes: config.circuitStrikes,
+      errorPercent: config.circuitErrorPercent,
+      minRows: config.circuitMinRows,
+      windowMs: config.circuitWindowMs,
+      openMs: config.circuitOpenMs,
+      maxOpenMs: config.circuitMaxOpenMs,
+    },
+    retryBudget: { percent: config.retryBudgetPercent, floor: config.retryBudgetFloor },
     partitions: config.partitions,
     env: process.env,
     redis,
     keys,
     store,
     registry: new RedisModelRegistry({ redis, keys }),
+    cache: new RedisResultCache({ redis, keys, partitionOf: (model) => partitionOf(model, config.partitions) }),
     calibrator: calibratorOf(config, logger),
     clock: systemClock,
     metrics,
@@ -270,11 +284,13 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
 }
 
 function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
-  for (const { descriptor, readyRunners, pendingRows, maxBatchSize } of versions) {
+  for (const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit } of versions) {
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
     metrics.pendingRows.set(labels, pendingRows);
     metrics.batchSizeLimit.set(labels, maxBatchSize);
+    for (const state of circuitState.options)
+      metrics.circuitState.set({ ...labels, state }, Number(circuit.state === state));
   }
 }
 

@@ -23,6 +23,12 @@ export class WorkerMetrics {
     labelNames: ['model'],
     registers: [this.registry],
   });
+  readonly retriesRefused = new Counter({
+    name: 'onqueue_retries_refused_total',
+    help: 'Attempts that failed for a reason that may pass and were not tried again: the model had used up its retries.',
+    labelNames: ['model'],
+    registers: [this.registry],
+  });
   readonly commitsFenced = new Counter({
     name: 'onqueue_commits_fenced_total',
     help: 'Results discarded because a later attempt holds the job or its run has ended.',
@@ -71,6 +77,24 @@ export class WorkerMetrics {
     name: 'onqueue_runner_restarts_total',
     help: 'Runners that were started again, by why the one before ended.',
     labelNames: ['model', 'version', 'cause'],
+    registers: [this.registry],
+  });
+  readonly fallbackRows = new Counter({
+    name: 'onqueue_fallback_rows_total',
+    help: 'Rows that a fallback answered, by the model that could not and the type of fallback.',
+    labelNames: ['model', 'version', 'type'],
+    registers: [this.registry],
+  });
+  readonly circuitState = new Gauge({
+    name: 'onqueue_circuit_state',
+    help: '1 for the state that the circuit of a version is in, 0 for the others.',
+    labelNames: ['model', 'version', 'state'],
+    registers: [this.registry],
+  });
+  readonly circuitTransitions = new Counter({
+    name: 'onqueue_circuit_transitions_total',
+    help: 'Changes of the circuit of a version, by the new state and, where it opened, why.',
+    labelNames: ['model', 'version', 'to', 'cause'],
     registers: [this.registry],
   });
   readonly webhookDeliveries = new Counter({

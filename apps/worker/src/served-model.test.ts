@@ -22,6 +22,8 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
+const CIRCUIT = { strikes: 5, errorPercent: 50, minRows: 20, windowMs: 30_000, openMs: 5000, maxOpenMs: 30_000 };
+
 async function start(model: WrittenModel, options: Partial<ServedModelVersionOptions>): Promise<ServedModelVersion> {
   version = await ServedModelVersion.start({
     ...model,
@@ -33,8 +35,13 @@ async function start(model: WrittenModel, options: Partial<ServedModelVersionOpt
     startTimeoutMs: 30_000,
     env: {},
     calibrator: undefined,
+    circuit: CIRCUIT,
     clock: new ManualClock(),
     metrics: new WorkerMetrics(),
+    cache: { read: async (_, keys) => keys.map(() => undefined), write: async () => {} },
+    standInOf: () => undefined,
+    onFallbackError: () => {},
+    onCircuit: () => {},
     onRestart: () => {},
     onRecalibrated: () => {},
     ...options,

@@ -7,6 +7,9 @@ import {
   type ModelDescriptor,
   type ModelManifest,
   preprocessSha256,
+  type ResultCache,
+  RowFailure,
+  rowSchema,
 } from '@onqueue/shared';
 import type { BatchRunOptions } from './batching/batch-runner.ts';
 import { DynamicBatcher } from './batching/dynamic-batcher.ts';
@@ -17,6 +20,8 @@ import { Recalibration } from './calibration/recalibration.ts';
 import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readGoldenRows } from './models/golden-rows.ts';
+import { CircuitBreaker, type CircuitPolicy, type CircuitTransition } from './resilience/circuit-breaker.ts';
+import { FallbackChain, type FallbackChainOptions, type StandIn } from './resilience/fallback-chain.ts';
 import { type PoolBatch, RunnerPool } from './runner/runner-pool.ts';
 
 export interface ServedModelVersionOptions {
@@ -31,19 +36,27 @@ export interface ServedModelVersionOptions {
   env: Readonly<Record<string, string | undefined>>;
   /** Finds how large batches should be; without it they grow to the manifest's limit. */
   calibrator: Pick<Calibrator, 'calibrate' | 'measure'> | undefined;
+  circuit: CircuitPolicy;
+  cache: ResultCache;
+  standInOf: FallbackChainOptions['standInOf'];
+  onFallbackError: (error: Error) => void;
   clock: Clock;
   metrics: WorkerMetrics;
+  onCircuit: (transition: CircuitTransition) => void;
   onRestart: (restart: { cause: string; detail?: string }) => void;
   /** It was measured while serving: not yet at its start, or what it serves had drifted from the curve. */
   onRecalibrated: (calibration: Calibration) => void;
 }
 
-/** One version of a model on this worker: its runners, and the batcher before them. */
-export class ServedModelVersion implements ServedVersion {
+/** One version of a model on this worker: its runners, the batcher before them, and the circuit between. */
+export class ServedModelVersion implements ServedVersion, StandIn {
   readonly #options: ServedModelVersionOptions;
   readonly #manifest: ModelManifest;
   readonly #pool: RunnerPool;
   readonly #batcher: DynamicBatcher;
+  readonly circuit: CircuitBreaker;
+  readonly fallbacks: FallbackChain;
+  #rowSchema: ReturnType<typeof rowSchema> | undefined;
   #descriptor: ModelDescriptor;
   #recalibration: Recalibration | undefined;
   #origin: ServedVersion['origin'] | undefined;
@@ -69,12 +82,31 @@ export class ServedModelVersion implements ServedVersion {
       onRestart: (restart) => {
         metrics.runnerRestarts.inc({ ...labels, cause: restart.cause });
         options.onRestart(restart);
+        // Nothing is gained by waiting for the batch that finds it out.
+        if (restart.cause === 'load_failed' && this.#pool.readyCount === 0) this.circuit.condemn(restart.detail);
       },
+    });
+    this.circuit = new CircuitBreaker({
+      policy: options.circuit,
+      clock,
+      probe: () => this.#probe(),
+      onTransition: (transition) => {
+        metrics.circuitTransitions.inc({ ...labels, to: transition.to, cause: transition.cause ?? '' });
+        options.onCircuit(transition);
+      },
+    });
+    this.fallbacks = new FallbackChain({
+      manifest,
+      origin: () => this.origin,
+      cache: options.cache,
+      standInOf: options.standInOf,
+      onAnswered: (type, rows) => metrics.fallbackRows.inc({ ...labels, type }, rows),
+      onError: options.onFallbackError,
     });
     const isolation = new RowIsolation({
       runner: {
         run: (rows, batch) => this.#serve(rows, batch),
-        probe: (probe) => this.#pool.probe(probe),
+        probe: (probe) => this.#probeAfterFailure(probe),
       },
       clock,
       onSizeLimit: (rows) => metrics.batchMemoryLimit.set(labels, rows ?? 0),
@@ -121,15 +153,45 @@ export class ServedModelVersion implements ServedVersion {
 
   submit: ServedVersion['submit'] = (rows, options) => this.#batcher.submit(rows, options);
 
+  adapt: StandIn['adapt'] = (row) => {
+    this.#rowSchema ??= rowSchema(this.#manifest);
+    const { kind } = this.#manifest;
+    const names = kind === 'tabular' ? this.#manifest.row.fields.map(({ name }) => name) : Object.keys(row);
+    const parsed = this.#rowSchema.safeParse(Object.fromEntries(names.map((name) => [name, row[name]])));
+    return parsed.success ? parsed.data : undefined;
+  };
+
   stop(): Promise<void> {
+    this.circuit.stop();
     this.#recalibration?.stop();
     return this.#pool.stop();
   }
 
   async #serve(rows: readonly unknown[], options: BatchRunOptions): Promise<PoolBatch> {
-    const batch = await this.#pool.run(rows, options);
+    const ticket = this.circuit.enter();
+    // Also in the middle of a search for a guilty row, which would go on to kill or hang runners for as long as it takes.
+    if (ticket === undefined) throw new RowFailure('model_unavailable', 'The model has failed too often of late.');
+    const batch = await this.#pool.run(rows, options).catch((error: unknown) => {
+      const { code, message } = error instanceof RowFailure ? error : { code: 'canceled' as const, message: '' };
+      this.circuit.failed(ticket, { code, rows: rows.length, detail: message });
+      throw error;
+    });
+    this.circuit.answered(ticket, batch.results);
     this.#recalibration?.observe(rows.length, measured(batch));
     return batch;
+  }
+
+  async #probeAfterFailure(options: { signal: AbortSignal }): Promise<void> {
+    await this.#pool.probe(options).catch((error: unknown) => {
+      if (error instanceof RowFailure && error.code === 'model_unavailable') this.circuit.condemn(error.message);
+      throw error;
+    });
+  }
+
+  /** For a circuit that is open: a runner that is not back yet is not waited for. */
+  async #probe(): Promise<void> {
+    if (this.#pool.readyCount === 0) throw new RowFailure('model_unavailable', 'No runner is ready.');
+    await this.#pool.probe();
   }
 
   /** A version that cannot be measured serves all the same, with the limit of its manifest. */

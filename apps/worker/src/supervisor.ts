@@ -1,10 +1,13 @@
 import {
   type Clock,
+  compareVersions,
   type JobStore,
   LANES,
   type ModelDescriptor,
+  type ModelManifest,
   type ModelRegistry,
   partitionOf,
+  type ResultCache,
 } from '@onqueue/shared';
 import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
 import type { Logger } from 'pino';
@@ -18,6 +21,8 @@ import type { OutageLog } from './outage-log.ts';
 import { openJobSources } from './queue/batch/open-job-sources.ts';
 import type { ServedQueue } from './queue/batch/queue-slot.ts';
 import type { JobSource } from './queue/job-source.ts';
+import type { CircuitPolicy, CircuitTransition } from './resilience/circuit-breaker.ts';
+import { RetryBudget } from './resilience/retry-budget.ts';
 import { ServedModelVersion } from './served-model.ts';
 
 export interface SupervisorOptions {
@@ -40,6 +45,13 @@ export interface SupervisorOptions {
   queueMetricsMinutes: number;
   /** How long a job may wait for a worker that has its version. */
   versionWaitMs: number;
+  /** How many attempts of a model may be tried again. */
+  retryBudget: { percent: number; floor: number };
+  /** How long a job may wait for a version that fails. */
+  unavailableWaitMs: number;
+  circuit: CircuitPolicy;
+  /** For models that fall back to what they answered before. */
+  cache: ResultCache;
   partitions: number;
   /** Handed to runners, of which they pass on a few harmless variables. */
   env: Readonly<Record<string, string | undefined>>;
@@ -99,6 +111,7 @@ export class Supervisor {
   async #start(): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     await this.#loadModels();
+    this.#warnOfMissingStandIns();
     if (this.#stopping.signal.aborted) return;
     this.#beat = setInterval(() => void this.#sayReady(), BEAT_MS);
     await this.#sayReady();
@@ -134,6 +147,8 @@ export class Supervisor {
     this.#stopping.abort();
     clearInterval(this.#beat);
     const gone = this.#sayGone();
+    // Jobs that are held for a circuit go back at once.
+    for (const { circuit } of this.#versions) circuit.stop();
     await Promise.all(this.#sources.map((source) => source.drain()));
     // Why it could not start is told by whoever started it.
     await this.#started?.catch(() => undefined);
@@ -173,8 +188,13 @@ export class Supervisor {
             maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
             env,
             calibrator: this.#options.calibrator,
+            circuit: this.#options.circuit,
+            cache: this.#options.cache,
+            standInOf: (name, version) => this.#standInOf(name, version),
+            onFallbackError: (error) => this.#options.outages.warn(error, 'results for fallbacks', { model, version }),
             clock,
             metrics,
+            onCircuit: (transition) => this.#onCircuit(manifest, transition),
             onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
             onRecalibrated: ({ max_batch_size: batch_size_limit }) =>
               logger.info({ model, version, batch_size_limit }, 'batch sizes measured while serving'),
@@ -224,12 +244,15 @@ export class Supervisor {
   }
 
   #queuesOf(model: string): ServedQueue[] {
-    const { worker, logger } = this.#options;
+    const { worker, logger, metrics, clock, retryBudget } = this.#options;
     const versions = this.#versions.filter(({ descriptor }) => descriptor.name === model);
     const scorer = new JobScorer({
       versions: new Map(versions.map((version) => [version.descriptor.version, version])),
       worker,
       versionWaitMs: this.#options.versionWaitMs,
+      unavailableWaitMs: this.#options.unavailableWaitMs,
+      retries: new RetryBudget({ ...retryBudget, clock }),
+      onRetryRefused: () => metrics.retriesRefused.inc({ model }),
       onBug: (error, job) => logger.error({ err: error, job_id: job.id, request_id: job.request.request_id }, 'bug'),
     });
     const maxBatchSize = Math.max(...versions.map((version) => version.maxBatchSize));
@@ -241,12 +264,49 @@ export class Supervisor {
     }));
   }
 
+  #standInOf(name: string, version?: string): ServedModelVersion | undefined {
+    return this.#versions
+      .filter(({ descriptor }) => descriptor.name === name && (version ?? descriptor.version) === descriptor.version)
+      .toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version))[0];
+  }
+
+  /** A stand-in that is not there is found missing when it is needed, which is too late. */
+  #warnOfMissingStandIns(): void {
+    for (const { descriptor, fallbacks } of this.#versions) {
+      for (const { name, version } of fallbacks.standIns) {
+        if (this.#standInOf(name, version)) continue;
+        const { name: model, version: of } = descriptor;
+        this.#options.logger.warn(
+          { model, version: of, fallback: { name, version } },
+          'fallback is not served by this worker',
+        );
+      }
+    }
+  }
+
+  /** Told at once: until the API knows, it accepts jobs that can only wait, or refuses those that could be computed. */
+  #onCircuit({ name: model, version }: ModelManifest, { to, cause, detail }: CircuitTransition): void {
+    const { logger } = this.#options;
+    if (to === 'open')
+      logger.error({ model, version, cause, detail }, 'circuit open: the model is left alone for a while');
+    else
+      logger.warn({ model, version }, to === 'closed' ? 'circuit closed: the model works again' : 'circuit half open');
+    // Not while it starts, or ends.
+    if (this.#beat && !this.#stopping.signal.aborted) void this.#sayReady();
+  }
+
   /** Publishes what is not published yet and renews the lease; what a full Redis refuses is tried again at the next beat. */
   async #sayReady(): Promise<void> {
     const { registry, worker, outages } = this.#options;
-    const ready = this.#versions.filter((version) => version.readyRunners > 0).map(({ descriptor }) => descriptor);
+    const states = this.#versions.map(({ descriptor: { name, version }, readyRunners, circuit }) => ({
+      name,
+      version,
+      isReady: readyRunners > 0 && circuit.state !== 'open',
+      circuit: circuit.state,
+      retryAfterMs: circuit.retryAfterMs,
+    }));
     try {
-      await registry.beat(worker, ready, BEAT_TTL_MS);
+      await registry.beat(worker, states, BEAT_TTL_MS);
       this.#toldAtMs = this.#options.clock.now();
       for (const { descriptor } of this.#versions) {
         if (this.#published.has(descriptor)) continue;

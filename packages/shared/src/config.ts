@@ -279,7 +279,22 @@ export const SETTINGS = {
     reader: 'both',
     schema: integer(1, 3_600_000),
     default: '500',
-    about: 'Milliseconds before the second attempt; doubled for each one after it.',
+    about: 'Milliseconds before the second attempt, less up to half of them by chance; doubled for each one after it.',
+  }),
+  retryBudgetPercent: setting({
+    env: 'ONQUEUE_RETRY_BUDGET_PERCENT',
+    reader: 'worker',
+    schema: integer(0, 1000),
+    default: '20',
+    about:
+      'Attempts of a model that a worker may try again in 10 s, as a percentage of the first attempts in that time. Beyond it what would have been tried again fails at once, so that a failing model is not asked for more than before.',
+  }),
+  retryBudgetFloor: setting({
+    env: 'ONQUEUE_RETRY_BUDGET_FLOOR',
+    reader: 'worker',
+    schema: integer(0, 1_000_000),
+    default: '20',
+    about: 'Attempts of a model that a worker may try again in 10 s beyond that percentage.',
   }),
   batchTimeoutMs: setting({
     env: 'ONQUEUE_BATCH_TIMEOUT_MS',
@@ -312,6 +327,59 @@ export const SETTINGS = {
     default: '0',
     about:
       'Bytes of resident memory after a batch beyond which a runner is recycled, at most every ten seconds. Leave room for one runner more. 0: no cap.',
+  }),
+  circuitStrikes: setting({
+    env: 'ONQUEUE_CIRCUIT_STRIKES',
+    reader: 'worker',
+    schema: integer(1, 10_000),
+    default: '5',
+    about:
+      'Rows of a version that each, alone in a runner, killed or hung it or found no memory, one after the other without any success between, after which its circuit opens: the worker leaves the version alone for a while, and the API answers its new jobs 503.',
+  }),
+  circuitErrorPercent: setting({
+    env: 'ONQUEUE_CIRCUIT_ERROR_PERCENT',
+    reader: 'worker',
+    schema: integer(1, 100),
+    default: '50',
+    about:
+      'Percent of the rows of a version of late that have no answer, at which its circuit opens. Rows that are bad themselves do not count.',
+  }),
+  circuitMinRows: setting({
+    env: 'ONQUEUE_CIRCUIT_MIN_ROWS',
+    reader: 'worker',
+    schema: integer(1, 1_000_000),
+    default: '20',
+    about: 'Rows that there must be of late before that percentage means anything.',
+  }),
+  circuitWindowMs: setting({
+    env: 'ONQUEUE_CIRCUIT_WINDOW_MS',
+    reader: 'worker',
+    schema: integer(100, 3_600_000),
+    default: '30000',
+    about: 'How many milliseconds ago "of late" began.',
+  }),
+  circuitOpenMs: setting({
+    env: 'ONQUEUE_CIRCUIT_OPEN_MS',
+    reader: 'worker',
+    schema: integer(10, 3_600_000),
+    default: '5000',
+    about:
+      'Milliseconds that a circuit stays open before a golden row is tried, then a few real batches. Twice as long each time that these fail.',
+  }),
+  circuitMaxOpenMs: setting({
+    env: 'ONQUEUE_CIRCUIT_MAX_OPEN_MS',
+    reader: 'worker',
+    schema: integer(10, 3_600_000),
+    default: '30000',
+    about: 'The most that this grows to.',
+  }),
+  unavailableWaitS: setting({
+    env: 'ONQUEUE_UNAVAILABLE_WAIT_S',
+    reader: 'worker',
+    schema: integer(0, 604_800),
+    default: '600',
+    about:
+      'Seconds from queueing that an accepted job waits for a version whose circuit is open or that has no runner. It spends no attempt meanwhile. Then it fails with `model_unavailable`.',
   }),
   retentionS: setting({
     env: 'ONQUEUE_RETENTION_S',

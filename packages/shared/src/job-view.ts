@@ -24,6 +24,8 @@ export const jobView = z.object({
   rows: z.object({ total: z.number().int(), succeeded: z.number().int(), failed: z.number().int() }),
   /** One entry a row, in the order of `inputs`; null while the job has not ended. */
   results: z.array(rowResult).nullable(),
+  /** `fallback` when any row was answered by one (`served_by` of the result says which); null while no row has an answer. */
+  served_by: z.enum(['model', 'fallback']).nullable(),
   error: jobError.nullable(),
   timings: timings.nullable(),
   provenance: provenance.nullable(),
@@ -51,6 +53,7 @@ export function toJobView(record: JobRecord, baseUrl = ''): JobView {
     expires_at: record.expires_ms === undefined ? null : new Date(record.expires_ms).toISOString(),
     rows: { total: record.rows, ...countRows(results) },
     results,
+    served_by: servedBy(results),
     error: record.error ?? null,
     timings: viewTimings(record),
     provenance: record.provenance ?? null,
@@ -62,7 +65,16 @@ export function toJobView(record: JobRecord, baseUrl = ''): JobView {
 
 /** One run of a job, in `GET /jobs/{id}/runs`. */
 export const runView = jobView
-  .pick({ run: true, status: true, attempt: true, started_at: true, finished_at: true, rows: true, results: true })
+  .pick({
+    run: true,
+    status: true,
+    attempt: true,
+    started_at: true,
+    finished_at: true,
+    rows: true,
+    results: true,
+    served_by: true,
+  })
   .extend({
     object: z.literal('run'),
     queued_at: timestamp,
@@ -85,6 +97,7 @@ export function toRunView(record: RunRecord | JobRecord, rows: number): RunView 
     finished_at: record.finished_us === undefined ? null : isoTime(record.finished_us),
     rows: { total: rows, ...countRows(results) },
     results,
+    served_by: servedBy(results),
     error: record.error ?? null,
     timings: viewTimings(record),
     provenance: record.provenance ?? null,
@@ -99,6 +112,12 @@ export function jobUrls(id: string, baseUrl = ''): JobView['urls'] {
 function countRows(results: JobView['results']): { succeeded: number; failed: number } {
   const succeeded = results?.filter((row) => row.status === 'succeeded').length ?? 0;
   return { succeeded, failed: (results?.length ?? 0) - succeeded };
+}
+
+function servedBy(results: JobView['results']): JobView['served_by'] {
+  const answered = results?.filter((row) => row.status === 'succeeded') ?? [];
+  if (answered.length === 0) return null;
+  return answered.some((row) => row.served_by === 'fallback') ? 'fallback' : 'model';
 }
 
 function viewTimings(record: RunRecord | JobRecord): Timings | null {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type Calibration, calibration } from './calibration.ts';
+import { publishedFallbacks } from './fallback.ts';
 import {
   batching,
   decisionPolicy,
@@ -7,13 +8,12 @@ import {
   imagePreprocess,
   imageRow,
   type ModelManifest,
-  modelName,
-  modelVersion,
   postprocess,
   preprocessSha256,
   tabularRow,
   tensorSpec,
 } from './model-manifest.ts';
+import { modelName, modelVersion } from './model-name.ts';
 
 /**
  * What a worker publishes about a version that it can serve. The API validates rows against it and never opens a
@@ -36,6 +36,8 @@ const common = {
   batching: z.object(batching.omit({ calibrate: true }).shape),
   /** As measured by the worker that published last; none where nothing was measured. */
   calibration: calibration.optional(),
+  /** What may answer while the version cannot. */
+  fallbacks: publishedFallbacks.optional(),
   metrics: z.record(z.string(), z.unknown()).optional(),
 };
 

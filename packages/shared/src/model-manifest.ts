@@ -1,14 +1,9 @@
 import { z } from 'zod';
 import { canonicalSha256 } from './canonical-json.ts';
+import { fallbacks } from './fallback.ts';
+import { modelName, modelVersion } from './model-name.ts';
 
 /** `models/<name>/<version>/model.json`: all that is needed to serve a model, beside the artifact itself. */
-
-export const modelName = z
-  .string()
-  .regex(/^[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?$/, 'a model name is 1-64 of a-z, 0-9, - and _');
-export const modelVersion = z
-  .string()
-  .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/, 'a version is 1-64 of letters, digits, ., _ and -');
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 is 64 lower-case hex digits');
 const relativeFile = z
@@ -147,6 +142,7 @@ const common = {
   postprocess,
   decision: decisionPolicy.optional(),
   batching,
+  fallbacks: fallbacks.optional(),
   golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }),
   baseline: relativeFile.optional(),
   card: relativeFile.optional(),

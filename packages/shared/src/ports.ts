@@ -1,3 +1,4 @@
+import type { CircuitState, FleetCircuit } from './circuit-state.ts';
 import type {
   BatchTrace,
   JobError,
@@ -100,6 +101,8 @@ export type JobOutcome =
       state: 'queued';
       /** Whether this counts against the attempts that the job has; not when it only came to the wrong worker. */
       spendsAttempt: boolean;
+      /** How soon it is offered again when it spends no attempt; at once, nearly, unless given. */
+      delayMs?: number;
     };
 
 export interface Commit {
@@ -178,15 +181,46 @@ export interface JobReservations {
 /** What workers say about the models that they serve. */
 export interface ModelRegistry {
   publish(descriptor: ModelDescriptor): Promise<void>;
-  /** Says that `worker` serves these versions, for `ttlMs`; an empty list takes the worker off. */
-  beat(worker: string, versions: readonly { name: string; version: string }[], ttlMs: number): Promise<void>;
+  /** What `worker` says of all its versions, believed for `ttlMs`; an empty list takes the worker off. */
+  beat(worker: string, versions: readonly VersionBeat[], ttlMs: number): Promise<void>;
   list(): Promise<PublishedModel[]>;
+}
+
+/** What a worker says of a version that it has. */
+export interface VersionBeat {
+  name: string;
+  version: string;
+  /** Whether it takes jobs for it now. */
+  isReady: boolean;
+  circuit: CircuitState;
+  /** Until its circuit tries the model again; 0 unless it is open. */
+  retryAfterMs: number;
 }
 
 export interface PublishedModel {
   descriptor: ModelDescriptor;
   /** Workers that serve this version now. */
   readyWorkers: number;
+  circuit: FleetCircuit;
+}
+
+export type CachedModel = Pick<ModelDescriptor, 'name' | 'version'>;
+
+export interface CachedOutput {
+  output: Record<string, unknown>;
+  ageMs: number;
+}
+
+/** What versions answered of late, for those that answer with it when they cannot compute. A key says what was asked. */
+export interface ResultCache {
+  /** Keeps the `maxRows` newest of a version, none for longer than `maxAgeMs`. */
+  write(
+    model: CachedModel,
+    outputs: readonly { key: string; output: Record<string, unknown> }[],
+    limits: { maxRows: number; maxAgeMs: number },
+  ): Promise<void>;
+  /** In the order of the keys; undefined where nothing so young is kept. */
+  read(model: CachedModel, keys: readonly string[], maxAgeMs: number): Promise<(CachedOutput | undefined)[]>;
 }
 
 /** Tells that a job has ended. */

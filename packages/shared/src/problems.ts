@@ -115,6 +115,12 @@ export const PROBLEMS = {
     title: 'Something broke on our side.',
     about: 'This is a bug. The log line with the same `request_id` says more.',
   },
+  model_unavailable: {
+    status: 503,
+    title: 'The model cannot be used now.',
+    about:
+      'The model has failed too often of late, and every worker that serves it leaves it alone for a while (its circuit is open). Nothing was stored; jobs that were accepted before wait. `Retry-After` is when the first worker tries it again. Other models, and models with `fallbacks` that answer in their place, are not affected.',
+  },
   storage_unavailable: {
     status: 503,
     title: 'The job store cannot be used now.',

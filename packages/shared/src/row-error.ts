@@ -1,27 +1,67 @@
 import type { RowError } from './row-result.ts';
 
 /**
- * Why a row can fail after its job was accepted. `retryable` is decided here and nowhere else: final errors are the
- * row's own fault and would recur, retryable ones are the platform's.
+ * Why a row can fail after its job was accepted. What follows from it is decided here and nowhere else.
+ *
+ * `retryable`: whether another try may go better. Final errors are the row's own and would recur.
+ *
+ * `fault`: who has to be mended. A `row` that is bad is refused by any model. A `model` has no answer to a row that is good as
+ * far as anybody can tell: that speaks against the model, and something else may answer in its place. `none`: nobody waits
+ * for the row any more.
  */
 export const ROW_ERRORS = {
-  invalid_image: { retryable: false, title: 'The image cannot be decoded.' },
-  image_too_large: { retryable: false, title: 'The image has more pixels or bytes than the model accepts.' },
-  unsupported_image_format: { retryable: false, title: 'The image is in a format that the model does not accept.' },
-  invalid_row: { retryable: false, title: 'The row cannot be turned into the tensors that the model needs.' },
-  non_finite_output: { retryable: false, title: 'The model answered NaN or infinity for this row.' },
-  inference_failed: { retryable: false, title: 'The model refused this row.' },
-  out_of_memory: { retryable: true, title: 'The model needed more memory for this row than it could get.' },
-  runner_crashed: { retryable: true, title: 'The process that runs the model died while it held this row.' },
-  runner_timeout: { retryable: true, title: 'The model did not answer within the deadline of a batch.' },
-  canceled: { retryable: false, title: 'The run of the job ended before the row did.' },
+  invalid_image: { retryable: false, fault: 'row', title: 'The image cannot be decoded.' },
+  image_too_large: {
+    retryable: false,
+    fault: 'row',
+    title: 'The image has more pixels or bytes than the model accepts.',
+  },
+  unsupported_image_format: {
+    retryable: false,
+    fault: 'row',
+    title: 'The image is in a format that the model does not accept.',
+  },
+  invalid_row: {
+    retryable: false,
+    fault: 'row',
+    title: 'The row cannot be turned into the tensors that the model needs.',
+  },
+  non_finite_output: { retryable: false, fault: 'model', title: 'The model answered NaN or infinity for this row.' },
+  inference_failed: { retryable: false, fault: 'row', title: 'The model refused this row.' },
+  out_of_memory: {
+    retryable: true,
+    fault: 'model',
+    title: 'The model needed more memory for this row than it could get.',
+  },
+  runner_crashed: {
+    retryable: true,
+    fault: 'model',
+    title: 'The process that runs the model died while it held this row.',
+  },
+  runner_timeout: {
+    retryable: true,
+    fault: 'model',
+    title: 'The model did not answer within the deadline of a batch.',
+  },
+  canceled: { retryable: false, fault: 'none', title: 'The run of the job ended before the row did.' },
   model_unavailable: {
     retryable: true,
-    title: 'The model could not be loaded, or fails on rows that it is known to answer.',
+    fault: 'model',
+    title: 'The model could not be loaded, fails on rows that it is known to answer, or has failed too often of late.',
   },
-} as const satisfies Record<string, { retryable: boolean; title: string }>;
+} as const satisfies Record<string, { retryable: boolean; fault: 'row' | 'model' | 'none'; title: string }>;
 
 export type RowErrorCode = keyof typeof ROW_ERRORS;
+
+/** Whether a row that failed so may be tried again; no for a code of another version. */
+export function isRetryableCode(code: string): boolean {
+  return Object.hasOwn(ROW_ERRORS, code) && ROW_ERRORS[code as RowErrorCode].retryable;
+}
+
+/** Whether the model is to be mended when a row fails so. */
+export function isFaultOfModel(code: string): boolean {
+  return Object.hasOwn(ROW_ERRORS, code) && ROW_ERRORS[code as RowErrorCode].fault === 'model';
+}
 
 /** A row's error as an exception: thrown by preprocessing, postprocessing and runners, turned into the row's result. */
 export class RowFailure extends Error {

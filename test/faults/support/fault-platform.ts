@@ -14,6 +14,7 @@ export interface FaultPlatform {
   /** Stands between all processes and Redis. */
   proxy: RedisProxy;
   sink: WebhookSink;
+  modelsDir: string;
   close(): Promise<void>;
 }
 
@@ -21,13 +22,24 @@ export interface FaultPlatformOptions extends Omit<PlatformOptions, 'redis'> {
   source?: JobSourceKind;
   /** Of those that tests have; each is one more process for each worker to start. */
   models?: readonly string[];
+  /** Writes more models than those that tests have. */
+  writeMore?: (dir: string) => Promise<unknown>;
   /** Puts the proxy between; without it nothing passes there. */
   isProxied?: boolean;
 }
 
 export async function startFaultPlatform(options: FaultPlatformOptions = {}): Promise<FaultPlatform> {
-  const { models: names = ['linear', 'slow'], workerEnv, source, isProxied = false, redisOptions, ...rest } = options;
+  const {
+    models: names = ['linear', 'slow'],
+    workerEnv,
+    source,
+    isProxied = false,
+    redisOptions,
+    writeMore,
+    ...rest
+  } = options;
   const models = await writeTestModels();
+  await writeMore?.(models.dir);
   const sink = await WebhookSink.start();
   const redis = await startRedisServer(redisOptions);
   const proxy = await startRedisProxy(redis.port);
@@ -51,7 +63,7 @@ export async function startFaultPlatform(options: FaultPlatformOptions = {}): Pr
     // An API believes for a moment what it knew before the workers came.
     const urls = platform.apis.flatMap(({ baseUrl }) => names.map((name) => `${baseUrl}/models/${name}`));
     for (const url of urls) await until(`${url} is known`, async () => (await request(url)).status === 200);
-    return { platform, redis, proxy, sink, close };
+    return { platform, redis, proxy, sink, modelsDir: models.dir, close };
   } catch (error) {
     await close();
     throw error;

@@ -10,5 +10,10 @@ export async function workerMetrics(worker: ChildService, model: string) {
     batches: value('onqueue_batch_rows_count'),
     pendingRows: value('onqueue_batcher_pending_rows'),
     fenced: value('onqueue_commits_fenced_total'),
+    openings: Number(
+      new RegExp(`^onqueue_circuit_transitions_total\\{model="${model}",version="1",to="open",.*\\} (\\d+)$`, 'm').exec(
+        body,
+      )?.[1] ?? 0,
+    ),
   };
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ModelManifest } from '@onqueue/shared';
+import type { Fallback, ModelManifest } from '@onqueue/shared';
 
 /** Where a model goes: `<dir>/<name>/<version>/`. */
 export type ModelPlace = { dir: string; name: string; version: string };
@@ -39,6 +39,12 @@ export async function writeModelFolder(
   await writeFile(join(folder, 'model.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   await writeFile(join(folder, 'golden.jsonl'), model.golden.map((line) => `${JSON.stringify(line)}\n`).join(''));
   return { folder, manifest };
+}
+
+/** Declares what answers in the place of a model that was written before. */
+export async function declareFallbacks(model: Promise<WrittenModel>, fallbacks: readonly Fallback[]): Promise<void> {
+  const { folder, manifest } = await model;
+  await writeFile(join(folder, 'model.json'), JSON.stringify({ ...manifest, fallbacks }));
 }
 
 export type GoldenLine = { input: Record<string, unknown>; output: Record<string, unknown> };

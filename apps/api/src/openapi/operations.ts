@@ -53,7 +53,7 @@ export const paths: ZodOpenApiPathsObject = {
             'payload_too_large',
             'unsupported_media_type',
           ],
-          ['backlog_full', 'storage_full', ...STORAGE],
+          ['backlog_full', 'model_unavailable', 'storage_full', ...STORAGE],
         ),
       },
     },

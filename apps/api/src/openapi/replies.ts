@@ -1,7 +1,9 @@
 import {
   batching,
   calibration,
+  circuitState,
   decisionPolicy,
+  fallbacks,
   jobState,
   jobView,
   lane,
@@ -44,6 +46,9 @@ const modelVersionSummary = z
     version: modelVersion,
     ready: z.boolean(),
     ready_workers: z.number().int(),
+    circuit: z
+      .object({ state: circuitState, open_workers: z.number().int() })
+      .describe('Open: the version fails too often, and its workers leave it alone for a while.'),
     artifact_sha256: z.string(),
   })
   .meta({ id: 'ModelVersion' });
@@ -75,6 +80,7 @@ export const model = z
     row_schema: z.record(z.string(), z.unknown()).describe('JSON Schema (2020-12) of one entry of `inputs`.'),
     example: z.record(z.string(), z.unknown()),
     batching: z.object(batching.omit({ calibrate: true }).shape),
+    fallbacks,
     postprocess,
     decision: decisionPolicy.nullable(),
     metrics: z.record(z.string(), z.unknown()).nullable(),

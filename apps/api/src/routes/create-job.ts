@@ -17,6 +17,7 @@ import {
   toJobView,
 } from '@onqueue/shared';
 import type { Request, Response } from 'express';
+import { assertAvailable } from '../availability.ts';
 import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
 import { idempotencyKey } from '../http/idempotency-key.ts';
@@ -152,6 +153,7 @@ async function prepareJob(options: CreateJobOptions, body: JobRequest, requestId
     body.version,
   );
   const inputs = validateRows(body, options, catalog.rowSchemaOf({ descriptor }));
+  assertAvailable(descriptor.name, descriptor.version, versions);
 
   options.memory.assertAdmits();
   const partition = partitionOf(descriptor.name, partitions);

@@ -2,6 +2,7 @@ import {
   DEFAULT_TENANT,
   faultPoint,
   isTerminal,
+  type JobRecord,
   type JobStore,
   jobUrls,
   Problem,
@@ -9,6 +10,7 @@ import {
   toRunView,
 } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
+import { assertAvailable } from '../availability.ts';
 import { backlogFull } from '../backlog-full.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
 import { otherMethods } from '../http/problem-handler.ts';
@@ -65,7 +67,7 @@ async function readJob(options: JobRoutesOptions, request: Request, response: Re
 /** Final at once. Canceling a job that is canceled already changes nothing, and is no error. */
 async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Request, response: Response): Promise<void> {
   const id = String(request.params.id);
-  await assertReadable(store, id);
+  await readJobOf(store, id);
   const outcome = await store.cancel(DEFAULT_TENANT, id);
   faultPoint('cancel.after');
   if (outcome.status === 'ended' && outcome.state !== 'canceled') {
@@ -79,10 +81,11 @@ async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Reques
 
 /** Opens the next run; the job keeps its id. */
 async function retryJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
-  const { store, publicUrl, backlogLimits, memory } = options;
+  const { store, catalog, publicUrl, backlogLimits, memory } = options;
   memory.assertAdmits();
   const id = String(request.params.id);
-  await assertReadable(store, id);
+  const before = await readJobOf(store, id);
+  assertAvailable(before.model, before.version, await catalog.versionsOf(before.model, before.version));
   const outcome = await store.retry(DEFAULT_TENANT, id, backlogLimits);
   faultPoint('retry.after');
   if (outcome.status === 'not_retryable') {
@@ -112,8 +115,10 @@ async function listRuns({ store }: JobRoutesOptions, request: Request, response:
  * The scripts change a record without asking which version wrote it; one that we cannot read we leave alone.
  * @throws Problem record_too_new, job_not_found
  */
-async function assertReadable(store: JobStore, id: string): Promise<void> {
-  if ((await store.read(DEFAULT_TENANT, id)) === null) throw jobNotFound();
+async function readJobOf(store: JobStore, id: string): Promise<JobRecord> {
+  const job = await store.read(DEFAULT_TENANT, id);
+  if (job === null) throw jobNotFound();
+  return job;
 }
 
 function jobNotFound(): Problem {

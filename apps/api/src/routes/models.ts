@@ -51,6 +51,7 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
         row_schema: rowJsonSchema(descriptor),
         example: rest.example,
         batching: rest.batching,
+        fallbacks: rest.fallbacks ?? [],
         postprocess: rest.postprocess,
         decision: rest.decision ?? null,
         metrics: rest.metrics ?? null,
@@ -79,11 +80,12 @@ function newestFirst(versions: readonly PublishedModel[]): PublishedModel[] {
   return versions.toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version));
 }
 
-function versionSummary({ descriptor, readyWorkers }: PublishedModel) {
+function versionSummary({ descriptor, readyWorkers, circuit }: PublishedModel) {
   return {
     version: descriptor.version,
     ready: readyWorkers > 0,
     ready_workers: readyWorkers,
+    circuit: { state: circuit.state, open_workers: circuit.openWorkers },
     artifact_sha256: descriptor.artifact_sha256,
   };
 }

@@ -1,4 +1,4 @@
-import { type Clock, ROW_ERRORS, type RowErrorCode, RowFailure, type RowResult } from '@onqueue/shared';
+import { type Clock, isRetryableCode, type RowErrorCode, RowFailure, type RowResult } from '@onqueue/shared';
 import type { BatchRunner, BatchTimings } from './batch-runner.ts';
 import { BatchSizeLimit } from './batch-size-limit.ts';
 
@@ -206,5 +206,5 @@ function mayBlameRows(failure: RowFailure | undefined): failure is RowFailure {
 }
 
 function isRetryable(result: RowResult): boolean {
-  return result.status === 'failed' && (ROW_ERRORS[result.error.code as RowErrorCode]?.retryable ?? false);
+  return result.status === 'failed' && isRetryableCode(result.error.code);
 }

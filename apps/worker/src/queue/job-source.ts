@@ -1,4 +1,4 @@
-import type { ClaimedJob, JobError, JobOutcome } from '@onqueue/shared';
+import type { ClaimedJob, JobError, JobErrorCode, JobOutcome } from '@onqueue/shared';
 
 /** What the queue knows of an attempt. */
 export interface Attempt {
@@ -30,6 +30,11 @@ export interface JobSource {
 /** A bug, ours or another version's: tried again like a crash, and ended at the last attempt, since every run must end. */
 export function afterFault(job: ClaimedJob, { isLast }: Attempt, { message }: Error): JobOutcome {
   if (!isLast) return { state: 'queued', spendsAttempt: true };
-  const error: JobError = { code: 'internal_error', detail: `The worker failed: ${message}` };
+  const code: JobErrorCode = 'internal_error';
+  return failedWhole(job, { code, detail: `The worker failed: ${message}` });
+}
+
+/** The end of a job of which no row has an answer, all for the same reason. */
+export function failedWhole(job: ClaimedJob, error: JobError): JobOutcome {
   return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
 }

@@ -150,7 +150,7 @@ export class StockJobSource implements JobSource {
       throw new AttemptFailed('the attempt failed; another one follows');
     }
     faultPoint('requeue.before');
-    await queueJob.moveToDelayed(Date.now() + HAND_ON_DELAY_MS, queueJob.token);
+    await queueJob.moveToDelayed(Date.now() + (outcome.delayMs ?? HAND_ON_DELAY_MS), queueJob.token);
     faultPoint('requeue.after');
     throw new DelayedError();
   }

@@ -154,6 +154,7 @@ export class RunnerPool {
       throw unavailable(`The model fails on a golden row as well: ${error.message}`, error);
     });
     await this.#occupy(slot, runner, probe);
+    slot.proved();
   }
 
   /** Lets running batches end, each by its deadline, and ends every process. */

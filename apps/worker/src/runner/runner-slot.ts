@@ -41,7 +41,7 @@ export type RunnerSlotOptions = RecycleLimits & {
  * - starting: a runner loads its model. → ready, or backing_off when it fails.
  * - ready: `runner` takes batches. → backing_off when it exits.
  * - backing_off: waits to start another: not at all after the first loss, then 100 ms, twice as long each time, at most
- *   10 s; one batch that succeeds and it begins anew. A model that cannot be loaded any more is thus tried for ever, but
+ *   10 s; one batch, or golden row, that succeeds and it begins anew. A model that cannot be loaded any more is thus tried for ever, but
  *   seldom. → starting.
  * - stopped: by `stop()`, from any state, for good.
  *
@@ -84,6 +84,11 @@ export class RunnerSlot {
   /** Whether a successor is being started, or waits to take over. */
   get isRecycling(): boolean {
     return this.#recycling !== undefined;
+  }
+
+  /** A golden row was answered: what killed runners before were rows, and how often they may is for the circuit to say. */
+  proved(): void {
+    this.#lossesInARow = 0;
   }
 
   /** A batch succeeded: whatever killed runners before is over. */

@@ -7,6 +7,7 @@ export * from './redis-job-reservations.ts';
 export * from './redis-job-store.ts';
 export * from './redis-model-registry.ts';
 export * from './redis-outbox.ts';
+export * from './redis-result-cache.ts';
 export { ADD_QUEUE_JOB } from './scripts/add-queue-job.ts';
 export { COMMIT_FUNCTIONS } from './scripts/commit.ts';
 export { RECORD_FUNCTIONS } from './scripts/record-functions.ts';

@@ -41,6 +41,12 @@ export class RedisKeys {
     return `${this.partition(partition)}predictions:${model}`;
   }
 
+  /** Hash: what a version answered, when and what; sorted set: the same keys by when. */
+  cachedResults(partition: number, model: string, version: string): [outputs: string, ages: string] {
+    const prefix = `${this.partition(partition)}cached`;
+    return [`${prefix}:${model}:${version}`, `${prefix}-ages:${model}:${version}`];
+  }
+
   /** Stream: events on their way to the webhook queue. */
   outbox(partition: number): string {
     return `${this.partition(partition)}outbox`;
@@ -79,6 +85,11 @@ export class RedisKeys {
   /** Sorted set `<name>/<version>@<worker>` → when the claim to serve it ends, Unix ms. */
   get ready(): string {
     return `${this.#prefix}:{fleet}:ready`;
+  }
+
+  /** Hash `<name>/<version>@<worker>` → state of its circuit, when it tries again, and when this ends to be true, Unix ms. */
+  get circuits(): string {
+    return `${this.#prefix}:{fleet}:circuits`;
   }
 }
 

@@ -49,7 +49,8 @@ const HAND_ON_DELAY_MS = 250;
 export function endedJob(held: HeldJob, outcome: JobOutcome): EndedJob {
   const isOver = outcome.state !== 'queued';
   const spendsAttempt = !isOver && outcome.spendsAttempt;
-  const delayMs = spendsAttempt ? retryDelayMs(held.options, held.attemptsMade + 1) : HAND_ON_DELAY_MS;
+  const handOnMs = (!isOver && outcome.delayMs) || HAND_ON_DELAY_MS;
+  const delayMs = spendsAttempt ? retryDelayMs(held.options, held.attemptsMade + 1) : handOnMs;
   return {
     held,
     outcome,
