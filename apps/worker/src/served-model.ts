@@ -165,7 +165,7 @@ export class ServedModelVersion implements ServedVersion {
   }
 
   #adopt(calibration: Calibration): void {
-    this.#batcher.maxBatchSize = calibration.max_batch_size;
+    this.#batcher.adopt(calibration);
     this.#descriptor = describeModel(this.#manifest, calibration);
   }
 

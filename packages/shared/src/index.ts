@@ -1,3 +1,4 @@
+export * from './batching-policy.ts';
 export * from './bounded-object.ts';
 export * from './calibration.ts';
 export * from './canonical-json.ts';

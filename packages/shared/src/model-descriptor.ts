@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { batching, effectiveBatching } from './batching-policy.ts';
 import { type Calibration, calibration } from './calibration.ts';
 import {
-  batching,
   decisionPolicy,
   decisionPolicySha256,
   imagePreprocess,
@@ -32,8 +32,8 @@ const common = {
   example: z.record(z.string(), z.unknown()),
   postprocess,
   decision: decisionPolicy.optional(),
-  // Not strict, and without what only workers need: an API of an earlier version has to read it.
-  batching: z.object(batching.omit({ calibrate: true }).shape),
+  // Not strict, and without what only workers need: an API of an earlier version has to read it, and knows no default.
+  batching: z.object({ ...batching.omit({ calibrate: true }).shape, max_queue_delay_ms: z.number() }),
   /** As measured by the worker that published last; none where nothing was measured. */
   calibration: calibration.optional(),
   metrics: z.record(z.string(), z.unknown()).optional(),
@@ -46,8 +46,15 @@ export const modelDescriptor = z.discriminatedUnion('kind', [
 export type ModelDescriptor = z.infer<typeof modelDescriptor>;
 
 export function describeModel(manifest: ModelManifest, measured?: Calibration): ModelDescriptor {
+  const { maxQueueDelayMs, bulkSliceMs, bulkMinShare } = effectiveBatching(manifest.batching);
   return modelDescriptor.parse({
     ...manifest,
+    batching: {
+      ...manifest.batching,
+      max_queue_delay_ms: maxQueueDelayMs,
+      bulk_slice_ms: bulkSliceMs,
+      bulk_min_share: bulkMinShare,
+    },
     artifact_sha256: manifest.artifact.sha256,
     preprocess_sha256: preprocessSha256(manifest),
     decision_policy_sha256: decisionPolicySha256(manifest),

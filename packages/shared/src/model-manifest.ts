@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { batching } from './batching-policy.ts';
 import { canonicalSha256 } from './canonical-json.ts';
 
 /** `models/<name>/<version>/model.json`: all that is needed to serve a model, beside the artifact itself. */
@@ -124,16 +125,6 @@ export const decisionPolicy = z
     'every band has one of above and from, the last one neither',
   );
 export type DecisionPolicy = z.infer<typeof decisionPolicy>;
-
-export const batching = z.strictObject({
-  /** The hard limit, and with `calibrate` the largest size that is measured. */
-  max_batch_size: z.number().int().min(1).max(4096),
-  /** How long the first row of a batch may wait for company. 0: batches form by themselves while the runner is busy. */
-  max_queue_delay_ms: z.number().min(0).max(60_000),
-  /** Whether batches are kept to the size that a measurement at load finds worth while. */
-  calibrate: z.boolean().default(true),
-});
-export type BatchingPolicy = z.infer<typeof batching>;
 
 const common = {
   schema_version: z.literal(1),

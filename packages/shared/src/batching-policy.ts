@@ -1,0 +1,37 @@
+import { z } from 'zod';
+
+/** How batches of a version are formed; all but the size has a default. The guide to models has the reasons. */
+export const batching = z.strictObject({
+  /** The hard limit, and with `calibrate` the largest size that is measured. */
+  max_batch_size: z.number().int().min(1).max(4096),
+  /** How long the first row of a batch may wait for company. 0: batches form by themselves while the runner is busy. */
+  max_queue_delay_ms: z.number().min(0).max(60_000).optional(),
+  /** Whether batches are kept to the size that a measurement at load finds worth while. */
+  calibrate: z.boolean().default(true),
+  /** For how long a batch without interactive rows may compute, and by how much bulk rows may lengthen one with them. */
+  bulk_slice_ms: z.number().positive().max(60_000).optional(),
+  /** The share of the rows that bulk gets even when interactive rows would fill every batch. */
+  bulk_min_share: z.number().min(0).max(0.5).optional(),
+});
+export type BatchingPolicy = z.infer<typeof batching>;
+
+/** A policy with nothing left open. */
+export interface EffectiveBatching {
+  maxBatchSize: number;
+  maxQueueDelayMs: number;
+  bulkSliceMs: number;
+  bulkMinShare: number;
+}
+
+/** Half of what a person notices, so that two of them in the way of an interactive row do not show. */
+const BULK_SLICE_MS = 25;
+const BULK_MIN_SHARE = 0.1;
+
+export function effectiveBatching(policy: Omit<BatchingPolicy, 'calibrate'>): EffectiveBatching {
+  return {
+    maxBatchSize: policy.max_batch_size,
+    maxQueueDelayMs: policy.max_queue_delay_ms ?? 0,
+    bulkSliceMs: policy.bulk_slice_ms ?? BULK_SLICE_MS,
+    bulkMinShare: policy.bulk_min_share ?? BULK_MIN_SHARE,
+  };
+}
