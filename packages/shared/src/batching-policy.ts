@@ -8,6 +8,10 @@ export const batching = z.strictObject({
   max_queue_delay_ms: z.number().min(0).max(60_000).optional(),
   /** Whether batches are kept to the size that a measurement at load finds worth while. */
   calibrate: z.boolean().default(true),
+  /** What the defaults of the rest are for: few milliseconds, or many rows a second. */
+  optimize: z.enum(['latency', 'throughput']).optional(),
+  /** Sizes that the model computes best: where one of them can be formed, the batch is cut to it. */
+  preferred_batch_sizes: z.array(z.number().int().positive()).min(1).max(16).optional(),
   /** For how long a batch without interactive rows may compute, and by how much bulk rows may lengthen one with them. */
   bulk_slice_ms: z.number().positive().max(60_000).optional(),
   /** The share of the rows that bulk gets even when interactive rows would fill every batch. */
@@ -19,19 +23,30 @@ export type BatchingPolicy = z.infer<typeof batching>;
 export interface EffectiveBatching {
   maxBatchSize: number;
   maxQueueDelayMs: number;
+  /** By rising size; those beyond the limit are left out. */
+  preferredBatchSizes: readonly number[];
   bulkSliceMs: number;
   bulkMinShare: number;
 }
 
-/** Half of what a person notices, so that two of them in the way of an interactive row do not show. */
-const BULK_SLICE_MS = 25;
+/**
+ * `latency`: batches never wait; a slice is half of what a person notices, so that two of them in the way of an interactive
+ * row do not show. `throughput`: batches wait for as long as 1,000 rows a second need to fill one of twenty.
+ */
+const DEFAULTS = {
+  latency: { maxQueueDelayMs: 0, bulkSliceMs: 25 },
+  throughput: { maxQueueDelayMs: 20, bulkSliceMs: 100 },
+};
 const BULK_MIN_SHARE = 0.1;
 
 export function effectiveBatching(policy: Omit<BatchingPolicy, 'calibrate'>): EffectiveBatching {
+  const { max_batch_size: maxBatchSize, optimize = 'latency', preferred_batch_sizes: preferred = [] } = policy;
+  const defaults = DEFAULTS[optimize];
   return {
-    maxBatchSize: policy.max_batch_size,
-    maxQueueDelayMs: policy.max_queue_delay_ms ?? 0,
-    bulkSliceMs: policy.bulk_slice_ms ?? BULK_SLICE_MS,
+    maxBatchSize,
+    maxQueueDelayMs: policy.max_queue_delay_ms ?? defaults.maxQueueDelayMs,
+    preferredBatchSizes: preferred.filter((size) => size <= maxBatchSize).sort((a, b) => a - b),
+    bulkSliceMs: policy.bulk_slice_ms ?? defaults.bulkSliceMs,
     bulkMinShare: policy.bulk_min_share ?? BULK_MIN_SHARE,
   };
 }

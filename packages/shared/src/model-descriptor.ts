@@ -51,6 +51,7 @@ export function describeModel(manifest: ModelManifest, measured?: Calibration): 
     ...manifest,
     batching: {
       ...manifest.batching,
+      optimize: manifest.batching.optimize ?? 'latency',
       max_queue_delay_ms: maxQueueDelayMs,
       bulk_slice_ms: bulkSliceMs,
       bulk_min_share: bulkMinShare,

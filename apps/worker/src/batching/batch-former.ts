@@ -154,8 +154,10 @@ export class BatchFormer<Row extends BatchableRow> {
     return Math.min(oldest(bucket.interactive.first), oldest(bucket.bulk.first)) + maxQueueDelayMs;
   }
 
+  /** So many rows need no more company: the batch is full, or has a size that is preferred. */
   #fullSize(bucket: Bucket<Row>): number {
-    return bucket.interactive.length > 0 ? this.maxBatchSize : this.#sliceRows(bucket);
+    const limit = bucket.interactive.length > 0 ? this.maxBatchSize : this.#sliceRows(bucket);
+    return Math.min(limit, this.#policy.preferredBatchSizes[0] ?? limit);
   }
 
   /** Rows of a batch without interactive ones. */
@@ -184,6 +186,16 @@ export class BatchFormer<Row extends BatchableRow> {
   }
 
   #cutOf(bucket: Bucket<Row>, owedRows = 0): Cut {
+    const cut = this.#largestCut(bucket, owedRows);
+    const rows = cut.interactive + cut.bulk;
+    const preferred = this.#policy.preferredBatchSizes.findLast((size) => size <= rows);
+    if (preferred === undefined) return cut;
+    // Bulk rows stay behind first, but for those that are owed.
+    const bulk = Math.min(cut.bulk, Math.max(Math.min(owedRows, preferred), preferred - cut.interactive));
+    return { interactive: preferred - bulk, bulk };
+  }
+
+  #largestCut(bucket: Bucket<Row>, owedRows: number): Cut {
     const { maxBatchSize } = this;
     const waiting = { interactive: bucket.interactive.length, bulk: bucket.bulk.length };
     if (bucket.isApart && waiting.interactive > 0) {
