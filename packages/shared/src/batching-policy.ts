@@ -10,6 +10,8 @@ export const batching = z.strictObject({
   calibrate: z.boolean().default(true),
   /** What the defaults of the rest are for: few milliseconds, or many rows a second. */
   optimize: z.enum(['latency', 'throughput']).optional(),
+  /** What the 99th percentile of an interactive row's time in the worker is held at: batches wait as long as that allows. */
+  target_p99_ms: z.number().min(1).max(60_000).optional(),
   /** Sizes that the model computes best: where one of them can be formed, the batch is cut to it. */
   preferred_batch_sizes: z.array(z.number().int().positive()).min(1).max(16).optional(),
   /** For how long a batch without interactive rows may compute, and by how much bulk rows may lengthen one with them. */
@@ -23,6 +25,7 @@ export type BatchingPolicy = z.infer<typeof batching>;
 export interface EffectiveBatching {
   maxBatchSize: number;
   maxQueueDelayMs: number;
+  targetP99Ms: number | undefined;
   /** By rising size; those beyond the limit are left out. */
   preferredBatchSizes: readonly number[];
   bulkSliceMs: number;
@@ -41,12 +44,14 @@ const BULK_MIN_SHARE = 0.1;
 
 export function effectiveBatching(policy: Omit<BatchingPolicy, 'calibrate'>): EffectiveBatching {
   const { max_batch_size: maxBatchSize, optimize = 'latency', preferred_batch_sizes: preferred = [] } = policy;
+  const { target_p99_ms: targetP99Ms } = policy;
   const defaults = DEFAULTS[optimize];
   return {
     maxBatchSize,
     maxQueueDelayMs: policy.max_queue_delay_ms ?? defaults.maxQueueDelayMs,
+    targetP99Ms,
     preferredBatchSizes: preferred.filter((size) => size <= maxBatchSize).sort((a, b) => a - b),
-    bulkSliceMs: policy.bulk_slice_ms ?? defaults.bulkSliceMs,
+    bulkSliceMs: policy.bulk_slice_ms ?? (targetP99Ms === undefined ? defaults.bulkSliceMs : targetP99Ms / 4),
     bulkMinShare: policy.bulk_min_share ?? BULK_MIN_SHARE,
   };
 }

@@ -1,6 +1,7 @@
 import type { BatchCurvePoint, EffectiveBatching, Lane } from '@onqueue/shared';
 import { BatchTime } from './batch-time.ts';
 import { BulkShare } from './bulk-share.ts';
+import { LatencyTarget } from './latency-target.ts';
 import { RowQueue } from './row-queue.ts';
 
 /** What a row has to say to be put into a batch. */
@@ -61,6 +62,7 @@ export class BatchFormer<Row extends BatchableRow> {
   maxBatchSize: number;
   readonly #policy: EffectiveBatching;
   readonly #share: BulkShare;
+  readonly #target: LatencyTarget | undefined;
   readonly #time = new BatchTime();
   readonly #rows: Bucket<Row>;
   /** Those that have rows, by what their rows have in common. */
@@ -72,6 +74,7 @@ export class BatchFormer<Row extends BatchableRow> {
     this.#policy = policy;
     this.maxBatchSize = policy.maxBatchSize;
     this.#share = new BulkShare(policy.bulkMinShare);
+    this.#target = policy.targetP99Ms === undefined ? undefined : new LatencyTarget(policy.targetP99Ms);
     this.#rows = new Bucket({ isApart: false, time: this.#time });
   }
 
@@ -108,6 +111,11 @@ export class BatchFormer<Row extends BatchableRow> {
   adopt({ max_batch_size, curve }: { max_batch_size: number; curve: readonly BatchCurvePoint[] }): void {
     this.maxBatchSize = max_batch_size;
     this.#time.adopt(curve);
+  }
+
+  /** A row ended, so long after it came. */
+  observe({ lane }: Row, latencyMs: number): void {
+    if (lane === 'interactive') this.#target?.observe(latencyMs);
   }
 
   /** The next batch; or when there may be one, on the clock's scale: `Infinity` when not before something else changes. */
@@ -149,25 +157,35 @@ export class BatchFormer<Row extends BatchableRow> {
 
   #readyAtMs(bucket: Bucket<Row>): number {
     const { maxQueueDelayMs } = this.#policy;
-    if (maxQueueDelayMs === 0 || bucket.isApart || bucket.length >= this.#fullSize(bucket)) return 0;
+    const hasDelay = maxQueueDelayMs > 0 || this.#target;
+    if (!hasDelay || bucket.isApart || bucket.length >= this.#fullSize(bucket)) return 0;
     const oldest = (row: Queued<Row> | undefined) => row?.row.submittedAtMs ?? Number.POSITIVE_INFINITY;
-    return Math.min(oldest(bucket.interactive.first), oldest(bucket.bulk.first)) + maxQueueDelayMs;
+    // Bulk rows fill batches up, but have no target to wait for.
+    const delayMs = this.#target ? this.#target.delayMs(bucket.time.estimateMs(bucket.length) ?? 0) : maxQueueDelayMs;
+    const bulkDelayMs = this.#target ? 0 : maxQueueDelayMs;
+    return Math.min(oldest(bucket.interactive.first) + delayMs, oldest(bucket.bulk.first) + bulkDelayMs);
   }
 
   /** So many rows need no more company: the batch is full, or has a size that is preferred. */
   #fullSize(bucket: Bucket<Row>): number {
-    const limit = bucket.interactive.length > 0 ? this.maxBatchSize : this.#sliceRows(bucket);
+    const limit = bucket.interactive.length > 0 ? this.#maxRows(bucket) : this.#sliceRows(bucket);
     return Math.min(limit, this.#policy.preferredBatchSizes[0] ?? limit);
   }
 
+  /** With a target, no more than compute within half of it: a row may have to wait for the batch before its own as well. */
+  #maxRows({ time }: Bucket<Row>): number {
+    const { maxBatchSize } = this;
+    return this.#target ? time.rowsWithin(this.#target.targetMs / 2, maxBatchSize) : maxBatchSize;
+  }
+
   /** Rows of a batch without interactive ones. */
-  #sliceRows({ time }: Bucket<Row>): number {
-    return time.rowsWithin(this.#policy.bulkSliceMs, this.maxBatchSize);
+  #sliceRows(bucket: Bucket<Row>): number {
+    return bucket.time.rowsWithin(this.#policy.bulkSliceMs, this.#maxRows(bucket));
   }
 
   #take(key: object, bucket: Bucket<Row>, mayBeBulkOnly: boolean): FormedBatch<Row> {
     const longestBulk = this.#longestBulk;
-    const cut = this.#cutOf(bucket, bucket === longestBulk ? this.#owedRows(mayBeBulkOnly) : 0);
+    const cut = this.#cutOf(bucket, bucket === longestBulk ? this.#owedRows(bucket, mayBeBulkOnly) : 0);
     const queued = [...bucket.interactive.take(cut.interactive), ...bucket.bulk.take(cut.bulk)];
     if (bucket.length === 0) this.#waiting.delete(key);
     this.#length -= queued.length;
@@ -181,8 +199,8 @@ export class BatchFormer<Row extends BatchableRow> {
   }
 
   /** Places of a batch that are not for interactive rows; all of them only where it may be one of bulk rows alone. */
-  #owedRows(mayBeBulkOnly: boolean): number {
-    return Math.min(this.#share.owedRows, mayBeBulkOnly ? this.maxBatchSize : this.maxBatchSize - 1);
+  #owedRows(bucket: Bucket<Row>, mayBeBulkOnly: boolean): number {
+    return Math.min(this.#share.owedRows, mayBeBulkOnly ? this.maxBatchSize : this.#maxRows(bucket) - 1);
   }
 
   #cutOf(bucket: Bucket<Row>, owedRows = 0): Cut {
@@ -196,24 +214,24 @@ export class BatchFormer<Row extends BatchableRow> {
   }
 
   #largestCut(bucket: Bucket<Row>, owedRows: number): Cut {
-    const { maxBatchSize } = this;
+    const maxRows = this.#maxRows(bucket);
     const waiting = { interactive: bucket.interactive.length, bulk: bucket.bulk.length };
     if (bucket.isApart && waiting.interactive > 0) {
-      return { interactive: Math.min(waiting.interactive, maxBatchSize), bulk: 0 };
+      return { interactive: Math.min(waiting.interactive, maxRows), bulk: 0 };
     }
-    const owed = Math.min(owedRows, waiting.bulk);
-    const interactive = Math.min(waiting.interactive, maxBatchSize - owed);
+    const owed = Math.min(owedRows, waiting.bulk, maxRows);
+    const interactive = Math.min(waiting.interactive, maxRows - owed);
     if (interactive === 0) return { interactive, bulk: Math.min(waiting.bulk, this.#sliceRows(bucket)) };
-    const fill = Math.max(owed, this.#fillRows(bucket, interactive));
+    const fill = Math.max(owed, this.#fillRows(bucket, interactive, maxRows));
     return { interactive, bulk: Math.min(waiting.bulk, fill) };
   }
 
   /** Bulk rows that lengthen a batch of so many interactive rows by no more than a slice. */
-  #fillRows({ time, bulk }: Bucket<Row>, interactive: number): number {
-    if (bulk.length === 0 || interactive === this.maxBatchSize) return 0;
+  #fillRows({ time, bulk }: Bucket<Row>, interactive: number, maxRows: number): number {
+    if (bulk.length === 0 || interactive === maxRows) return 0;
     const ms = time.estimateMs(interactive);
-    if (ms === undefined) return this.maxBatchSize - interactive;
-    return Math.max(0, time.rowsWithin(ms + this.#policy.bulkSliceMs, this.maxBatchSize) - interactive);
+    if (ms === undefined) return maxRows - interactive;
+    return Math.max(0, time.rowsWithin(ms + this.#policy.bulkSliceMs, maxRows) - interactive);
   }
 }
 

@@ -205,8 +205,10 @@ export class DynamicBatcher {
           isWanted: (index) => !rows[index]?.submission.halt.isHalted,
         },
       );
+      const nowMs = this.#options.clock.now();
       for (const [index, row] of rows.entries()) {
         const outcome = outcomes[index];
+        this.#former.observe(row, nowMs - row.submittedAtMs);
         if (outcome) end(row, { ...outcome, batchWaitMs: outcome.batch.startedAtMs - row.submittedAtMs });
         else row.submission.reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
       }
