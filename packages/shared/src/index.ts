@@ -25,4 +25,6 @@ export * from './row-result.ts';
 export * from './row-schema.ts';
 export * from './standard-webhooks.ts';
 export * from './tenant.ts';
+export * from './tensor-row.ts';
+export * from './tensor-spec.ts';
 export * from './version-assignment.ts';

@@ -12,8 +12,9 @@ import {
   postprocess,
   preprocessSha256,
   tabularRow,
-  tensorSpec,
 } from './model-manifest.ts';
+import { tensorRow } from './tensor-row.ts';
+import { tensorSpec } from './tensor-spec.ts';
 
 /**
  * What a worker publishes about a version that it can serve. The API validates rows against it and never opens a
@@ -42,6 +43,7 @@ const common = {
 export const modelDescriptor = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('tabular'), row: tabularRow }),
   z.object({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
+  z.object({ ...common, kind: z.literal('tensor'), row: tensorRow }),
 ]);
 export type ModelDescriptor = z.infer<typeof modelDescriptor>;
 
