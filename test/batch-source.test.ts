@@ -53,6 +53,25 @@ describe('one script', () => {
     expect(source.errors).toEqual([]);
   });
 
+  test('holds no more rows than it was told, and never fewer than two jobs', async () => {
+    const heldAt = async (rows: number, ids: readonly string[]) => {
+      const held = new HeldHandler();
+      const source = bench.source('batch', { handler: held.handler, rows: { max: 12, minJobs: 2 } });
+      await held.called(rows === 1 ? 12 : 2);
+      // What it would claim beyond them, it would claim when one ends: so one ends, and one comes.
+      held.releaseOne();
+      await held.called(rows === 1 ? 13 : 3);
+      const { length } = held.calls;
+      held.release();
+      for (const id of ids) expect(await bench.ended(id)).toMatchObject({ state: 'succeeded' });
+      await source.drain();
+      return length;
+    };
+    const inputs = (count: number) => ({ inputs: Array.from({ length: count }, () => ({ x: 1 })) });
+    expect(await heldAt(1, await bench.enqueueMany(20, () => inputs(1)))).toBe(13);
+    expect(await heldAt(10, await bench.enqueueMany(6, () => inputs(10)))).toBe(3);
+  });
+
   test('stops claiming when the inputs are large, and goes on with the next swap', async () => {
     const text = 'x'.repeat(1_500_000);
     const ids = await bench.enqueueMany(8, () => ({ inputs: [{ text }] }));

@@ -90,7 +90,13 @@ test('a model that gains from large batches gets them', async () => {
 
 test('a version that turns it off has the batches of its manifest', async () => {
   const { body } = await request<ModelBody>(`${platform.baseUrl}/models/knee`);
-  expect(body.batching).toEqual({ max_batch_size: LIMIT, max_queue_delay_ms: 0 });
+  expect(body.batching).toEqual({
+    max_batch_size: LIMIT,
+    optimize: 'latency',
+    max_queue_delay_ms: 0,
+    bulk_slice_ms: 25,
+    bulk_min_share: 0.1,
+  });
   expect(await calibrationOf('knee', '2')).toBeNull();
   expect(await batchSizeLimit('knee', '2')).toBe(LIMIT);
 });

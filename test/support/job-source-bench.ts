@@ -28,6 +28,8 @@ export interface StartedSource {
 export interface SourceSettings {
   handler: JobHandler;
   concurrency?: number;
+  /** Of the batch source only. */
+  rows?: { max: number; minJobs: number };
   /** Another way to the same Redis. */
   url?: string;
   model?: string;
@@ -77,7 +79,7 @@ export class SourceBench {
     const errors: Error[] = [];
     const redis = connectRedis(settings.url ?? this.server.url, { kind: 'worker' }, () => {});
     this.#connections.push(redis);
-    const { model = 'fraud', handler, concurrency = 16 } = settings;
+    const { model = 'fraud', handler, concurrency = 16, rows } = settings;
     const common = {
       partition: 0,
       queueMetricsMinutes: 60,
@@ -88,7 +90,7 @@ export class SourceBench {
       onFenced: (job: ClaimedJob) => void fenced.push(job),
       onError: (error: Error) => void errors.push(error),
     };
-    const queues = LANES.map((lane) => ({ model, lane, handler, concurrency }));
+    const queues = LANES.map((lane) => ({ model, lane, handler, concurrency, ...(rows ? { rows } : {}) }));
     this.#started += 1;
     const sources: JobSource[] =
       kind === 'stock'

@@ -227,7 +227,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
   }
 
   #adopt(calibration: Calibration): void {
-    this.#batcher.maxBatchSize = calibration.max_batch_size;
+    this.#batcher.adopt(calibration);
     this.#descriptor = describeModel(this.#manifest, calibration);
   }
 

@@ -260,6 +260,7 @@ export class Supervisor {
       model,
       lane,
       concurrency: concurrencyFor(maxBatchSize, this.#options.instances),
+      ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, this.#options.instances) } : {}),
       handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
     }));
   }
@@ -330,4 +331,9 @@ export class Supervisor {
 /** Two batches per runner, so that the next one is there when one ends; BullMQ's Worker gains nothing above 256. */
 function concurrencyFor(maxBatchSize: number, instances: number): number {
   return Math.min(256, Math.max(16, 2 * maxBatchSize * instances));
+}
+
+/** Bulk is claimed ahead by two batches a runner; of jobs that are larger than a batch two, so that one is there when one ends. */
+function bulkRowsFor(maxBatchSize: number, instances: number): { max: number; minJobs: number } {
+  return { max: Math.max(16, 2 * maxBatchSize * instances), minJobs: 2 * instances };
 }

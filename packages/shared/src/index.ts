@@ -1,3 +1,4 @@
+export * from './batching-policy.ts';
 export * from './bounded-object.ts';
 export * from './calibration.ts';
 export * from './canonical-json.ts';
@@ -28,5 +29,7 @@ export * from './row-result.ts';
 export * from './row-schema.ts';
 export * from './standard-webhooks.ts';
 export * from './tenant.ts';
+export * from './tensor-row.ts';
+export * from './tensor-spec.ts';
 export * from './uncaught-error.ts';
 export * from './version-assignment.ts';

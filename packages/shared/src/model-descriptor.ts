@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { batching, effectiveBatching } from './batching-policy.ts';
 import { type Calibration, calibration } from './calibration.ts';
 import { publishedFallbacks } from './fallback.ts';
 import {
-  batching,
   decisionPolicy,
   decisionPolicySha256,
   imagePreprocess,
@@ -11,9 +11,10 @@ import {
   postprocess,
   preprocessSha256,
   tabularRow,
-  tensorSpec,
 } from './model-manifest.ts';
 import { modelName, modelVersion } from './model-name.ts';
+import { tensorRow } from './tensor-row.ts';
+import { tensorSpec } from './tensor-spec.ts';
 
 /**
  * What a worker publishes about a version that it can serve. The API validates rows against it and never opens a
@@ -32,8 +33,8 @@ const common = {
   example: z.record(z.string(), z.unknown()),
   postprocess,
   decision: decisionPolicy.optional(),
-  // Not strict, and without what only workers need: an API of an earlier version has to read it.
-  batching: z.object(batching.omit({ calibrate: true }).shape),
+  // Not strict, and without what only workers need: an API of an earlier version has to read it, and knows no default.
+  batching: z.object({ ...batching.omit({ calibrate: true }).shape, max_queue_delay_ms: z.number() }),
   /** As measured by the worker that published last; none where nothing was measured. */
   calibration: calibration.optional(),
   /** What may answer while the version cannot. */
@@ -44,12 +45,21 @@ const common = {
 export const modelDescriptor = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('tabular'), row: tabularRow }),
   z.object({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
+  z.object({ ...common, kind: z.literal('tensor'), row: tensorRow }),
 ]);
 export type ModelDescriptor = z.infer<typeof modelDescriptor>;
 
 export function describeModel(manifest: ModelManifest, measured?: Calibration): ModelDescriptor {
+  const { maxQueueDelayMs, bulkSliceMs, bulkMinShare } = effectiveBatching(manifest.batching);
   return modelDescriptor.parse({
     ...manifest,
+    batching: {
+      ...manifest.batching,
+      optimize: manifest.batching.optimize ?? 'latency',
+      max_queue_delay_ms: maxQueueDelayMs,
+      bulk_slice_ms: bulkSliceMs,
+      bulk_min_share: bulkMinShare,
+    },
     artifact_sha256: manifest.artifact.sha256,
     preprocess_sha256: preprocessSha256(manifest),
     decision_policy_sha256: decisionPolicySha256(manifest),

@@ -1,7 +1,10 @@
 import { z } from 'zod';
+import { batching } from './batching-policy.ts';
 import { canonicalSha256 } from './canonical-json.ts';
 import { fallbacks } from './fallback.ts';
 import { modelName, modelVersion } from './model-name.ts';
+import { tensorRow } from './tensor-row.ts';
+import { tensorSpec } from './tensor-spec.ts';
 
 /** `models/<name>/<version>/model.json`: all that is needed to serve a model, beside the artifact itself. */
 
@@ -13,17 +16,6 @@ const relativeFile = z
     (path) => !path.startsWith('/') && !path.split(/[\\/]/).includes('..'),
     'stay inside the folder of the version',
   );
-
-export const tensorDtype = z.enum(['float32', 'int64', 'string']);
-export type TensorDtype = z.infer<typeof tensorDtype>;
-
-/** A named tensor of the graph; -1 in `shape` is a dimension that may vary, the first one being the batch. */
-export const tensorSpec = z.strictObject({
-  name: z.string().min(1),
-  dtype: tensorDtype,
-  shape: z.array(z.number().int().min(-1)).min(1),
-});
-export type TensorSpec = z.infer<typeof tensorSpec>;
 
 const fieldBase = { name: z.string().min(1), description: z.string().optional(), unit: z.string().optional() };
 export const tabularField = z.discriminatedUnion('type', [
@@ -78,6 +70,9 @@ export const imagePreprocess = z.strictObject({
 });
 export type ImagePreprocess = z.infer<typeof imagePreprocess>;
 
+/** Each tensor of a row goes to the input of its name, filled up to the longest row of the batch. */
+const padPreprocess = z.strictObject({ type: z.literal('pad') });
+
 export const postprocess = z.discriminatedUnion('type', [
   /**
    * One number per row, under `field`. With `allow_non_finite`, NaN and infinities are answers too, as the strings "NaN",
@@ -95,6 +90,17 @@ export const postprocess = z.discriminatedUnion('type', [
     output: z.string(),
     activation: z.enum(['softmax', 'none']),
     labels: z.array(z.string()).min(2),
+  }),
+  /**
+   * `{<field>: nested arrays}` per row, of one or more outputs. With `length_of`, the dimensions of an output that may vary are
+   * cut to those of that tensor of the row, so that nothing computed from padding is left.
+   */
+  z.strictObject({
+    type: z.literal('raw'),
+    outputs: z
+      .array(z.strictObject({ output: z.string(), field: z.string().optional(), length_of: z.string().optional() }))
+      .min(1),
+    allow_non_finite: z.boolean().optional(),
   }),
 ]);
 export type Postprocess = z.infer<typeof postprocess>;
@@ -120,16 +126,6 @@ export const decisionPolicy = z
   );
 export type DecisionPolicy = z.infer<typeof decisionPolicy>;
 
-export const batching = z.strictObject({
-  /** The hard limit, and with `calibrate` the largest size that is measured. */
-  max_batch_size: z.number().int().min(1).max(4096),
-  /** How long the first row of a batch may wait for company. 0: batches form by themselves while the runner is busy. */
-  max_queue_delay_ms: z.number().min(0).max(60_000),
-  /** Whether batches are kept to the size that a measurement at load finds worth while. */
-  calibrate: z.boolean().default(true),
-});
-export type BatchingPolicy = z.infer<typeof batching>;
-
 const common = {
   schema_version: z.literal(1),
   name: modelName,
@@ -152,6 +148,7 @@ const common = {
 export const modelManifest = z.discriminatedUnion('kind', [
   z.strictObject({ ...common, kind: z.literal('tabular'), row: tabularRow, preprocess: columnsPreprocess }),
   z.strictObject({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
+  z.strictObject({ ...common, kind: z.literal('tensor'), row: tensorRow, preprocess: padPreprocess }),
 ]);
 export type ModelManifest = z.infer<typeof modelManifest>;
 

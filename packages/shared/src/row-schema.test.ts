@@ -82,3 +82,54 @@ describe('rowSchema of images', () => {
     );
   });
 });
+
+describe('rowSchema of tensors', () => {
+  const tensors: RowDeclaration = {
+    kind: 'tensor',
+    row: {
+      tensors: [
+        { name: 'ids', dtype: 'int64', shape: [-1], max_length: 3, description: 'Token ids.' },
+        { name: 'box', dtype: 'float32', shape: [2, -1] },
+      ],
+    },
+  };
+  const good = { ids: [1, 2, 3], box: [[0.5], [1]] };
+
+  test('accepts a row at its bounds', () => expect(accepts(tensors, good)).toBe(true));
+
+  test.each([
+    ['a missing tensor', { ids: [1] }],
+    ['an extra one', { ...good, extra: [1] }],
+    ['one that is too long', { ...good, ids: [1, 2, 3, 4] }],
+    ['one without elements', { ...good, ids: [] }],
+    ['a fraction for an integer', { ...good, ids: [0.5] }],
+    ['rows of several lengths', { ...good, box: [[1], [1, 2]] }],
+    ['another size than is fixed', { ...good, box: [[1]] }],
+    ['more than float32 holds', { ...good, box: [[3.5e38], [1]] }],
+    ['a number for an array', { ...good, ids: 1 }],
+  ])('refuses %s', (_, value) => expect(accepts(tensors, value)).toBe(false));
+
+  test('tells one fault of a tensor, with its place', () => {
+    const { error } = rowSchema(tensors).safeParse({ ids: Array(3).fill('x'), box: [[1], ['y']] });
+    expect(error?.issues.map(({ path }) => path)).toEqual([
+      ['ids', 0],
+      ['box', 1, 0],
+    ]);
+  });
+
+  test('is told as JSON Schema', () => {
+    expect(rowJsonSchema(tensors)).toMatchObject({
+      type: 'object',
+      required: ['ids', 'box'],
+      properties: {
+        ids: { type: 'array', items: { type: 'integer' }, minItems: 1, maxItems: 3, description: 'Token ids.' },
+        box: {
+          type: 'array',
+          minItems: 2,
+          maxItems: 2,
+          items: { type: 'array', items: { type: 'number' }, minItems: 1 },
+        },
+      },
+    });
+  });
+});

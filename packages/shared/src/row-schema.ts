@@ -1,20 +1,21 @@
 import { z } from 'zod';
 import { boundedObject } from './bounded-object.ts';
 import type { ModelManifest, TabularField } from './model-manifest.ts';
+import { FLOAT32_MAX, type RowTensor, tensorFault, tensorSchema } from './tensor-row.ts';
 
 /** The part of a manifest that decides what a row may be; descriptors carry it to the API. */
 export type RowDeclaration =
   | Pick<Extract<ModelManifest, { kind: 'tabular' }>, 'kind' | 'row'>
-  | Pick<Extract<ModelManifest, { kind: 'image' }>, 'kind' | 'row'>;
-
-/** The largest finite float32: a larger number would reach the model as infinity. */
-const FLOAT32_MAX = 3.4028234663852886e38;
+  | Pick<Extract<ModelManifest, { kind: 'image' }>, 'kind' | 'row'>
+  | Pick<Extract<ModelManifest, { kind: 'tensor' }>, 'kind' | 'row'>;
 
 /** A zod schema for one row of the model; unknown fields are refused, numbers are finite in float32. */
 export function rowSchema(declaration: RowDeclaration): z.ZodType<Record<string, unknown>> {
-  const names =
-    declaration.kind === 'tabular' ? declaration.row.fields.map(({ name }) => name) : Object.keys(declaration.row);
-  return boundedObject(plainRowSchema(declaration), names);
+  const schema =
+    declaration.kind === 'tensor'
+      ? tensorRowSchema(declaration.row.tensors, checkedTensor)
+      : plainRowSchema(declaration);
+  return boundedObject(schema, namesOf(declaration));
 }
 
 /** The same schema as JSON Schema 2020-12, for `GET /models/:name`. */
@@ -23,8 +24,27 @@ export function rowJsonSchema(declaration: RowDeclaration): Record<string, unkno
   return schema;
 }
 
+function namesOf(declaration: RowDeclaration): string[] {
+  if (declaration.kind === 'tabular') return declaration.row.fields.map(({ name }) => name);
+  if (declaration.kind === 'tensor') return declaration.row.tensors.map(({ name }) => name);
+  return Object.keys(declaration.row);
+}
+
 function plainRowSchema(declaration: RowDeclaration): z.ZodType<Record<string, unknown>> {
-  return declaration.kind === 'tabular' ? tabularRowSchema(declaration.row.fields) : imageRowSchema(declaration.row);
+  if (declaration.kind === 'tabular') return tabularRowSchema(declaration.row.fields);
+  if (declaration.kind === 'tensor') return tensorRowSchema(declaration.row.tensors, tensorSchema);
+  return imageRowSchema(declaration.row);
+}
+
+function tensorRowSchema(tensors: readonly RowTensor[], schemaOf: (tensor: RowTensor) => z.ZodType) {
+  return z.strictObject(Object.fromEntries(tensors.map((tensor) => [tensor.name, schemaOf(tensor)])));
+}
+
+function checkedTensor(tensor: RowTensor): z.ZodType {
+  return z.unknown().superRefine((value, context) => {
+    const fault = tensorFault(value, tensor);
+    if (fault) context.addIssue({ code: 'custom', ...fault });
+  });
 }
 
 function tabularRowSchema(fields: readonly TabularField[]) {

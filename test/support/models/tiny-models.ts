@@ -189,6 +189,43 @@ export async function writeImageModel({ batching, ...place }: Common): Promise<W
   });
 }
 
+/**
+ * total = Σ tokens, and doubled = 2 · each token, of rows of 1 to `maxLength` tokens; computed over the padding as well, so a
+ * `padValue` other than 0 shows in the total.
+ */
+export async function writeSequenceModel({
+  batching,
+  maxLength = 4096,
+  padValue = 0,
+  ...place
+}: Common & { maxLength?: number; padValue?: number }): Promise<WrittenModel> {
+  const graph = new OnnxGraph('sequence');
+  const tokens = graph.cast(graph.input('tokens', 'int64', ['batch', 'length']), 'float32');
+  graph.node('ReduceSum', [tokens, graph.ints([1], [1])], { keepdims: 1, output: 'total' });
+  graph.node('Add', [tokens, tokens], { output: 'doubled' });
+  graph.output('total', 'float32', ['batch', 1]);
+  graph.output('doubled', 'float32', ['batch', 'length']);
+  return writeModelFolder(place, {
+    onnx: graph.toModel(),
+    manifest: {
+      kind: 'tensor',
+      inputs: [{ name: 'tokens', dtype: 'int64', shape: [-1, -1] }],
+      outputs: [
+        { name: 'total', dtype: 'float32', shape: [-1, 1] },
+        { name: 'doubled', dtype: 'float32', shape: [-1, -1] },
+      ],
+      row: { tensors: [{ name: 'tokens', dtype: 'int64', shape: [-1], max_length: maxLength, pad_value: padValue }] },
+      preprocess: { type: 'pad' },
+      postprocess: {
+        type: 'raw',
+        outputs: [{ output: 'total' }, { output: 'doubled', field: 'twice', length_of: 'tokens' }],
+      },
+      batching: { ...BATCHING, ...batching },
+    },
+    golden: [{ input: { tokens: [1, 2, 3] }, output: { total: [6], twice: [2, 4, 6] } }],
+  });
+}
+
 /** A model of one integer field and one score. */
 function writeIntegerModel(
   place: ModelPlace,

@@ -55,9 +55,9 @@ describe('DynamicBatcher', () => {
       batcher.submit(['c'], bulk),
       batcher.submit(['u'], { ...bulk, isApart: true }),
     ];
-    await clock.advance(6 * RUN_MS);
+    await clock.advance(5 * RUN_MS);
     await Promise.all(jobs);
-    expect(rowsOf(batches)).toEqual([['a', 'c'], ['s1', 's2', 's3', 's4'], ['s5'], ['t'], ['b'], ['u']]);
+    expect(rowsOf(batches)).toEqual([['a', 'b', 'c'], ['s1', 's2', 's3', 's4'], ['s5'], ['t'], ['u']]);
   });
 
   test('lets no job that is computed apart wait for company', async () => {
@@ -106,6 +106,47 @@ describe('DynamicBatcher', () => {
     await clock.advance(RUN_MS);
     await Promise.all(jobs);
     expect(batches).toEqual([{ atMs: 0, rows: ['a', 'b'] }]);
+  });
+
+  test('cuts a batch to the largest preferred size, and starts it without waiting', async () => {
+    const { clock, batcher, batches } = setUp({
+      max_batch_size: 16,
+      max_queue_delay_ms: 100,
+      preferred_batch_sizes: [8, 4],
+    });
+    const jobs = Array.from({ length: 11 }, (_, row) => batcher.submit([row], interactive));
+    await clock.advance(100 + RUN_MS);
+    await Promise.all(jobs);
+    // Three reach no preferred size, and go when the delay is over.
+    expect(batches.map(({ atMs, rows }) => [atMs, rows.length])).toEqual([
+      [0, 8],
+      [100, 3],
+    ]);
+  });
+
+  test('fills a preferred size with bulk rows, and lets those beyond it wait', async () => {
+    const { clock, batcher, batches } = setUp({ max_batch_size: 16, preferred_batch_sizes: [4] });
+    const jobs = [batcher.submit(['b1', 'b2', 'b3'], bulk), batcher.submit(['i1', 'i2'], interactive)];
+    await clock.advance(2 * RUN_MS);
+    await Promise.all(jobs);
+    expect(rowsOf(batches)).toEqual([['i1', 'i2', 'b1', 'b2'], ['b3']]);
+  });
+
+  test('waits for company where it is to favour throughput, and not where the manifest says 0', async () => {
+    for (const [max_queue_delay_ms, atMs] of [
+      [undefined, 20],
+      [0, 0],
+    ] as const) {
+      const { clock, batcher, batches } = setUp({
+        max_batch_size: 4,
+        optimize: 'throughput',
+        ...(max_queue_delay_ms === undefined ? {} : { max_queue_delay_ms }),
+      });
+      const job = batcher.submit(['a'], interactive);
+      await clock.advance(20 + RUN_MS);
+      await job;
+      expect(batches).toEqual([{ atMs, rows: ['a'] }]);
+    }
   });
 
   test('lets a batch grow while the runner is busy', async () => {

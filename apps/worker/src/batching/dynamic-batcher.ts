@@ -1,6 +1,14 @@
-import { type BatchingPolicy, type Clock, type Lane, RowFailure } from '@onqueue/shared';
+import {
+  type BatchingPolicy,
+  type Calibration,
+  type Clock,
+  effectiveBatching,
+  type Lane,
+  RowFailure,
+} from '@onqueue/shared';
+import { type BatchableRow, BatchFormer, type FormedBatch } from './batch-former.ts';
 import type { HaltSignal } from './halt-signal.ts';
-import type { IsolationOptions, RowOutcome } from './row-isolation.ts';
+import type { IsolationOptions, RowBatch, RowOutcome } from './row-isolation.ts';
 
 /** A row's outcome, and how long it waited for its batch to start. */
 export interface BatchedRowOutcome extends RowOutcome {
@@ -8,9 +16,11 @@ export interface BatchedRowOutcome extends RowOutcome {
 }
 
 export interface DynamicBatcherOptions {
-  policy: Pick<BatchingPolicy, 'max_batch_size' | 'max_queue_delay_ms'>;
-  /** How many batches may run at once: one per runner. */
+  policy: Omit<BatchingPolicy, 'calibrate'>;
+  /** How many batches may be under way at once: one per runner, or more where runners hold the next one ready. */
   maxConcurrentBatches: number;
+  /** How many compute at once; as many as may be under way, unless given. */
+  runners?: number;
   /**
    * Computes a batch; see RowIsolation. The signal aborts it, at the price of its runner. `giveWay` says that it will take a
    * runner time and again, and that other batches may run between.
@@ -28,18 +38,24 @@ export interface SubmitOptions {
   isApart: boolean;
 }
 
-interface PendingRow {
-  row: unknown;
-  /** The same for the rows of a job that is computed apart. */
-  apart: object | undefined;
+/** The rows of one call, until each has ended. */
+interface Submission {
   halt: HaltSignal;
-  submittedAtMs: number;
-  resolve: (outcome: BatchedRowOutcome) => void;
+  outcomes: BatchedRowOutcome[];
+  /** Rows that have not ended. */
+  left: number;
+  resolve: (outcomes: BatchedRowOutcome[]) => void;
   reject: (error: unknown) => void;
 }
 
-interface RunningBatch {
-  rows: readonly PendingRow[];
+interface PendingRow extends BatchableRow {
+  row: unknown;
+  submission: Submission;
+  /** Its place in the submission. */
+  index: number;
+}
+
+interface RunningBatch extends FormedBatch<PendingRow> {
   startedAtMs: number;
   abort: AbortController;
   hasGivenWay: boolean;
@@ -47,37 +63,52 @@ interface RunningBatch {
 
 /** What it costs to kill a runner and have another one ready: a batch that ends sooner is let run. */
 const RESPAWN_MS = 300;
+/** For so long after an interactive row came, another one is expected, and a place is kept free for it. */
+const INTERACTIVE_MS = 1000;
 
 /**
  * Forms batches from the rows of many jobs: Triton's dynamic batcher.
  *
- * A row waits in the list of its lane until a runner is free and either the batch is full or the oldest row has waited
- * `max_queue_delay_ms`. With a delay of 0 a batch starts at once when a runner is idle, and grows by itself while all
- * are busy. Interactive rows go first; bulk rows fill what is left of the batch. A job that is computed apart has batches of
- * its own.
+ * A row waits until a place for a batch is free and either a batch is full or the oldest row has waited `max_queue_delay_ms`. With a
+ * delay of 0 a batch starts at once when a runner is idle, and grows by itself while all are busy. Interactive rows go
+ * first; which rows a batch gets is {@link BatchFormer}'s to say. While interactive rows come, batches of bulk rows alone never take
+ * the last place: with two or more, an interactive row finds one free or soon to be. A job that is computed apart has batches of its
+ * own.
  *
  * A halted row that waits is dropped. One that runs keeps its place; only when nobody wants any row of a batch any more,
  * and its end seems farther off than a new runner, the batch is aborted.
  */
 export class DynamicBatcher {
-  /** Rows in a batch at most; the policy's limit until something smaller is found to be better. */
-  maxBatchSize: number;
   readonly #options: DynamicBatcherOptions;
-  readonly #lanes: Record<Lane, PendingRow[]> = { interactive: [], bulk: [] };
+  readonly #former: BatchFormer<PendingRow>;
   readonly #running = new Set<RunningBatch>();
+  readonly #maxBulkOnly: number;
+  #interactiveUntilMs = Number.NEGATIVE_INFINITY;
   /** Moving average of how long batches run. */
   #usualRunMs: number | undefined;
-  #delay: { cancel(): void } | undefined;
+  #wake: { atMs: number; timer: { cancel(): void } } | undefined;
   #isDispatchDue = false;
 
   constructor(options: DynamicBatcherOptions) {
+    const { policy, maxConcurrentBatches, runners = maxConcurrentBatches } = options;
     this.#options = options;
-    this.maxBatchSize = options.policy.max_batch_size;
+    this.#former = new BatchFormer(effectiveBatching(policy));
+    this.#maxBulkOnly = Math.max(1, Math.min(runners, maxConcurrentBatches - 1));
+  }
+
+  /** Rows in a batch at most. */
+  get maxBatchSize(): number {
+    return this.#former.maxBatchSize;
+  }
+
+  /** There is a new measurement of how large batches should be, and of how long they take. */
+  adopt(calibration: Pick<Calibration, 'max_batch_size' | 'curve'>): void {
+    this.#former.adopt(calibration);
   }
 
   /** Rows that wait for a batch. */
   get pendingRows(): number {
-    return this.#lanes.interactive.length + this.#lanes.bulk.length;
+    return this.#former.length;
   }
 
   /** Whether it has no row at all. */
@@ -88,18 +119,20 @@ export class DynamicBatcher {
   /** Queues the rows of a job; they may end in different batches. Resolves in the order of the rows. */
   async submit(rows: readonly unknown[], { lane, halt, isApart }: SubmitOptions): Promise<BatchedRowOutcome[]> {
     const submittedAtMs = this.#options.clock.now();
+    if (lane === 'interactive') this.#interactiveUntilMs = submittedAtMs + INTERACTIVE_MS;
     const apart = isApart ? {} : undefined;
-    const outcomes = rows.map(
-      (row) =>
-        new Promise<BatchedRowOutcome>((resolve, reject) => {
-          this.#lanes[lane].push({ row, apart, halt, submittedAtMs, resolve, reject });
-        }),
-    );
-    halt.onHalt(() => this.#dropHalted());
+    const outcomes = new Promise<BatchedRowOutcome[]>((resolve, reject) => {
+      const submission = { halt, outcomes: new Array(rows.length), left: rows.length, resolve, reject };
+      for (const [index, row] of rows.entries()) {
+        this.#former.push({ row, lane, apart, submittedAtMs, submission, index });
+      }
+      if (rows.length === 0) resolve([]);
+    });
+    halt.onHalt(this.#dropHalted);
     if (halt.isHalted) this.#dropHalted();
     this.#dispatchSoon();
     try {
-      return await Promise.all(outcomes);
+      return await outcomes;
     } finally {
       halt.onHalt(undefined);
     }
@@ -116,51 +149,48 @@ export class DynamicBatcher {
   }
 
   #dispatch(): void {
-    while (this.#isRunnerFree && this.pendingRows > 0) {
-      const waitMs = this.#remainingDelayMs();
-      if (waitMs > 0) {
-        this.#delay ??= this.#options.clock.setTimeout(() => {
-          this.#delay = undefined;
-          this.#dispatch();
-        }, waitMs);
+    while (this.pendingRows > 0 && this.#isPlaceFree) {
+      const next = this.#former.next(this.#options.clock.now(), { mayBeBulkOnly: this.#mayBeBulkOnly });
+      if (typeof next === 'number') {
+        this.#wakeAt(next);
         return;
       }
-      this.#delay?.cancel();
-      this.#delay = undefined;
-      void this.#runBatch(this.#takeBatch());
+      void this.#runBatch(next);
     }
+    this.#wakeAt(Number.POSITIVE_INFINITY);
   }
 
-  /** Batches that give way do not count, up to one a runner: of more, runners would have no other work. */
-  get #isRunnerFree(): boolean {
+  #wakeAt(atMs: number): void {
+    if (this.#wake?.atMs === atMs) return;
+    this.#wake?.timer.cancel();
+    this.#wake = undefined;
+    if (atMs === Number.POSITIVE_INFINITY) return;
+    const timer = this.#options.clock.setTimeout(() => {
+      this.#wake = undefined;
+      this.#dispatch();
+    }, atMs - this.#options.clock.now());
+    this.#wake = { atMs, timer };
+  }
+
+  /** Batches that give way do not count, up to one a place: of more, runners would have no other work. */
+  get #isPlaceFree(): boolean {
     const { maxConcurrentBatches } = this.#options;
-    const givenWay = [...this.#running].filter(({ hasGivenWay }) => hasGivenWay).length;
+    let givenWay = 0;
+    for (const { hasGivenWay } of this.#running) if (hasGivenWay) givenWay += 1;
     return this.#running.size - Math.min(givenWay, maxConcurrentBatches) < maxConcurrentBatches;
   }
 
-  /** How much longer the next batch may wait for company. */
-  #remainingDelayMs(): number {
-    const { max_queue_delay_ms: maxDelayMs } = this.#options.policy;
-    if (maxDelayMs === 0 || this.pendingRows >= this.maxBatchSize || this.#first?.apart) return 0;
-    const heads = [this.#lanes.interactive[0], this.#lanes.bulk[0]].flatMap((head) => head?.submittedAtMs ?? []);
-    return Math.min(...heads) + maxDelayMs - this.#options.clock.now();
+  get #mayBeBulkOnly(): boolean {
+    if (this.#options.clock.now() >= this.#interactiveUntilMs) return true;
+    let bulkOnly = 0;
+    for (const { isBulkOnly, hasGivenWay } of this.#running) if (isBulkOnly && !hasGivenWay) bulkOnly += 1;
+    return bulkOnly < this.#maxBulkOnly;
   }
 
-  #takeBatch(): PendingRow[] {
-    const { interactive, bulk } = this.#lanes;
-    const { maxBatchSize } = this;
-    if (this.#first?.apart) return takeAlike(interactive.length > 0 ? interactive : bulk, maxBatchSize);
-    const batch = takeAlike(interactive, maxBatchSize);
-    return bulk[0]?.apart ? batch : batch.concat(takeAlike(bulk, maxBatchSize - batch.length));
-  }
-
-  get #first(): PendingRow | undefined {
-    return this.#lanes.interactive[0] ?? this.#lanes.bulk[0];
-  }
-
-  async #runBatch(rows: readonly PendingRow[]): Promise<void> {
+  async #runBatch(formed: FormedBatch<PendingRow>): Promise<void> {
+    const { rows } = formed;
     const startedAtMs = this.#options.clock.now();
-    const batch: RunningBatch = { rows, startedAtMs, abort: new AbortController(), hasGivenWay: false };
+    const batch: RunningBatch = { ...formed, startedAtMs, abort: new AbortController(), hasGivenWay: false };
     this.#running.add(batch);
     this.#options.onBatch?.(rows.length);
     try {
@@ -172,39 +202,42 @@ export class DynamicBatcher {
             batch.hasGivenWay = true;
             this.#dispatchSoon();
           },
-          isWanted: (index) => !rows[index]?.halt.isHalted,
+          isWanted: (index) => !rows[index]?.submission.halt.isHalted,
         },
       );
-      for (const [index, { submittedAtMs, resolve, reject }] of rows.entries()) {
+      const nowMs = this.#options.clock.now();
+      for (const [index, row] of rows.entries()) {
         const outcome = outcomes[index];
-        if (outcome) resolve({ ...outcome, batchWaitMs: outcome.batch.startedAtMs - submittedAtMs });
-        else reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
+        this.#former.observe(row, nowMs - row.submittedAtMs);
+        if (outcome) end(row, { ...outcome, batchWaitMs: outcome.batch.startedAtMs - row.submittedAtMs });
+        else row.submission.reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
       }
-      if (!batch.abort.signal.aborted && !batch.hasGivenWay) this.#learn(this.#options.clock.now() - batch.startedAtMs);
+      if (!batch.abort.signal.aborted && !batch.hasGivenWay) this.#learn(batch, outcomes);
     } catch (error) {
-      for (const { reject } of rows) reject(error);
+      for (const { submission } of rows) submission.reject(error);
     } finally {
       this.#running.delete(batch);
       this.#dispatch();
     }
   }
 
-  #learn(runMs: number): void {
+  #learn({ startedAtMs, time }: RunningBatch, outcomes: readonly RowOutcome[]): void {
+    const runMs = this.#options.clock.now() - startedAtMs;
     this.#usualRunMs = this.#usualRunMs === undefined ? runMs : this.#usualRunMs * 0.8 + runMs * 0.2;
+    let last: RowBatch | undefined;
+    for (const { batch, isRetryable } of outcomes) {
+      if (batch !== last && !isRetryable) time.learn(batch.size, computeMs(batch));
+      last = batch;
+    }
   }
 
-  #dropHalted(): void {
-    for (const lane of Object.values(this.#lanes)) {
-      const halted = lane.filter(({ halt }) => halt.isHalted);
-      if (halted.length === 0) continue;
-      lane.splice(0, lane.length, ...lane.filter(({ halt }) => !halt.isHalted));
-      for (const row of halted) row.resolve(this.#canceled(row));
-    }
+  readonly #dropHalted = (): void => {
+    for (const row of this.#former.drop(({ submission }) => submission.halt.isHalted)) end(row, this.#canceled(row));
     for (const batch of this.#running) this.#abortIfUnwanted(batch);
-  }
+  };
 
   #abortIfUnwanted(batch: RunningBatch): void {
-    if (!this.#running.has(batch) || !batch.rows.every(({ halt }) => halt.isHalted)) return;
+    if (!this.#running.has(batch) || !batch.rows.every(({ submission }) => submission.halt.isHalted)) return;
     const elapsedMs = this.#options.clock.now() - batch.startedAtMs;
     const usualRestMs = (this.#usualRunMs ?? 0) - elapsedMs;
     // One that is past its usual time will likely take as long again as it has taken.
@@ -226,9 +259,12 @@ export class DynamicBatcher {
   }
 }
 
-/** Takes rows from the front of a lane: those of one job that is apart, or of any jobs that are not. */
-function takeAlike(lane: PendingRow[], count: number): PendingRow[] {
-  const apart = lane[0]?.apart;
-  const other = lane.findIndex((row, index) => row.apart !== apart || index === count);
-  return lane.splice(0, other < 0 ? count : other);
+function end({ submission, index }: PendingRow, outcome: BatchedRowOutcome): void {
+  submission.outcomes[index] = outcome;
+  submission.left -= 1;
+  if (submission.left === 0) submission.resolve(submission.outcomes);
+}
+
+function computeMs({ timings: { preprocess_ms, inference_ms, postprocess_ms } }: RowBatch): number {
+  return preprocess_ms + inference_ms + postprocess_ms;
 }

@@ -51,12 +51,12 @@ export class ModelProgram {
    */
   async run(rows: readonly unknown[]): Promise<ProgramBatch> {
     const started = performance.now();
-    const { feeds, joined, failures } = await this.#rowKind.prepare(rows);
+    const { feeds, joined, failures, lengths } = await this.#rowKind.prepare(rows);
     const prepared = performance.now();
     const fetches = joined.length > 0 ? await this.#infer(feeds) : undefined;
     const inferred = performance.now();
 
-    const computed = fetches ? this.#postprocess.results(fetches, joined.length) : [];
+    const computed = fetches ? this.#postprocess.results(fetches, joined.length, lengths) : [];
     const results = new Array<RowResult>(rows.length);
     for (const [index, failure] of failures) results[index] = { status: 'failed', error: failure.toRowError() };
     for (const [position, result] of computed.entries()) results[joined[position] as number] = result;
@@ -74,7 +74,7 @@ export class ModelProgram {
 
   async #infer(feeds: Tensors): Promise<Tensors> {
     try {
-      return await this.#session.run(feeds, [this.#postprocess.output]);
+      return await this.#session.run(feeds, this.#postprocess.outputs);
     } catch (error) {
       throw new EngineBatchError(error);
     }

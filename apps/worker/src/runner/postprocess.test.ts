@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { ModelManifest } from '@onqueue/shared';
+import { ModelLoadError } from './model-load-error.ts';
 import { batchPostprocess } from './postprocess.ts';
 
 const score = {
@@ -83,4 +84,72 @@ test.each([
   [{ decision: { ...score.decision, score: 'other' } }, 'reads "other", the output has "probability"'],
 ])('a manifest whose postprocessing cannot work is refused: %#', (change, message) => {
   expect(() => batchPostprocess({ ...score, ...change } as ModelManifest)).toThrow(message);
+});
+
+test('raw outputs are nested arrays, without what was computed from padding', () => {
+  const manifest = {
+    kind: 'tensor',
+    outputs: [
+      { name: 'states', dtype: 'float32', shape: [-1, -1, 2] },
+      { name: 'ids', dtype: 'int64', shape: [-1] },
+    ],
+    row: { tensors: [{ name: 'tokens', dtype: 'int64', shape: [-1] }] },
+    postprocess: {
+      type: 'raw',
+      outputs: [
+        { output: 'states', length_of: 'tokens' },
+        { output: 'ids', field: 'id' },
+      ],
+    },
+  } as unknown as ModelManifest;
+  const fetches = {
+    states: { dtype: 'float32' as const, data: Float32Array.of(1, 2, Number.NaN, 4, 5, 6, 7, 8), dims: [2, 2, 2] },
+    ids: { dtype: 'int64' as const, data: BigInt64Array.of(1n, 2n), dims: [2] },
+  };
+  const lengths = new Map([['tokens', [[1], [2]]]]);
+  const { outputs, results } = batchPostprocess(manifest);
+  expect(outputs).toEqual(['states', 'ids']);
+  expect(results(fetches, 2, lengths)).toEqual([
+    // The NaN is of the padding.
+    { status: 'succeeded', output: { states: [[1, 2]], id: 1 } },
+    {
+      status: 'succeeded',
+      output: {
+        states: [
+          [5, 6],
+          [7, 8],
+        ],
+        id: 2,
+      },
+    },
+  ]);
+  expect(results(fetches, 2, new Map([['tokens', [[2], [2]]]]))).toMatchObject([
+    { status: 'failed', error: { code: 'non_finite_output' } },
+    { status: 'succeeded' },
+  ]);
+  const allowing = { ...manifest, postprocess: { ...manifest.postprocess, allow_non_finite: true } } as ModelManifest;
+  expect(batchPostprocess(allowing).results(fetches, 2)).toMatchObject([
+    {
+      output: {
+        states: [
+          [1, 2],
+          ['NaN', 4],
+        ],
+      },
+    },
+    { status: 'succeeded' },
+  ]);
+});
+
+test.each([
+  ['an output that is not there', { outputs: [{ output: 'x' }] }],
+  ['a length of a tensor that does not vary', { outputs: [{ output: 'states', length_of: 'age' }] }],
+])('refuses raw outputs with %s', (_, raw) => {
+  const manifest = {
+    kind: 'tensor',
+    outputs: [{ name: 'states', dtype: 'float32', shape: [-1, -1] }],
+    row: { tensors: [{ name: 'age', dtype: 'float32', shape: [] }] },
+    postprocess: { type: 'raw', ...raw },
+  } as unknown as ModelManifest;
+  expect(() => batchPostprocess(manifest)).toThrow(ModelLoadError);
 });

@@ -1,19 +1,32 @@
-import { type ModelManifest, type Postprocess, RowFailure, type RowResult } from '@onqueue/shared';
+import type { ModelManifest, Postprocess, RowResult, TensorSpec } from '@onqueue/shared';
 import { decide } from './decision.ts';
 import type { Tensors } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
+import { NON_FINITE } from './non-finite.ts';
+import { rawOutputs } from './raw-outputs.ts';
+import type { VariableLengths } from './row-kinds/row-kind.ts';
 
 /** From what the engine computed to what the client reads, one result per row of the batch. */
 export type BatchPostprocess = {
-  /** The output of the graph that it reads. */
-  output: string;
-  results(fetches: Tensors, batch: number): RowResult[];
+  /** The outputs of the graph that it reads. */
+  outputs: readonly string[];
+  results(fetches: Tensors, batch: number, lengths?: VariableLengths): RowResult[];
 };
+
+type ValuePostprocess = Exclude<Postprocess, { type: 'raw' }>;
 
 /** Compiles a manifest's `postprocess` and `decision`; throws a {@link ModelLoadError} where they do not fit together. */
 export function batchPostprocess(manifest: ModelManifest): BatchPostprocess {
   const { postprocess, decision } = manifest;
-  const width = outputWidth(manifest);
+  if (postprocess.type === 'raw') {
+    if (decision) throw new ModelLoadError('The decision policy reads a score, and raw outputs have none.');
+    return rawOutputs(manifest, postprocess);
+  }
+  return valueOutputs(manifest, postprocess);
+}
+
+function valueOutputs({ outputs, decision }: ModelManifest, postprocess: ValuePostprocess): BatchPostprocess {
+  const width = outputWidth(outputs, postprocess);
   const rowOutput = rowOutputOf(postprocess);
   const scoreField = postprocess.type === 'score' ? postprocess.field : 'probability';
   if (decision && decision.score !== scoreField) {
@@ -26,7 +39,7 @@ export function batchPostprocess(manifest: ModelManifest): BatchPostprocess {
     );
   }
   return {
-    output: postprocess.output,
+    outputs: [postprocess.output],
     results(fetches, batch) {
       const data = numbersOf(fetches, postprocess.output);
       if (data.length !== batch * width) {
@@ -46,12 +59,7 @@ export function batchPostprocess(manifest: ModelManifest): BatchPostprocess {
   };
 }
 
-const NON_FINITE: RowResult = {
-  status: 'failed',
-  error: new RowFailure('non_finite_output', 'The model answered NaN or infinity for this row.').toRowError(),
-};
-
-function outputWidth({ outputs, postprocess }: ModelManifest): number {
+function outputWidth(outputs: readonly TensorSpec[], postprocess: ValuePostprocess): number {
   const spec = outputs.find(({ name }) => name === postprocess.output);
   if (!spec)
     throw new ModelLoadError(`Postprocessing reads "${postprocess.output}", which is no output of the manifest.`);
@@ -75,7 +83,7 @@ function numbersOf(fetches: Tensors, name: string): Float32Array | Float64Array 
 
 type RowOutput = (values: Float32Array | Float64Array) => Record<string, unknown>;
 
-function rowOutputOf(postprocess: Postprocess): RowOutput {
+function rowOutputOf(postprocess: ValuePostprocess): RowOutput {
   if (postprocess.type === 'score') {
     const { field } = postprocess;
     return ([score]) => ({ [field]: Number.isFinite(score) ? score : String(score) });

@@ -120,6 +120,7 @@ class Serving {
           ...options,
           ...queue,
           concurrency,
+          ...(queue.rows && concurrency < queue.concurrency ? { rows: halfOf(queue.rows) } : {}),
           name: `${worker}:${queueName(queue.model, queue.lane)}:${share}`,
           queuePrefix: prefixOf(queue),
           scratchKey,
@@ -252,6 +253,10 @@ function sharesOf(concurrency: number): number[] {
   if (concurrency < MIN_SHARED_CONCURRENCY) return [concurrency];
   const half = concurrency >> 1;
   return [concurrency - half, half];
+}
+
+function halfOf({ max, minJobs }: NonNullable<ServedQueue['rows']>): NonNullable<ServedQueue['rows']> {
+  return { max: Math.ceil(max / 2), minJobs: Math.ceil(minJobs / 2) };
 }
 
 function oneOfEachQueue(slots: readonly QueueSlot[]): QueueSlot[] {

@@ -12,6 +12,8 @@ export interface ServedQueue {
   handler: JobHandler;
   /** Jobs in hand at once: enough to fill the batches that run and the next ones. */
   concurrency: number;
+  /** With so many rows in hand no more jobs are claimed, unless they are fewer than `minJobs`. */
+  rows?: { max: number; minJobs: number };
 }
 
 export interface QueueSlotOptions extends ServedQueue {
@@ -59,6 +61,10 @@ export class QueueSlot {
   readonly #options: QueueSlotOptions;
   #ended: EndedJob[] = [];
   #inHand = 0;
+  /** Counted where there is a limit to them. */
+  #rowsInHand = 0;
+  /** Of the last claim; before the first, jobs may be of any size. */
+  #rowsPerJob = Number.POSITIVE_INFINITY;
   #number = 0;
   #isSwapping = false;
   #isDraining = false;
@@ -75,7 +81,7 @@ export class QueueSlot {
   }
 
   get hasRoom(): boolean {
-    return this.#inHand < this.#options.concurrency;
+    return this.#roomAfter({ jobs: 0, rows: 0 }) > 0;
   }
 
   /** Whether it has asked for jobs, got all there were, and could take more. */
@@ -140,10 +146,11 @@ export class QueueSlot {
 
   /** One swap; what to call when its answer is in force. */
   async #swap(): Promise<(() => void)[]> {
-    const { concurrency, locks, clock, lockDurationMs } = this.#options;
+    const { locks, clock, lockDurationMs } = this.#options;
     await locks.settle();
     const ended = this.#takeEnded();
-    const room = concurrency - this.#inHand + ended.length;
+    const endedRows = ended.reduce((sum, { held }) => sum + held.job.inputs.length, 0);
+    const room = this.#roomAfter({ jobs: ended.length, rows: endedRows });
     const wanted = this.#mayClaim ? Math.min(MAX_JOBS_PER_SWAP, room) : 0;
     const offers = this.#offers;
     const onAsked = this.#onAsked.splice(0);
@@ -162,6 +169,16 @@ export class QueueSlot {
       if (reply.limitedMs > 0) this.#wait(reply.limitedMs);
     }
     return onAsked;
+  }
+
+  /** Jobs that may be claimed when so many are gone; of unknown size, so they are taken to be as those of late. */
+  #roomAfter(gone: { jobs: number; rows: number }): number {
+    const { concurrency, rows } = this.#options;
+    const jobs = this.#inHand - gone.jobs;
+    if (!rows || concurrency <= jobs) return concurrency - jobs;
+    const rowsInHand = this.#rowsInHand - gone.rows;
+    const byRows = Math.floor((rows.max - rowsInHand) / this.#rowsPerJob);
+    return Math.min(concurrency - jobs, Math.max(byRows, rows.minJobs - jobs, 0));
   }
 
   #takeEnded(): EndedJob[] {
@@ -215,7 +232,7 @@ export class QueueSlot {
       return;
     }
     locks.release(held);
-    this.#inHand -= 1;
+    this.#letGo(held);
     try {
       onCommitted(held.job, outcome);
     } catch (error) {
@@ -223,11 +240,16 @@ export class QueueSlot {
     }
   }
 
+  #letGo({ job }: HeldJob): void {
+    this.#inHand -= 1;
+    this.#rowsInHand -= job.inputs.length;
+  }
+
   /** Another attempt holds the job, or its run is over. */
   #drop(held: HeldJob): void {
     const { locks, onFenced, onError } = this.#options;
     locks.release(held);
-    this.#inHand -= 1;
+    this.#letGo(held);
     try {
       onFenced(held.job);
     } catch (error) {
@@ -238,6 +260,12 @@ export class QueueSlot {
   async #takeUp({ claimed, settled }: SwapReply, isLate: boolean): Promise<void> {
     const { locks, queuePrefix, onError } = this.#options;
     this.#inHand += claimed.length + settled.length;
+    for (const { held } of settled) this.#rowsInHand += held.job.inputs.length;
+    if (claimed.length > 0) {
+      const rows = claimed.reduce((sum, { job }) => sum + job.inputs.length, 0);
+      this.#rowsInHand += rows;
+      this.#rowsPerJob = Math.max(1, rows / claimed.length);
+    }
     for (const held of claimed) locks.hold(held, queuePrefix);
     for (const { held, outcome, error } of settled) {
       if (error) onError(error);

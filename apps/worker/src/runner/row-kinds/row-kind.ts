@@ -1,6 +1,7 @@
 import type { ModelManifest, RowFailure } from '@onqueue/shared';
 import type { Tensors } from '../inference-engine.ts';
 import { tabularColumns } from './tabular-columns.ts';
+import { tensorRows } from './tensor-rows.ts';
 
 /** How the rows of one kind of model become tensors. */
 export type RowKind = {
@@ -15,11 +16,16 @@ type PreparedRows = {
   joined: readonly number[];
   /** Position in `rows` → why it did not join. */
   failures: ReadonlyMap<number, RowFailure>;
+  /** By input, of each row that joined: the sizes of the dimensions that vary, before it was padded. */
+  lengths?: VariableLengths;
 };
+
+export type VariableLengths = ReadonlyMap<string, readonly (readonly number[])[]>;
 
 /** The row kind of a manifest. Rejects when its inputs are not what its rows can become. */
 export async function rowKindOf(manifest: ModelManifest): Promise<RowKind> {
   if (manifest.kind === 'tabular') return tabularColumns(manifest);
+  if (manifest.kind === 'tensor') return tensorRows(manifest);
   // libvips costs ~30 ms and ~15 MB: only the runners of image models load it.
   const { imageRows } = await import('./image.ts');
   const { decodeImage } = await import('./image-decoder.ts');
