@@ -24,6 +24,8 @@ export interface ServedModelVersionOptions {
   manifest: ModelManifest;
   instances: number;
   intraOpNumThreads: number;
+  /** Batches that a runner holds at most, with the one that it computes. */
+  runnerDepth: number;
   batchTimeoutMs: number;
   startTimeoutMs: number;
   maxBatches: number;
@@ -59,6 +61,7 @@ export class ServedModelVersion implements ServedVersion {
       manifest,
       instances: options.instances,
       intraOpNumThreads: options.intraOpNumThreads,
+      depth: options.runnerDepth,
       startTimeoutMs: options.startTimeoutMs,
       batchTimeoutMs: options.batchTimeoutMs,
       maxBatches: options.maxBatches,
@@ -82,6 +85,7 @@ export class ServedModelVersion implements ServedVersion {
     this.#batcher = new DynamicBatcher({
       policy: manifest.batching,
       maxConcurrentBatches: options.instances,
+      maxBatchesAhead: options.instances * (options.runnerDepth - 1),
       run: (rows, options) => isolation.run(rows, options),
       clock,
       onBatch: (rows) => metrics.batchRows.observe(labels, rows),
@@ -160,7 +164,7 @@ export class ServedModelVersion implements ServedVersion {
       intraOpNumThreads,
       runtime: loaded.runtime,
       readRows: async () => (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input),
-      run: async (rows) => measured(await this.#pool.run(rows)),
+      run: async (rows) => measured(await this.#pool.run(rows, { isAlone: true })),
     };
   }
 

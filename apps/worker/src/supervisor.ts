@@ -29,6 +29,7 @@ export interface SupervisorOptions {
   intraOpNumThreads: number;
   batchTimeoutMs: number;
   runnerStartTimeoutMs: number;
+  runnerDepth: number;
   runnerMaxBatches: number;
   runnerMaxMemoryBytes: number;
   lockDurationMs: number;
@@ -167,6 +168,7 @@ export class Supervisor {
             manifest,
             instances: this.#options.instances,
             intraOpNumThreads: this.#options.intraOpNumThreads,
+            runnerDepth: this.#options.runnerDepth,
             batchTimeoutMs: this.#options.batchTimeoutMs,
             startTimeoutMs: this.#options.runnerStartTimeoutMs,
             maxBatches: this.#options.runnerMaxBatches,
@@ -236,7 +238,7 @@ export class Supervisor {
     return LANES.map((lane) => ({
       model,
       lane,
-      concurrency: concurrencyFor(maxBatchSize, this.#options.instances),
+      concurrency: concurrencyFor(maxBatchSize, this.#options),
       handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
     }));
   }
@@ -267,7 +269,7 @@ export class Supervisor {
   }
 }
 
-/** Two batches per runner, so that the next one is there when one ends; BullMQ's Worker gains nothing above 256. */
-function concurrencyFor(maxBatchSize: number, instances: number): number {
-  return Math.min(256, Math.max(16, 2 * maxBatchSize * instances));
+/** All that a runner holds and one batch more, so that the next one is there when one ends; BullMQ's Worker gains nothing above 256. */
+function concurrencyFor(maxBatchSize: number, options: { instances: number; runnerDepth: number }): number {
+  return Math.min(256, Math.max(16, (options.runnerDepth + 1) * maxBatchSize * options.instances));
 }

@@ -11,6 +11,8 @@ export interface DynamicBatcherOptions {
   policy: Pick<BatchingPolicy, 'max_batch_size' | 'max_queue_delay_ms'>;
   /** How many batches may run at once: one per runner. */
   maxConcurrentBatches: number;
+  /** How many may be formed ahead, to wait in a runner for the end of the batch before: only full ones are. */
+  maxBatchesAhead?: number;
   /**
    * Computes a batch; see RowIsolation. The signal aborts it, at the price of its runner. `giveWay` says that it will take a
    * runner time and again, and that other batches may run between.
@@ -53,7 +55,7 @@ const RESPAWN_MS = 300;
  *
  * A row waits in the list of its lane until a runner is free and either the batch is full or the oldest row has waited
  * `max_queue_delay_ms`. With a delay of 0 a batch starts at once when a runner is idle, and grows by itself while all
- * are busy. Interactive rows go first; bulk rows fill what is left of the batch. A job that is computed apart has batches of
+ * are busy. Full batches are formed a little ahead, so that runners need not wait for them. Interactive rows go first; bulk rows fill what is left of the batch. A job that is computed apart has batches of
  * its own.
  *
  * A halted row that waits is dropped. One that runs keeps its place; only when nobody wants any row of a batch any more,
@@ -116,7 +118,7 @@ export class DynamicBatcher {
   }
 
   #dispatch(): void {
-    while (this.#isRunnerFree && this.pendingRows > 0) {
+    while (this.pendingRows > 0 && (this.#isRunnerFree || this.#mayFormAhead)) {
       const waitMs = this.#remainingDelayMs();
       if (waitMs > 0) {
         this.#delay ??= this.#options.clock.setTimeout(() => {
@@ -136,6 +138,18 @@ export class DynamicBatcher {
     const { maxConcurrentBatches } = this.#options;
     const givenWay = [...this.#running].filter(({ hasGivenWay }) => hasGivenWay).length;
     return this.#running.size - Math.min(givenWay, maxConcurrentBatches) < maxConcurrentBatches;
+  }
+
+  /**
+   * A batch that waits in a runner cannot grow any more, so it must be as large as it gets; and it is before whatever comes
+   * later, so it must not be of bulk rows alone. None waits behind a batch that is to be alone.
+   */
+  get #mayFormAhead(): boolean {
+    const { maxConcurrentBatches, maxBatchesAhead = 0 } = this.#options;
+    if (this.#running.size >= maxConcurrentBatches + maxBatchesAhead || this.pendingRows < this.maxBatchSize)
+      return false;
+    if (this.#lanes.interactive.length === 0 || this.#first?.apart) return false;
+    return [...this.#running].every(({ rows, hasGivenWay }) => !hasGivenWay && !rows[0]?.apart);
   }
 
   /** How much longer the next batch may wait for company. */
@@ -168,6 +182,7 @@ export class DynamicBatcher {
         rows.map(({ row }) => row),
         {
           signal: batch.abort.signal,
+          isAlone: rows[0]?.apart !== undefined,
           giveWay: () => {
             batch.hasGivenWay = true;
             this.#dispatchSoon();
@@ -180,7 +195,9 @@ export class DynamicBatcher {
         if (outcome) resolve({ ...outcome, batchWaitMs: outcome.batch.startedAtMs - submittedAtMs });
         else reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
       }
-      if (!batch.abort.signal.aborted && !batch.hasGivenWay) this.#learn(this.#options.clock.now() - batch.startedAtMs);
+      if (!batch.abort.signal.aborted && !batch.hasGivenWay) {
+        this.#learn(this.#options.clock.now() - (outcomes[0]?.batch.startedAtMs ?? batch.startedAtMs));
+      }
     } catch (error) {
       for (const { reject } of rows) reject(error);
     } finally {
