@@ -76,6 +76,7 @@ async function main(): Promise<void> {
     intraOpNumThreads: config.intraOpThreads,
     batchTimeoutMs: config.batchTimeoutMs,
     runnerStartTimeoutMs: config.runnerStartTimeoutMs,
+    runnerDepth: config.runnerDepth,
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
     lockDurationMs: config.lockDurationMs,

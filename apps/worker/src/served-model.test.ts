@@ -29,6 +29,7 @@ async function start(model: WrittenModel, options: Partial<ServedModelVersionOpt
     ...model,
     instances: 1,
     intraOpNumThreads: 1,
+    runnerDepth: 2,
     maxBatches: 0,
     maxMemoryBytes: 0,
     batchTimeoutMs: 30_000,

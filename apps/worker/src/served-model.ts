@@ -29,6 +29,8 @@ export interface ServedModelVersionOptions {
   manifest: ModelManifest;
   instances: number;
   intraOpNumThreads: number;
+  /** Batches that a runner holds at most, with the one that it computes. */
+  runnerDepth: number;
   batchTimeoutMs: number;
   startTimeoutMs: number;
   maxBatches: number;
@@ -72,6 +74,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       manifest,
       instances: options.instances,
       intraOpNumThreads: options.intraOpNumThreads,
+      depth: options.runnerDepth,
       startTimeoutMs: options.startTimeoutMs,
       batchTimeoutMs: options.batchTimeoutMs,
       maxBatches: options.maxBatches,
@@ -114,6 +117,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     this.#batcher = new DynamicBatcher({
       policy: manifest.batching,
       maxConcurrentBatches: options.instances,
+      maxBatchesAhead: options.instances * (options.runnerDepth - 1),
       run: (rows, options) => isolation.run(rows, options),
       clock,
       onBatch: (rows) => metrics.batchRows.observe(labels, rows),
@@ -222,7 +226,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       intraOpNumThreads,
       runtime: loaded.runtime,
       readRows: async () => (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input),
-      run: async (rows) => measured(await this.#pool.run(rows)),
+      run: async (rows) => measured(await this.#pool.run(rows, { isAlone: true })),
     };
   }
 

@@ -34,6 +34,7 @@ export interface SupervisorOptions {
   intraOpNumThreads: number;
   batchTimeoutMs: number;
   runnerStartTimeoutMs: number;
+  runnerDepth: number;
   runnerMaxBatches: number;
   runnerMaxMemoryBytes: number;
   lockDurationMs: number;
@@ -182,6 +183,7 @@ export class Supervisor {
             manifest,
             instances: this.#options.instances,
             intraOpNumThreads: this.#options.intraOpNumThreads,
+            runnerDepth: this.#options.runnerDepth,
             batchTimeoutMs: this.#options.batchTimeoutMs,
             startTimeoutMs: this.#options.runnerStartTimeoutMs,
             maxBatches: this.#options.runnerMaxBatches,
@@ -259,7 +261,7 @@ export class Supervisor {
     return LANES.map((lane) => ({
       model,
       lane,
-      concurrency: concurrencyFor(maxBatchSize, this.#options.instances),
+      concurrency: concurrencyFor(maxBatchSize, this.#options),
       ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, this.#options.instances) } : {}),
       handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
     }));
@@ -328,9 +330,9 @@ export class Supervisor {
   }
 }
 
-/** Two batches per runner, so that the next one is there when one ends; BullMQ's Worker gains nothing above 256. */
-function concurrencyFor(maxBatchSize: number, instances: number): number {
-  return Math.min(256, Math.max(16, 2 * maxBatchSize * instances));
+/** All that a runner holds and one batch more, so that the next one is there when one ends; BullMQ's Worker gains nothing above 256. */
+function concurrencyFor(maxBatchSize: number, options: { instances: number; runnerDepth: number }): number {
+  return Math.min(256, Math.max(16, (options.runnerDepth + 1) * maxBatchSize * options.instances));
 }
 
 /** Bulk is claimed ahead by two batches a runner; of jobs that are larger than a batch two, so that one is there when one ends. */

@@ -312,6 +312,14 @@ export const SETTINGS = {
     about:
       'Milliseconds that a runner may take to load and warm up its model. Then it is killed and started again, ever more slowly.',
   }),
+  runnerDepth: setting({
+    env: 'ONQUEUE_RUNNER_DEPTH',
+    reader: 'worker',
+    schema: integer(1, 2),
+    default: '2',
+    about:
+      'Batches that a runner holds. 2: a full batch that is ready waits in the runner while another is computed, and is computed right after it. 1: it is sent when the answer to the other has come.',
+  }),
   runnerMaxBatches: setting({
     env: 'ONQUEUE_RUNNER_MAX_BATCHES',
     reader: 'worker',

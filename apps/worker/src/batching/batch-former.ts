@@ -118,9 +118,16 @@ export class BatchFormer<Row extends BatchableRow> {
     if (lane === 'interactive') this.#target?.observe(latencyMs);
   }
 
-  /** The next batch; or when there may be one, on the clock's scale: `Infinity` when not before something else changes. */
-  next(nowMs: number, { mayBeBulkOnly }: { mayBeBulkOnly: boolean }): FormedBatch<Row> | number {
-    const lead = this.#lead(nowMs, mayBeBulkOnly);
+  /**
+   * The next batch; or when there may be one, on the clock's scale: `Infinity` when not before something else changes. One
+   * that is formed ahead waits for a runner and cannot grow any more, so it has to be full; and it comes before whatever arrives
+   * later, so it is never of bulk rows alone.
+   */
+  next(
+    nowMs: number,
+    { mayBeBulkOnly, isAhead = false }: { mayBeBulkOnly: boolean; isAhead?: boolean },
+  ): FormedBatch<Row> | number {
+    const lead = isAhead ? this.#fullLead() : this.#lead(nowMs, mayBeBulkOnly);
     return typeof lead === 'number' ? lead : this.#take(...lead, mayBeBulkOnly);
   }
 
@@ -138,6 +145,16 @@ export class BatchFormer<Row extends BatchableRow> {
     }
     if (interactive && bulk && this.#isBulkDue(bulk[1])) return bulk;
     return interactive ?? bulk ?? nextMs;
+  }
+
+  #fullLead(): [key: object, bucket: Bucket<Row>] | number {
+    let lead: [object, Bucket<Row>] | undefined;
+    for (const entry of this.#waiting) {
+      const [, bucket] = entry;
+      const isFull = bucket.length >= this.#fullSize(bucket);
+      if (isFull && !bucket.isApart && bucket.interactive.first) lead = older(lead, entry, 'interactive');
+    }
+    return lead ?? Number.POSITIVE_INFINITY;
   }
 
   /** Whether bulk rows that no interactive row can share a batch with are owed as many places as they would take. */

@@ -17,7 +17,9 @@ export interface BatchRunOptions {
   signal: AbortSignal;
   /** The deadline, where it is to be shorter than that of any batch. */
   timeoutMs?: number | undefined;
-  /** Called when a runner has it, which may be a while after the call. */
+  /** Whether no other batch may be in the same runner meanwhile: it is suspected of what would hold that one up. */
+  isAlone?: boolean;
+  /** Called when its turn has come in a runner, which may be a while after the call. */
   onStart?: () => void;
 }
 

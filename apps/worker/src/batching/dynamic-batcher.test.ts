@@ -7,13 +7,14 @@ import type { RowOutcome } from './row-isolation.ts';
 const RUN_MS = 50;
 
 /** A batcher over a runner that takes 50 ms a batch and remembers what it was given, and when. */
-function setUp(policy: DynamicBatcherOptions['policy'], { runners = 1, runMs = RUN_MS } = {}) {
+function setUp(policy: DynamicBatcherOptions['policy'], { runners = 1, runMs = RUN_MS, ahead = 0 } = {}) {
   const clock = new ManualClock();
   const batches: { atMs: number; rows: unknown[] }[] = [];
   const aborted: number[] = [];
   const batcher = new DynamicBatcher({
     policy,
     maxConcurrentBatches: runners,
+    maxBatchesAhead: ahead,
     clock,
     run: async (rows, { signal }) => {
       const startedAtMs = clock.now();
@@ -80,6 +81,42 @@ describe('DynamicBatcher', () => {
     expect(outcomes.map(({ result }) => result)).toEqual(
       Array.from({ length: 8 }, (_, row) => ({ status: 'succeeded', output: { row } })),
     );
+  });
+
+  test('forms a full batch while another runs, and lets one that is not full grow', async () => {
+    const { clock, batcher, batches } = setUp({ max_batch_size: 2, max_queue_delay_ms: 0 }, { ahead: 1 });
+    const jobs = [batcher.submit([0], interactive)];
+    await clock.advance(10);
+    jobs.push(batcher.submit([1], interactive));
+    await clock.advance(10);
+    jobs.push(batcher.submit([2, 3, 4, 5], interactive));
+    await clock.advance(10);
+    expect(batches).toEqual([
+      { atMs: 0, rows: [0] },
+      { atMs: 20, rows: [1, 2] },
+    ]);
+    await clock.advance(4 * RUN_MS);
+    await Promise.all(jobs);
+    expect(rowsOf(batches)).toEqual([[0], [1, 2], [3, 4], [5]]);
+  });
+
+  test('forms no batch ahead of bulk rows alone, nor of a job that is computed apart, nor behind one', async () => {
+    const { clock, batcher, batches } = setUp({ max_batch_size: 2, max_queue_delay_ms: 0 }, { ahead: 1 });
+    const apart = { ...interactive, isApart: true };
+    const jobs = [batcher.submit(['a', 'b', 'c'], bulk)];
+    await clock.advance(10);
+    // Nothing is known of how long bulk batches take: the first one has one row.
+    expect(rowsOf(batches)).toEqual([['a']]);
+    jobs.push(batcher.submit(['s', 't'], apart));
+    await clock.advance(RUN_MS);
+    expect(rowsOf(batches)).toEqual([['a'], ['s', 't']]);
+    jobs.push(batcher.submit(['e', 'f'], interactive));
+    await clock.advance(10);
+    expect(batches).toHaveLength(2);
+    await clock.advance(RUN_MS);
+    expect(rowsOf(batches)).toEqual([['a'], ['s', 't'], ['e', 'f']]);
+    await clock.advance(2 * RUN_MS);
+    await Promise.all(jobs);
   });
 
   test('holds a batch open for max_queue_delay_ms after its first row', async () => {

@@ -17,10 +17,10 @@ export interface BatchedRowOutcome extends RowOutcome {
 
 export interface DynamicBatcherOptions {
   policy: Omit<BatchingPolicy, 'calibrate'>;
-  /** How many batches may be under way at once: one per runner, or more where runners hold the next one ready. */
+  /** How many batches may run at once: one per runner. */
   maxConcurrentBatches: number;
-  /** How many compute at once; as many as may be under way, unless given. */
-  runners?: number;
+  /** How many may be formed ahead, to wait in a runner for the end of the batch before: only full ones are. */
+  maxBatchesAhead?: number;
   /**
    * Computes a batch; see RowIsolation. The signal aborts it, at the price of its runner. `giveWay` says that it will take a
    * runner time and again, and that other batches may run between.
@@ -72,8 +72,8 @@ const INTERACTIVE_MS = 1000;
  * A row waits until a place for a batch is free and either a batch is full or the oldest row has waited `max_queue_delay_ms`. With a
  * delay of 0 a batch starts at once when a runner is idle, and grows by itself while all are busy. Interactive rows go
  * first; which rows a batch gets is {@link BatchFormer}'s to say. While interactive rows come, batches of bulk rows alone never take
- * the last place: with two or more, an interactive row finds one free or soon to be. A job that is computed apart has batches of its
- * own.
+ * the last place: with two or more, an interactive row finds one free or soon to be. Full batches are formed a little ahead, so that
+ * runners need not wait for them. A job that is computed apart has batches of its own.
  *
  * A halted row that waits is dropped. One that runs keeps its place; only when nobody wants any row of a batch any more,
  * and its end seems farther off than a new runner, the batch is aborted.
@@ -90,10 +90,10 @@ export class DynamicBatcher {
   #isDispatchDue = false;
 
   constructor(options: DynamicBatcherOptions) {
-    const { policy, maxConcurrentBatches, runners = maxConcurrentBatches } = options;
+    const { policy, maxConcurrentBatches } = options;
     this.#options = options;
     this.#former = new BatchFormer(effectiveBatching(policy));
-    this.#maxBulkOnly = Math.max(1, Math.min(runners, maxConcurrentBatches - 1));
+    this.#maxBulkOnly = Math.max(1, maxConcurrentBatches - 1);
   }
 
   /** Rows in a batch at most. */
@@ -149,8 +149,11 @@ export class DynamicBatcher {
   }
 
   #dispatch(): void {
-    while (this.pendingRows > 0 && this.#isPlaceFree) {
-      const next = this.#former.next(this.#options.clock.now(), { mayBeBulkOnly: this.#mayBeBulkOnly });
+    while (this.pendingRows > 0) {
+      const isAhead = !this.#isPlaceFree;
+      if (isAhead && !this.#mayFormAhead) break;
+      const mayBeBulkOnly = !isAhead && this.#mayBeBulkOnly;
+      const next = this.#former.next(this.#options.clock.now(), { mayBeBulkOnly, isAhead });
       if (typeof next === 'number') {
         this.#wakeAt(next);
         return;
@@ -187,6 +190,14 @@ export class DynamicBatcher {
     return bulkOnly < this.#maxBulkOnly;
   }
 
+  /** None waits behind a batch that is to be alone, or that takes a runner time and again. */
+  get #mayFormAhead(): boolean {
+    const { maxConcurrentBatches, maxBatchesAhead = 0 } = this.#options;
+    if (this.#running.size >= maxConcurrentBatches + maxBatchesAhead) return false;
+    for (const { rows, hasGivenWay } of this.#running) if (hasGivenWay || rows[0]?.apart) return false;
+    return true;
+  }
+
   async #runBatch(formed: FormedBatch<PendingRow>): Promise<void> {
     const { rows } = formed;
     const startedAtMs = this.#options.clock.now();
@@ -198,6 +209,7 @@ export class DynamicBatcher {
         rows.map(({ row }) => row),
         {
           signal: batch.abort.signal,
+          isAlone: rows[0]?.apart !== undefined,
           giveWay: () => {
             batch.hasGivenWay = true;
             this.#dispatchSoon();
@@ -222,7 +234,7 @@ export class DynamicBatcher {
   }
 
   #learn({ startedAtMs, time }: RunningBatch, outcomes: readonly RowOutcome[]): void {
-    const runMs = this.#options.clock.now() - startedAtMs;
+    const runMs = this.#options.clock.now() - (outcomes[0]?.batch.startedAtMs ?? startedAtMs);
     this.#usualRunMs = this.#usualRunMs === undefined ? runMs : this.#usualRunMs * 0.8 + runMs * 0.2;
     let last: RowBatch | undefined;
     for (const { batch, isRetryable } of outcomes) {

@@ -7,10 +7,7 @@ import { HaltSignal } from './halt-signal.ts';
 type Policy = Omit<BatchingPolicy, 'calibrate'>;
 
 /** A batcher whose batches take `msPerRow` a row, measured before unless `isMeasured` is false; rows are named after their lane. */
-function setUp(
-  policy: Partial<Policy>,
-  { msPerRow = 1, fixedMs = 0, places = 1, runners = 0, isMeasured = true } = {},
-) {
+function setUp(policy: Partial<Policy>, { msPerRow = 1, fixedMs = 0, places = 1, ahead = 0, isMeasured = true } = {}) {
   const clock = new ManualClock();
   const batches: { atMs: number; interactive: number; bulk: number }[] = [];
   const max = policy.max_batch_size ?? 64;
@@ -18,7 +15,7 @@ function setUp(
   const batcher = new DynamicBatcher({
     policy: { max_batch_size: max, ...policy },
     maxConcurrentBatches: places,
-    runners: runners || places,
+    maxBatchesAhead: ahead,
     clock,
     run: async (rows) => {
       const startedAtMs = clock.now();
@@ -175,17 +172,11 @@ test('with two runners, bulk alone has one while interactive rows come, and both
   expect(batches.slice(before - 2).map(({ bulk }) => bulk)).toEqual([10, 10, 10, 10]);
 });
 
-test('of two places on one runner, the second is never taken by bulk alone while interactive rows come', async () => {
-  const { clock, batches, submit } = setUp({ bulk_slice_ms: 10 }, { places: 2, runners: 1 });
-  const first = submit('interactive', 1);
-  await clock.advance(1);
-  await first;
+test('the batch that is formed ahead is never of bulk alone', async () => {
+  const { clock, batches, submit } = setUp({ bulk_slice_ms: 10 }, { ahead: 1 });
   const bulk = submit('bulk', 30);
   await settle();
-  expect(batches.slice(1)).toEqual([{ atMs: 1, interactive: 0, bulk: 10 }]);
-  const second = submit('interactive', 1);
-  await settle();
-  expect(batches.slice(2)).toEqual([{ atMs: 1, interactive: 1, bulk: 10 }]);
+  expect(batches).toEqual([{ atMs: 0, interactive: 0, bulk: 10 }]);
   await clock.advance(30);
-  await Promise.all([bulk, second]);
+  await bulk;
 });

@@ -27,6 +27,8 @@ export interface RowIsolationOptions {
 
 export interface IsolationOptions {
   signal: AbortSignal;
+  /** Whether the rows may be with no others in a runner: they are suspected of what would hold those up. */
+  isAlone?: boolean;
   /** Called when a search begins, between whose runs other batches may have the runner. */
   giveWay?: () => void;
   /** Whether anybody still waits for the row with this number; it is asked again before a row is run once more. */
@@ -53,7 +55,7 @@ const BLAMELESS = new Set<RowErrorCode>(['model_unavailable', 'canceled']);
  * 3. Else it is halved until the guilty row stands alone: only a row that fails by itself has failed, and rows that only
  *    fail together are split. Of n rows, one guilty row costs at most 2 log2(n) + 2 runs more, k of them at most 2k (log2(n/k) + 2).
  *
- * While it searches, it gives way: healthy batches run between its own. Rows that nobody waits for any more are left out. Of rows that hang, only one that runs alone gets
+ * While it searches, it gives way: healthy batches run between its own, and none waits behind one of them in a runner. Rows that nobody waits for any more are left out. Of rows that hang, only one that runs alone gets
  * the longest deadline; several get what is ample by the batches of late, since otherwise each step takes that long.
  *
  * A death counts when the row ran alone; its job is tried again then, and fails when that has happened as often as it has
@@ -75,17 +77,22 @@ export class RowIsolation {
   /** One outcome a row, in the order of the rows; never rejects for a fault of the rows or of the runner. */
   async run(
     rows: readonly unknown[],
-    { signal, giveWay = () => {}, isWanted = () => true }: IsolationOptions,
+    { signal, isAlone = false, giveWay = () => {}, isWanted = () => true }: IsolationOptions,
   ): Promise<RowOutcome[]> {
     const outcomes: RowOutcome[] = [];
     const items = rows.map((row, index) => ({ row, isWanted: () => isWanted(index) }));
-    for (const part of this.#sizeLimit.parts(items)) outcomes.push(...(await this.#run(part, signal, giveWay)));
+    for (const part of this.#sizeLimit.parts(items)) {
+      outcomes.push(...(await this.#run(part, { signal, isAlone, giveWay })));
+    }
     return outcomes;
   }
 
-  async #run(rows: readonly Item[], signal: AbortSignal, giveWay: () => void): Promise<RowOutcome[]> {
+  async #run(
+    rows: readonly Item[],
+    { signal, isAlone, giveWay }: { signal: AbortSignal; isAlone: boolean; giveWay: () => void },
+  ): Promise<RowOutcome[]> {
     const startedAtMs = this.#clock.now();
-    const { outcomes, failure } = await this.#try(rows, signal);
+    const { outcomes, failure } = await this.#try(rows, { signal, isAlone });
     if (!mayBlameRows(failure)) return outcomes;
     const faultOfModel = await this.#faultOfModel(signal);
     if (faultOfModel) return this.#fail(rows, faultOfModel, startedAtMs);
@@ -100,7 +107,11 @@ export class RowIsolation {
     // A row that hung the batch, and whose job has run out of time meanwhile, must not hang its neighbours once more.
     const wanted = rows.filter(({ isWanted }) => isWanted());
     if (wanted.length < rows.length) return this.#searchWanted(rows, new Set(wanted), signal, timeoutMs);
-    const { outcomes, failure } = await this.#try(rows, signal, rows.length > 1 ? timeoutMs : undefined);
+    const { outcomes, failure } = await this.#try(rows, {
+      signal,
+      isAlone: true,
+      timeoutMs: rows.length > 1 ? timeoutMs : undefined,
+    });
     if (!mayBlameRows(failure) || rows.length === 1) return { outcomes, failure };
     return { outcomes: await this.#halve(rows, failure, signal), failure };
   }
@@ -140,7 +151,10 @@ export class RowIsolation {
     return [...left.outcomes, ...outcomes];
   }
 
-  async #try(rows: readonly Item[], signal: AbortSignal, timeoutMs?: number): Promise<Tried> {
+  async #try(
+    rows: readonly Item[],
+    { signal, isAlone, timeoutMs }: { signal: AbortSignal; isAlone: boolean; timeoutMs?: number | undefined },
+  ): Promise<Tried> {
     let startedAtMs = this.#clock.now();
     const onStart = () => {
       startedAtMs = this.#clock.now();
@@ -150,7 +164,7 @@ export class RowIsolation {
       if (signal.aborted) throw new RowFailure('canceled', 'The run of the job ended before its batch did.');
       const { results, timings } = await this.#runner.run(
         rows.map(({ row }) => row),
-        { signal, timeoutMs, onStart },
+        { signal, timeoutMs, isAlone, onStart },
       );
       if (results.length !== rows.length) {
         throw new Error(`The runner answered ${results.length} results for ${rows.length} rows. This is a bug.`);

@@ -35,7 +35,16 @@ export class RunnerTimeoutError extends RowFailure {
   }
 }
 
-/** Nobody wants the batch any more; its runner was killed, since nothing else stops an inference. */
+/** The batch waited behind another in a runner, and was taken back or lost with it: it has not begun, and may run elsewhere. */
+export class RunnerRecalledError extends Error {
+  override readonly name = 'RunnerRecalledError';
+
+  constructor() {
+    super('The batch was taken back before its turn came.');
+  }
+}
+
+/** Nobody wants the batch any more; if its turn had come its runner was killed, since nothing else stops an inference. */
 export class RunnerAbortedError extends RowFailure {
   override readonly name = 'RunnerAbortedError';
 

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { ortEngine } from './ort-engine.ts';
 import { removeOwnFolder } from './runner-folder.ts';
-import { type RunnerMessage, supervisorMessage } from './runner-protocol.ts';
+import { type RunnerMessage, type SupervisorMessage, supervisorMessage } from './runner-protocol.ts';
 import { RunnerService } from './runner-service.ts';
 
 /**
@@ -20,14 +20,15 @@ process.on('exit', removeOwnFolder);
 
 const service = new RunnerService({ engine: ortEngine, send });
 
-/** Messages are handled in their order, one at a time. */
+/** Messages are handled in their order, one at a time; only that nobody wants a batch is better known before its turn. */
 let previous = Promise.resolve();
 process.on('message', (raw) => {
-  previous = previous.then(() => handle(raw));
+  const message = supervisorMessage.parse(raw);
+  if (message.type === 'drop') service.drop(message);
+  else previous = previous.then(() => handle(message));
 });
 
-async function handle(raw: unknown): Promise<void> {
-  const message = supervisorMessage.parse(raw);
+async function handle(message: Exclude<SupervisorMessage, { type: 'drop' }>): Promise<void> {
   if (message.type === 'load') return service.load(message);
   if (message.type === 'run') return service.run(message);
   if (message.type === 'probe') return service.probe(message);
@@ -36,7 +37,10 @@ async function handle(raw: unknown): Promise<void> {
   process.exit(0);
 }
 
-function send(message: RunnerMessage): void {
-  // An error here means that the supervisor is gone, and `disconnect` follows.
-  process.send?.(message, undefined, undefined, () => undefined);
+/** Waits until the pipe has it all: the next batch blocks this process, and with it whatever is not written yet. */
+function send(message: RunnerMessage): Promise<void> {
+  return new Promise((resolve) => {
+    // An error here means that the supervisor is gone, and `disconnect` follows.
+    process.send?.(message, undefined, undefined, () => resolve());
+  });
 }

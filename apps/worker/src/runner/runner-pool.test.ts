@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import type { WrittenModel } from '../../../../test/support/models/model-folder.ts';
 import { HANGING_STEPS, writeLinearModel, writeSlowModel } from '../../../../test/support/models/tiny-models.ts';
+import { BatchPipeline, type RunnerBatch, type RunnerBatchOptions } from './batch-pipeline.ts';
 import {
   RunnerBatchError,
   RunnerCrashedError,
@@ -13,7 +14,7 @@ import {
 } from './runner-errors.ts';
 import { RunnerPool, type RunnerPoolOptions } from './runner-pool.ts';
 import type { Runner } from './runner-process.ts';
-import type { BatchResult } from './runner-protocol.ts';
+import type { BatchResult, SupervisorMessage } from './runner-protocol.ts';
 import type { Restart } from './runner-slot.ts';
 
 const pools: RunnerPool[] = [];
@@ -45,6 +46,8 @@ function poolOf(options: Partial<RunnerPoolOptions>): RunnerPool {
   return pool;
 }
 
+const SCORED = { status: 'succeeded' as const, output: { score: 1 } };
+
 const BATCH: BatchResult = {
   results: [],
   timings: { preprocess_ms: 0, inference_ms: 0, postprocess_ms: 0 },
@@ -59,29 +62,52 @@ class FakeRunner implements Runner {
   readonly loaded = { runtime: { name: 'fake', version: '1' }, execution_provider: 'cpu', load_ms: 0, warmup_ms: 0 };
   isAlive = true;
   readonly exited: Promise<RunnerExit>;
-  finish: (error?: Error) => void = () => undefined;
-  answer: (batch: BatchResult) => void = () => undefined;
+  readonly sent: SupervisorMessage[] = [];
   die: (cause?: RunnerExit['cause']) => void = () => undefined;
 
   constructor() {
     this.exited = new Promise((resolve) => {
       this.die = (cause = 'crash') => {
         this.isAlive = false;
-        resolve({ cause, code: null, signal: 'SIGKILL', output: '' });
+        const exit = { cause, code: null, signal: 'SIGKILL', output: '' } as const;
+        this.#pipeline.end(new RunnerCrashedError(exit));
+        resolve(exit);
       };
     });
   }
 
-  run(): Promise<BatchResult> {
-    return new Promise((resolve, reject) => {
-      this.finish = (error) => (error ? reject(error) : resolve(BATCH));
-      this.answer = resolve;
-      void this.exited.then((exit) => reject(new RunnerCrashedError(exit)));
-    });
+  /** The real pipeline: only the process at its end is not there. */
+  readonly #pipeline: BatchPipeline = new BatchPipeline({
+    send: (message) => void this.sent.push(message),
+    kill: (cause) => this.die(cause),
+  });
+
+  run(rows: readonly unknown[], options: RunnerBatchOptions): RunnerBatch {
+    return this.#pipeline.push(rows, options);
   }
 
-  async probe(): Promise<void> {
-    await this.run();
+  async probe(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    await this.#pipeline.push(undefined, { timeoutMs, signal }).answer;
+  }
+
+  /** Answers the batch whose turn it is, if there is one, by default with as many results as it has rows. */
+  finish(error?: Error): void {
+    this.answer(error ?? BATCH);
+  }
+
+  answer(answer: Error | BatchResult): void {
+    for (;;) {
+      const asked = this.sent.shift();
+      if (!asked) return;
+      if (asked.type !== 'run' && asked.type !== 'probe') continue;
+      if (this.sent.some((later) => later.type === 'drop' && later.id === asked.id)) {
+        this.#pipeline.answered(asked.id, undefined);
+        continue;
+      }
+      const results = asked.type === 'run' ? asked.rows.map(() => SCORED) : [SCORED];
+      this.#pipeline.answered(asked.id, answer instanceof Error ? answer : { ...answer, results });
+      return;
+    }
   }
 
   kill(cause: RunnerExit['cause']): void {
@@ -296,6 +322,195 @@ test('a runner that fails on a golden row is replaced, and the model said to be 
   await settled();
   expect(restarts).toMatchObject([{ cause: 'unsound' }]);
   expect([pool.readyCount, pool.pids]).toEqual([1, [pid + 1]]);
+});
+
+test('the next batch waits in the runner, and its turn and deadline begin with the answer to the one before', async () => {
+  jest.useFakeTimers();
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({
+    startRunner: starter.start,
+    depth: 2,
+    batchTimeoutMs: 1000,
+    onRestart: (restart) => restarts.push(restart),
+  });
+  await pool.start();
+  const { latest: runner } = starter;
+  const turns: number[] = [];
+  const batches = [0, 1, 2].map((row) => pool.run([row], { onStart: () => turns.push(row) }));
+  await jest.advanceTimersByTimeAsync(0);
+  expect(runner.sent).toMatchObject([{ rows: [0] }, { rows: [1] }]);
+  expect(turns).toEqual([0]);
+
+  await jest.advanceTimersByTimeAsync(900);
+  runner.finish();
+  await batches[0];
+  await jest.advanceTimersByTimeAsync(0);
+  expect(turns).toEqual([0, 1]);
+  expect(runner.sent).toMatchObject([{ rows: [1] }, { rows: [2] }]);
+  await jest.advanceTimersByTimeAsync(900);
+  expect(restarts).toEqual([]);
+  runner.finish();
+  await batches[1];
+  const late = expect(batches[2]).rejects.toThrow(RunnerTimeoutError);
+  await jest.advanceTimersByTimeAsync(1001);
+  await late;
+  expect(restarts).toMatchObject([{ cause: 'timeout' }]);
+});
+
+test('a runner that dies takes along the batch whose turn it was, and the next one runs elsewhere', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, depth: 2 });
+  await pool.start();
+  const [dead] = starter.runners as [FakeRunner];
+  let turns = 0;
+  const culprit = expect(pool.run(['culprit'])).rejects.toThrow(RunnerCrashedError);
+  const next = pool.run(['next'], { onStart: () => turns++ });
+  const later = pool.run(['later']);
+  await settled();
+  dead.die();
+  await culprit;
+  await settled();
+  // Before the one that came later, and with a turn of its own.
+  expect(starter.latest.sent).toMatchObject([{ rows: ['next'] }, { rows: ['later'] }]);
+  expect([starter.latest.pid, turns]).toEqual([dead.pid + 1, 1]);
+  starter.latest.finish();
+  starter.latest.finish();
+  expect(await Promise.all([next, later])).toHaveLength(2);
+});
+
+test('a batch that is aborted before its turn costs nobody the runner', async () => {
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, depth: 2, onRestart: (restart) => restarts.push(restart) });
+  await pool.start();
+  const { latest: runner } = starter;
+  const abort = new AbortController();
+  const first = pool.run([1]);
+  const unwanted = pool.run([2], { signal: abort.signal });
+  const third = pool.run([3], { signal: abort.signal });
+  await settled();
+  abort.abort();
+  await expect(unwanted).rejects.toMatchObject({ code: 'canceled' });
+  expect(runner.sent.map(({ type }) => type)).toEqual(['run', 'run', 'drop']);
+  runner.finish();
+  await first;
+  const last = pool.run([4]);
+  await expect(third).rejects.toMatchObject({ code: 'canceled' });
+  await settled();
+  runner.finish();
+  expect((await last).results).toHaveLength(1);
+  expect([restarts, pool.idleCount]).toEqual([[], 1]);
+});
+
+test('a runner that becomes idle takes the batch that waits behind another', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, instances: 2, depth: 2 });
+  await pool.start();
+  const [first, second] = starter.runners as [FakeRunner, FakeRunner];
+  const hanging = pool.run(['hangs']);
+  const short = pool.run(['short']);
+  const waiting = pool.run(['waits']);
+  await settled();
+  expect([second.sent, first.sent]).toMatchObject([[{ rows: ['hangs'] }, { rows: ['waits'] }], [{ rows: ['short'] }]]);
+  first.finish();
+  await short;
+  await settled();
+  expect(first.sent).toMatchObject([{ rows: ['waits'] }]);
+  first.finish();
+  expect((await waiting).runner.pid).toBe(first.pid);
+
+  // Room is there again only when the runner has said so.
+  const others = [pool.run(['a']), pool.run(['b'])];
+  await settled();
+  expect(first.sent).toMatchObject([{ rows: ['a'] }, { rows: ['b'] }]);
+  second.finish();
+  for (const runner of [first, first, second]) {
+    await settled();
+    runner.finish();
+  }
+  await Promise.all([hanging, ...others]);
+});
+
+test('a batch that is to be alone shares a runner with no other, and has its turn', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, depth: 2 });
+  await pool.start();
+  const { latest: runner } = starter;
+  const batches = [
+    pool.run(['a']),
+    pool.run(['b']),
+    pool.run(['alone'], { isAlone: true }),
+    pool.run(['c']),
+    pool.run(['d']),
+  ];
+  const seen: unknown[] = [];
+  for (const batch of batches) {
+    await settled();
+    seen.push(runner.sent.flatMap((message) => (message.type === 'run' ? message.rows : [])));
+    runner.finish();
+    await batch;
+  }
+  expect(seen).toEqual([['a', 'b'], ['b'], ['alone'], ['c', 'd'], ['d']]);
+});
+
+test('a golden row is run where the batch was refused, alone, though another runner is idle', async () => {
+  const starter = new FakeStarter();
+  const pool = poolOf({ startRunner: starter.start, instances: 2, depth: 2 });
+  await pool.start();
+  const [first, second] = starter.runners as [FakeRunner, FakeRunner];
+  const long = pool.run(['long']);
+  const refused = expect(pool.run(['refused'])).rejects.toThrow(RunnerBatchError);
+  await settled();
+  expect(first.sent).toMatchObject([{ rows: ['refused'] }]);
+  const behind = [pool.run(['x']), pool.run(['y'])];
+  await settled();
+  expect(first.sent).toMatchObject([{ rows: ['refused'] }, { rows: ['y'] }]);
+  first.finish(new RunnerBatchError('inference_failed', 'no'));
+  await refused;
+  const probe = pool.probe();
+  second.finish();
+  await long;
+  await settled();
+  second.finish();
+  await behind[0];
+  expect([first.sent.map(({ type }) => type), pool.idleCount]).toEqual([['run'], 1]);
+  first.finish();
+  await behind[1];
+  await settled();
+  expect(first.sent.map(({ type }) => type)).toEqual(['probe']);
+  first.finish();
+  await probe;
+  expect(pool.idleCount).toBe(2);
+});
+
+test('a runner whose successor is ready gets no second batch, so that it comes to be empty', async () => {
+  const restarts: Restart[] = [];
+  const starter = new FakeStarter();
+  const pool = poolOf({
+    startRunner: starter.start,
+    depth: 2,
+    maxBatches: 1,
+    onRestart: (restart) => restarts.push(restart),
+  });
+  await pool.start();
+  const { latest: old } = starter;
+  const batches = [1, 2, 3, 4].map((row) => pool.run([row]));
+  await settled();
+  old.finish();
+  await batches[0];
+  await settled();
+  expect([starter.starts, restarts.length]).toEqual([2, 0]);
+  expect(old.sent).toMatchObject([{ rows: [2] }, { rows: [3] }]);
+  old.finish();
+  await batches[1];
+  expect(old.sent).toMatchObject([{ rows: [3] }]);
+  old.finish();
+  await batches[2];
+  await settled();
+  expect([restarts.map(({ cause }) => cause), old.isAlive]).toEqual([['recycled'], false]);
+  starter.latest.finish();
+  await batches[3];
 });
 
 const withMemory = (rss_bytes: number) => ({ ...BATCH, rss_bytes });

@@ -16,7 +16,14 @@ import {
   writeLookupModel,
   writeSlowModel,
 } from '../../../../test/support/models/tiny-models.ts';
-import { RunnerBatchError, RunnerCrashedError, RunnerStartError, RunnerTimeoutError } from './runner-errors.ts';
+import {
+  RunnerAbortedError,
+  RunnerBatchError,
+  RunnerCrashedError,
+  RunnerRecalledError,
+  RunnerStartError,
+  RunnerTimeoutError,
+} from './runner-errors.ts';
 import { RunnerProcess, type RunnerProcessOptions } from './runner-process.ts';
 
 let dir: string;
@@ -48,6 +55,10 @@ async function start(model: WrittenModel, options: Partial<RunnerProcessOptions>
   return runner;
 }
 
+function run(runner: RunnerProcess, rows: unknown[], timeoutMs = LONG_MS) {
+  return runner.run(rows, { timeoutMs }).answer;
+}
+
 test('loads the model in a process of its own, and computes batches there', async () => {
   const runner = await start(linear);
   expect(runner.pid).not.toBe(process.pid);
@@ -55,7 +66,7 @@ test('loads the model in a process of its own, and computes batches there', asyn
     runtime: { name: 'onnxruntime-node', version: expect.stringMatching(/^1\./) },
     execution_provider: 'cpu',
   });
-  const { results, timings, cpu_ms, rss_bytes } = await runner.run([{ x0: 1, x1: 2, x2: 3 }, { x0: 1 }], LONG_MS);
+  const { results, timings, cpu_ms, rss_bytes } = await run(runner, [{ x0: 1, x1: 2, x2: 3 }, { x0: 1 }]);
   expect(results).toEqual([
     { status: 'succeeded', output: { score: 6 } },
     { status: 'failed', error: { code: 'invalid_row', detail: 'Field "x1" is missing.', pointer: '/x1' } },
@@ -76,55 +87,100 @@ test('is told nothing of the environment that it does not need', async () => {
 
 test('a batch that the engine refuses leaves the runner alive', async () => {
   const runner = await start(await writeLookupModel({ dir, name: 'lookup', version: '1' }));
-  const refused = runner.run([{ index: 99 }], LONG_MS);
+  const refused = run(runner, [{ index: 99 }]);
   await expect(refused).rejects.toThrow(RunnerBatchError);
   await expect(refused).rejects.toMatchObject({ code: 'inference_failed', isRetryable: false });
   expect(runner.isAlive).toBe(true);
-  expect((await runner.run([{ index: 2 }], LONG_MS)).results).toHaveLength(1);
+  expect((await run(runner, [{ index: 2 }])).results).toHaveLength(1);
 });
 
 test('a batch that does not fit into memory leaves the runner alive', async () => {
   const runner = await start(await writeHungryModel({ dir, name: 'hungry', version: '1', memory: 3 }));
-  const refused = runner.run([{ size: 1 }, { size: 3 }], LONG_MS);
+  const refused = run(runner, [{ size: 1 }, { size: 3 }]);
   await expect(refused).rejects.toThrow(RunnerBatchError);
   await expect(refused).rejects.toMatchObject({ code: 'out_of_memory', isRetryable: true });
-  expect((await runner.run([{ size: 1 }, { size: 2 }], LONG_MS)).results).toHaveLength(2);
+  expect((await run(runner, [{ size: 1 }, { size: 2 }])).results).toHaveLength(2);
 });
 
 test('a batch that hangs in the engine is ended at its deadline, with the runner', async () => {
   const runner = await start(slow);
-  await expect(runner.run([{ steps: HANGING_STEPS }], 100)).rejects.toThrow(RunnerTimeoutError);
+  await expect(run(runner, [{ steps: HANGING_STEPS }], 100)).rejects.toThrow(RunnerTimeoutError);
   expect(runner.isAlive).toBe(false);
   expect(await runner.exited).toMatchObject({ cause: 'timeout', signal: 'SIGKILL' });
 });
 
 test('a runner that stands still between batches is found and ended', async () => {
   const runner = await start(linear, { heartbeat: { intervalMs: 20, timeoutMs: 200 } });
-  await runner.run([{ x0: 1, x1: 2, x2: 3 }], LONG_MS);
+  await run(runner, [{ x0: 1, x1: 2, x2: 3 }]);
   process.kill(runner.pid, 'SIGSTOP');
   expect(await runner.exited).toMatchObject({ cause: 'silent', signal: 'SIGKILL' });
 });
 
 test('a runner that is busy has its batch, whose deadline holds, and answers pings after it', async () => {
   const runner = await start(slow, { heartbeat: { intervalMs: 5, timeoutMs: 1500 } });
-  expect((await runner.run([{ steps: 100 }], LONG_MS)).results).toHaveLength(1);
-  expect((await runner.run([{ steps: 2 }], LONG_MS)).results).toHaveLength(1);
-  await expect(runner.run([{ steps: HANGING_STEPS }], 2000)).rejects.toThrow(RunnerTimeoutError);
+  expect((await run(runner, [{ steps: 100 }])).results).toHaveLength(1);
+  expect((await run(runner, [{ steps: 2 }])).results).toHaveLength(1);
+  await expect(run(runner, [{ steps: HANGING_STEPS }], 2000)).rejects.toThrow(RunnerTimeoutError);
   expect(await runner.exited).toMatchObject({ cause: 'timeout' });
+});
+
+test('computes the batches that it holds in their order, each within its own time', async () => {
+  const runner = await start(slow);
+  const turns: number[] = [];
+  const answers: number[] = [];
+  const batches = [60, 2, 40].map((steps) => {
+    const batch = runner.run([{ steps }], { timeoutMs: LONG_MS, onStart: () => turns.push(steps) });
+    void batch.answer.then(() => answers.push(steps));
+    return batch;
+  });
+  expect(turns).toEqual([60]);
+  await Promise.all(batches.map(({ over }) => over));
+  expect([turns, answers]).toEqual([
+    [60, 2, 40],
+    [60, 2, 40],
+  ]);
+});
+
+test('a batch that hangs is ended at its deadline, and the one behind it has never begun', async () => {
+  const runner = await start(slow);
+  const hanging = runner.run([{ steps: HANGING_STEPS }], { timeoutMs: 100 });
+  const next = runner.run([{ steps: 1 }], { timeoutMs: 1, onStart: () => turns.push('next') });
+  const turns: string[] = [];
+  const recalled = expect(next.answer).rejects.toThrow(RunnerRecalledError);
+  await expect(hanging.answer).rejects.toThrow(RunnerTimeoutError);
+  await recalled;
+  await next.over;
+  expect([await runner.exited, turns]).toMatchObject([{ cause: 'timeout' }, []]);
+});
+
+test('a batch that is taken back before its turn is not computed, nor is one that is aborted', async () => {
+  const runner = await start(slow);
+  const abort = new AbortController();
+  const first = runner.run([{ steps: 20 }], { timeoutMs: LONG_MS });
+  const recalled = runner.run([{ steps: HANGING_STEPS }], { timeoutMs: LONG_MS });
+  const aborted = runner.run([{ steps: HANGING_STEPS }], { timeoutMs: LONG_MS, signal: abort.signal });
+  const last = runner.run([{ steps: 3 }], { timeoutMs: LONG_MS });
+  expect([first.recall(), recalled.recall(), recalled.recall()]).toEqual([false, true, false]);
+  abort.abort();
+  await expect(recalled.answer).rejects.toThrow(RunnerRecalledError);
+  await expect(aborted.answer).rejects.toThrow(RunnerAbortedError);
+  expect((await last.answer).results).toEqual([{ status: 'succeeded', output: { score: 3 } }]);
+  await expect(first.answer).resolves.toMatchObject({ results: [{ status: 'succeeded' }] });
+  expect(runner.isAlive).toBe(true);
 });
 
 test('a runner that is killed fails the batch that it held', async () => {
   const runner = await start(slow);
-  const batch = runner.run([{ steps: HANGING_STEPS }], LONG_MS);
+  const batch = run(runner, [{ steps: HANGING_STEPS }]);
   process.kill(runner.pid, 'SIGKILL');
   await expect(batch).rejects.toThrow(RunnerCrashedError);
   await expect(batch).rejects.toMatchObject({ code: 'runner_crashed', exit: { cause: 'crash', signal: 'SIGKILL' } });
-  await expect(runner.run([{ steps: 0 }], LONG_MS)).rejects.toThrow(RunnerCrashedError);
+  await expect(run(runner, [{ steps: 0 }])).rejects.toThrow(RunnerRecalledError);
 });
 
 test('a row that kills the process is no more than a crashed runner', async () => {
   const runner = await start(await writeCrashModel({ dir, name: 'crash', version: '1' }));
-  const batch = runner.run([{ divisor: 1 }, { divisor: -1 }], LONG_MS);
+  const batch = run(runner, [{ divisor: 1 }, { divisor: -1 }]);
   await expect(batch).rejects.toMatchObject({ code: 'runner_crashed', exit: { signal: 'SIGFPE' } });
 });
 
@@ -132,7 +188,7 @@ test('signals to the whole group do not end a runner', async () => {
   const runner = await start(linear);
   process.kill(runner.pid, 'SIGINT');
   process.kill(runner.pid, 'SIGTERM');
-  const { results } = await runner.run([{ x0: 1, x1: 1, x2: 1 }], LONG_MS);
+  const { results } = await run(runner, [{ x0: 1, x1: 1, x2: 1 }]);
   expect(results).toHaveLength(1);
 });
 
@@ -196,7 +252,7 @@ const SUPERVISOR = `
   const runner = await RunnerProcess.start({ ...model, intraOpNumThreads: 1, startTimeoutMs: 30000, env: process.env });
   const ticks = () => Number(readFileSync('/proc/' + runner.pid + '/stat', 'latin1').split(' ')[13]);
   if (rows) {
-    runner.run(rows, 600000);
+    runner.run(rows, { timeoutMs: 600000 });
     // A few ticks of 10 ms more than it has: inside the engine.
     for (const before = ticks(); ticks() < before + 5; ) await setImmediate();
   }

@@ -5,19 +5,11 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
-import { type Deadline, startDeadline } from './deadline.ts';
+import { BatchPipeline, type RunnerBatch, type RunnerBatchOptions } from './batch-pipeline.ts';
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
 import { runnerEnvironment } from './runner-environment.ts';
+import { RunnerBatchError, RunnerCrashedError, type RunnerExit, RunnerStartError } from './runner-errors.ts';
 import {
-  RunnerAbortedError,
-  RunnerBatchError,
-  RunnerCrashedError,
-  type RunnerExit,
-  RunnerStartError,
-  RunnerTimeoutError,
-} from './runner-errors.ts';
-import {
-  type BatchResult,
   type LoadedModel,
   loadedModel,
   type RunnerMessage,
@@ -42,21 +34,24 @@ export type RunnerProcessOptions = {
   signal?: AbortSignal;
 };
 
-/** A runner as its owner sees it: one batch at a time until it exits. */
+/** A runner as its owner sees it: it computes one batch at a time until it exits, and holds those that come meanwhile. */
 export type Runner = {
   readonly pid: number;
   readonly loaded: LoadedModel;
   /** False from the moment on that the process is doomed, which is a little before `exited`. */
   readonly isAlive: boolean;
   readonly exited: Promise<RunnerExit>;
-  run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult>;
+  /**
+   * Computes a batch, within a time from when its turn comes and unless a signal aborts. Rejects with a `RunnerBatchError`
+   * (the engine refused the batch, the runner lives), a `RunnerTimeoutError`, `RunnerAbortedError` or `RunnerCrashedError`
+   * (the runner is gone), or a `RunnerRecalledError` (the runner is gone, or the batch was recalled, before its turn).
+   */
+  run(rows: readonly unknown[], options: RunnerBatchOptions): RunnerBatch;
   /** Runs a golden row in place of a batch, and rejects as `run` does; a row that fails alone is refused too. */
   probe(timeoutMs: number, signal?: AbortSignal): Promise<void>;
   kill(cause: RunnerExit['cause']): void;
   stop(graceMs?: number): Promise<RunnerExit>;
 };
-
-type Pending = { id: number; rows: number; resolve: (batch: BatchResult) => void; reject: (error: Error) => void };
 
 const OUTPUT_CHARACTERS = 4096;
 
@@ -66,8 +61,8 @@ const HEARTBEAT = { intervalMs: 2000, timeoutMs: 5000 };
 /**
  * One runner child process.
  *
- * starting -- loaded --> ready <-- run, result --> busy; any -- exit --> exited. A batch that passes its deadline, a
- * failed load, a ping without an answer, and a stop that is not heeded end in SIGKILL: an inference cannot be interrupted in
+ * starting -- loaded --> ready <-- run, result --> busy; any -- exit --> exited. A batch that passes its deadline (see
+ * BatchPipeline), a failed load, a ping without an answer, and a stop that is not heeded end in SIGKILL: an inference cannot be interrupted in
  * any other way.
  */
 export class RunnerProcess implements Runner {
@@ -75,9 +70,8 @@ export class RunnerProcess implements Runner {
   readonly #child: ChildProcess;
   #loaded: LoadedModel | undefined;
   #starting: { resolve: (loaded: LoadedModel) => void; reject: (error: Error) => void } | undefined;
-  #pending: Pending | undefined;
+  readonly #pipeline: BatchPipeline;
   #heartbeat: Heartbeat | undefined;
-  #lastId = 0;
   /** Why the process is about to end, once that is decided; `crash` when nobody decided it. */
   #endCause: RunnerExit['cause'] | undefined;
   #hasExited = false;
@@ -85,6 +79,10 @@ export class RunnerProcess implements Runner {
 
   private constructor(child: ChildProcess, folder: string) {
     this.#child = child;
+    this.#pipeline = new BatchPipeline({
+      send: (message) => this.#send(message),
+      kill: (cause) => this.kill(cause),
+    });
     child.on('message', (raw) => this.#receive(runnerMessage.parse(raw)));
     for (const stream of [child.stdout, child.stderr]) this.#collect(stream);
     // Nobody writes to the lifeline; a reset while the child dies is no news.
@@ -129,17 +127,12 @@ export class RunnerProcess implements Runner {
     return !this.#hasExited && this.#endCause === undefined && this.#child.connected;
   }
 
-  /**
-   * Computes a batch, within `timeoutMs` from now and unless `signal` aborts. Rejects with a `RunnerBatchError` (the engine refused the batch, the
-   * runner lives), a `RunnerTimeoutError` or a `RunnerCrashedError` (the runner is gone).
-   */
-  run(rows: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<BatchResult> {
-    const id = ++this.#lastId;
-    return this.#ask({ type: 'run', id, rows: [...rows] }, rows.length, timeoutMs, signal);
+  run(rows: readonly unknown[], options: RunnerBatchOptions): RunnerBatch {
+    return this.#pipeline.push(rows, options);
   }
 
   async probe(timeoutMs: number, signal?: AbortSignal): Promise<void> {
-    const { results } = await this.#ask({ type: 'probe', id: ++this.#lastId }, 1, timeoutMs, signal);
+    const { results } = await this.#pipeline.push(undefined, { timeoutMs, signal }).answer;
     const [result] = results;
     if (result?.status === 'failed') throw new RunnerBatchError('inference_failed', result.error.detail);
   }
@@ -147,50 +140,21 @@ export class RunnerProcess implements Runner {
   kill(cause: RunnerExit['cause']): void {
     this.#endCause ??= cause;
     this.#heartbeat?.stop();
+    this.#pipeline.doom();
     this.#child.kill('SIGKILL');
   }
 
-  /** Asks the runner to end, and kills it after `graceMs`. A batch that it holds is lost. */
+  /** Asks the runner to end, and kills it after `graceMs`. A batch that it computes is lost. */
   async stop(graceMs = 2000): Promise<RunnerExit> {
     if (this.#hasExited || this.#endCause) return this.exited;
     this.#endCause = 'stopped';
     this.#heartbeat?.stop();
+    this.#pipeline.doom();
     this.#send({ type: 'stop' });
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), graceMs);
     const exit = await this.exited;
     clearTimeout(timer);
     return exit;
-  }
-
-  async #ask(
-    message: Extract<SupervisorMessage, { type: 'run' | 'probe' }>,
-    rows: number,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<BatchResult> {
-    if (this.#pending) throw new Error('The runner already holds a batch. This is a bug.');
-    if (!this.isAlive) throw new RunnerCrashedError(await this.exited);
-    let deadline: Deadline | undefined;
-    let onAbort = () => {};
-    try {
-      return await new Promise<BatchResult>((resolve, reject) => {
-        onAbort = () => {
-          this.kill('aborted');
-          reject(new RunnerAbortedError());
-        };
-        signal?.addEventListener('abort', onAbort, { once: true });
-        this.#pending = { id: message.id, rows, resolve, reject };
-        deadline = startDeadline(timeoutMs, () => {
-          this.kill('timeout');
-          reject(new RunnerTimeoutError(timeoutMs));
-        });
-        this.#send(message);
-      });
-    } finally {
-      deadline?.cancel();
-      signal?.removeEventListener('abort', onAbort);
-      this.#pending = undefined;
-    }
   }
 
   async #load(message: SupervisorMessage, { startTimeoutMs, signal }: RunnerProcessOptions): Promise<void> {
@@ -219,7 +183,7 @@ export class RunnerProcess implements Runner {
     if (!this.isAlive) return;
     this.#heartbeat = startHeartbeat({
       ...times,
-      isBusy: () => this.#pending !== undefined,
+      isBusy: () => !this.#pipeline.isEmpty,
       ping: () => this.#send({ type: 'ping' }),
       onSilent: () => this.kill('silent'),
     });
@@ -243,20 +207,17 @@ export class RunnerProcess implements Runner {
       case 'pong':
         this.#heartbeat?.heard();
         break;
-      case 'result':
-        this.#resolveBatch(message);
+      case 'result': {
+        const { results, timings, cpu_ms, rss_bytes } = message;
+        this.#pipeline.answered(message.id, { results, timings, cpu_ms, rss_bytes });
         break;
+      }
       case 'batch_failed':
-        if (this.#pending?.id === message.id) this.#pending.reject(new RunnerBatchError(message.code, message.detail));
+        this.#pipeline.answered(message.id, new RunnerBatchError(message.code, message.detail));
+        break;
+      case 'dropped':
+        this.#pipeline.answered(message.id, undefined);
     }
-  }
-
-  #resolveBatch({ id, results, timings, cpu_ms, rss_bytes }: Extract<RunnerMessage, { type: 'result' }>): void {
-    const pending = this.#pending;
-    // The deadline passed while the answer was on its way.
-    if (pending?.id !== id) return;
-    if (results.length === pending.rows) pending.resolve({ results, timings, cpu_ms, rss_bytes });
-    else pending.reject(new Error(`${results.length} results came for ${pending.rows} rows. This is a bug.`));
   }
 
   #collect(stream: Readable | null): void {
@@ -274,7 +235,7 @@ export class RunnerProcess implements Runner {
         const exit = { cause: this.#endCause ?? 'crash', code, signal, output: this.#output };
         const error = new RunnerCrashedError(exit);
         this.#starting?.reject(new RunnerStartError('crash', `${error.message} ${this.#output}`.trim()));
-        this.#pending?.reject(error);
+        this.#pipeline.end(error);
         void rm(folder, { recursive: true, force: true }).finally(() => resolve(exit));
       };
       // `close` comes after the last of the output; a process that could not be forked has only `error`.

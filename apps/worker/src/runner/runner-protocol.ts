@@ -3,7 +3,8 @@ import { z } from 'zod';
 
 /**
  * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
- * once; one `run` or `probe` at a time after that, and `ping` between them.
+ * once; `run` and `probe` after that, which are computed in their order, one at a time, and answered by one `result`,
+ * `batch_failed` or `dropped` each; and `ping` between them.
  */
 export const supervisorMessage = z.discriminatedUnion('type', [
   z.object({
@@ -16,6 +17,8 @@ export const supervisorMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('run'), id: z.number().int(), rows: z.array(z.unknown()) }),
   /** Runs a golden row, and is answered as a batch of one. */
   z.object({ type: z.literal('probe'), id: z.number().int() }),
+  /** Nobody wants the answer to this `run` any more. It may come too late. */
+  z.object({ type: z.literal('drop'), id: z.number().int() }),
   z.object({ type: z.literal('ping') }),
   z.object({ type: z.literal('stop') }),
 ]);
@@ -49,6 +52,8 @@ export const runnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('loaded'), ...loadedModel.shape }),
   z.object({ type: z.literal('load_failed'), detail: z.string() }),
   z.object({ type: z.literal('result'), id: z.number().int(), ...batchResult.shape }),
+  /** The batch was not computed, since it was dropped before its turn. */
+  z.object({ type: z.literal('dropped'), id: z.number().int() }),
   z.object({ type: z.literal('pong') }),
   /** The batch failed as a whole, the runner lives. */
   z.object({

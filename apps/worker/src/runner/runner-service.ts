@@ -7,17 +7,22 @@ import { EngineBatchError, ModelProgram } from './model-program.ts';
 import type { RunnerMessage, SupervisorMessage } from './runner-protocol.ts';
 import { warmUp } from './warm-up.ts';
 
-export type RunnerServiceOptions = { engine: InferenceEngine; send: (message: RunnerMessage) => void };
+export type RunnerServiceOptions = { engine: InferenceEngine; send: Send };
+
+/** Resolves when the message is on its way as a whole, however busy this process is from then on. */
+type Send = (message: RunnerMessage) => Promise<void>;
 
 /**
  * The runner's side of the conversation.
  *
  * empty -- load --> loading -- loaded --> serving; loading -- load_failed --> empty, until the supervisor ends the
- * process. Serving, each `run` or `probe` is answered by one `result` or `batch_failed`.
+ * process. Serving, each `run` or `probe` is answered by one `result`, `batch_failed` or, if it was dropped before, `dropped`.
  */
 export class RunnerService {
   readonly #engine: InferenceEngine;
-  readonly #send: (message: RunnerMessage) => void;
+  readonly #send: Send;
+  readonly #dropped = new Set<number>();
+  #lastId = 0;
   #program: ModelProgram | undefined;
   /** A row that the model answered when it was loaded. */
   #goldenInput: unknown;
@@ -30,9 +35,9 @@ export class RunnerService {
   async load(message: Extract<SupervisorMessage, { type: 'load' }>): Promise<void> {
     try {
       const loaded = await this.#load(message);
-      this.#send({ type: 'loaded', ...loaded });
+      await this.#send({ type: 'loaded', ...loaded });
     } catch (error) {
-      this.#send({ type: 'load_failed', detail: error instanceof Error ? error.message : String(error) });
+      await this.#send({ type: 'load_failed', detail: error instanceof Error ? error.message : String(error) });
     }
   }
 
@@ -44,6 +49,11 @@ export class RunnerService {
     return this.#run(id, [this.#goldenInput]);
   }
 
+  /** Of use only as long as the batch has not begun. */
+  drop({ id }: Extract<SupervisorMessage, { type: 'drop' }>): void {
+    if (id > this.#lastId) this.#dropped.add(id);
+  }
+
   async release(): Promise<void> {
     await this.#program?.release();
     this.#program = undefined;
@@ -51,17 +61,23 @@ export class RunnerService {
 
   async #run(id: number, rows: readonly unknown[]): Promise<void> {
     if (!this.#program) throw new Error('A batch came before the model was loaded. This is a bug.');
+    this.#lastId = id;
+    if (this.#dropped.delete(id)) return this.#send({ type: 'dropped', id });
+    return this.#send(await this.#compute(this.#program, id, rows));
+  }
+
+  async #compute(program: ModelProgram, id: number, rows: readonly unknown[]): Promise<RunnerMessage> {
     const cpuBefore = process.cpuUsage();
     try {
-      const { results, timings } = await this.#program.run(rows);
+      const { results, timings } = await program.run(rows);
       const { user, system } = process.cpuUsage(cpuBefore);
       const cpu_ms = (user + system) / 1000;
-      this.#send({ type: 'result', id, results, timings, cpu_ms, rss_bytes: process.memoryUsage.rss() });
+      return { type: 'result', id, results, timings, cpu_ms, rss_bytes: process.memoryUsage.rss() };
     } catch (error) {
       // Whatever it was, it came from these rows: the runner serves on, and whoever formed the batch finds the row.
       const code = error instanceof EngineBatchError ? error.code : 'inference_failed';
       const detail = error instanceof Error ? error.message : String(error);
-      this.#send({ type: 'batch_failed', id, code, detail });
+      return { type: 'batch_failed', id, code, detail };
     }
   }
 

@@ -91,9 +91,16 @@ export class RunnerSlot {
     this.#lossesInARow = 0;
   }
 
+  /** Whether the next runner waits for this one to hold no batch. */
+  get hasSuccessor(): boolean {
+    return this.#successor !== undefined;
+  }
+
   /** A batch succeeded: whatever killed runners before is over. */
-  succeeded({ rss_bytes: rssBytes }: Pick<BatchResult, 'rss_bytes'>): void {
+  succeeded(runner: Runner, { rss_bytes: rssBytes }: Pick<BatchResult, 'rss_bytes'>): void {
     this.#lossesInARow = 0;
+    // The last batch of one that was taken over from meanwhile.
+    if (runner !== this.#runner) return;
     this.#batches++;
     const { maxBatches = 0, maxMemoryBytes = 0, mayRecycle } = this.#options;
     const isWornOut = maxBatches > 0 && this.#batches >= maxBatches;
