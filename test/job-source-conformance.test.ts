@@ -424,6 +424,21 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
     await source.drain();
   });
 
+  test('drain ends when the connection comes back after a long while, with a job in hand', async () => {
+    const held = new HeldHandler();
+    const id = await bench.enqueue();
+    const source = bench.source(kind, { url: proxy.url, lockDurationMs: 60_000, handler: held.handler });
+    await held.called(1);
+    proxy.cut();
+    const cutAt = performance.now();
+    await until('the pauses between its attempts are long', () => performance.now() - cutAt > 1500);
+    held.release();
+    const drained = source.drain();
+    proxy.mend();
+    await drained;
+    expect(await bench.record(id)).toMatchObject({ state: 'succeeded', attempt: 1 });
+  });
+
   test('finishes a canceled job silently', async () => {
     const ids = await bench.enqueueMany(100);
     for (const id of ids.slice(0, 99)) await bench.store.cancel('default', id);

@@ -55,7 +55,7 @@ onEverySource((source, isWhole) => {
         ),
         16,
       );
-      await until('a third has ended', () => client.ended.size > jobs / 3);
+      await until('a third has ended', () => client.ended.size > jobs / 3, TIMEOUT_MS);
       if (isFullSize) await expectDelays(scene);
       for (const service of shifted) {
         scene.history.record({ kind: 'fault', what: `the clock of ${service.name} ${service.pid} jumps` });

@@ -92,7 +92,7 @@ export class StockJobSource implements JobSource {
     };
     const processor = (job: Job) => this.#process(job);
     this.#worker = hasOurScripts
-      ? new Worker(queueName(model, lane), processor, settings, markersMeanNow)
+      ? new Worker(queueName(model, lane), processor, settings, createStockBackend)
       : new Worker(queueName(model, lane), processor, settings);
     this.#worker.on('error', onError);
     this.#worker.on('completed', () => faultPoint('finish.after'));
@@ -171,15 +171,22 @@ export class StockJobSource implements JobSource {
 }
 
 /**
- * A marker tells when the next delayed job is due, in Redis' time: BullMQ would compare it with a clock of its own, and
- * sleep through the delay when that is slow. It looks at once instead, and is told in its own time.
+ * BullMQ's own backend, with two calls changed. A marker tells when the next delayed job is due, in Redis' time: BullMQ would
+ * compare it with a clock of its own, and sleep through the delay when that is slow; it looks at once instead, and is told
+ * in its own time. And a drain ends the blocking call by ending its connection: between two attempts to connect there is
+ * nothing to end, ioredis never says that it has, and the drain would wait for good.
  */
-const markersMeanNow: BackendFactory<RedisQueueBackend> = (...args) => {
+const createStockBackend: BackendFactory<RedisQueueBackend> = (...args) => {
   const backend = createRedisBackend(...args);
-  const wait = backend.waitForJob.bind(backend);
+  const waitForJob = backend.waitForJob.bind(backend);
   backend.waitForJob = async (blockTimeout) => {
-    const marker = await wait(blockTimeout);
+    const marker = await waitForJob(blockTimeout);
     return marker && { ...marker, score: 0 };
+  };
+  const disconnectBlocking = backend.disconnectBlocking.bind(backend);
+  backend.disconnectBlocking = async (wait) => {
+    await backend.reconnectBlocking();
+    await disconnectBlocking(wait);
   };
   return backend;
 };
