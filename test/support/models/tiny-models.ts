@@ -64,6 +64,27 @@ export async function writeSlowModel({ batching, ...place }: Common): Promise<Wr
   return writeIntegerModel(place, { graph, field: 'steps', score: 0, ...(batching ? { batching } : {}) });
 }
 
+/** score = steps, after as many steps of a loop that does next to nothing: a file of a kilobyte that keeps a core busy. */
+export async function writeLoopModel({ batching, ...place }: Common): Promise<WrittenModel> {
+  const graph = new OnnxGraph('loop');
+  const steps = graph.input('steps', 'int64', ['batch', 1]);
+  const body = new OnnxGraph('count');
+  body.input('step', 'int64', []);
+  const goesOn = body.input('goes-on', 'bool', []);
+  const count = body.input('count', 'float32', []);
+  body.node('Identity', [goesOn], { output: 'goes-on-still' });
+  body.node('Add', [count, body.floats([1], [])], { output: 'next-count' });
+  body.output('goes-on-still', 'bool', []);
+  body.output('next-count', 'float32', []);
+  const most = graph.node('ReduceMax', [steps], { keepdims: 0 });
+  const counted = graph.node('Loop', [most, graph.bool(true), graph.floats([0], [])], { body });
+  // The score depends on the loop, so that no optimizer removes it.
+  const zero = graph.node('Mul', [counted, graph.floats([0], [])]);
+  graph.node('Add', [graph.cast(steps, 'float32'), zero], { output: 'score' });
+  graph.output('score', 'float32', ['batch', 1]);
+  return writeIntegerModel(place, { graph, field: 'steps', score: 0, ...(batching ? { batching } : {}) });
+}
+
 /**
  * score = value. A batch costs four matrix products, whatever it holds up to `knee` rows; each row beyond costs two more.
  * So batches of `knee` rows have at least twice the throughput of those half and twice as large.
