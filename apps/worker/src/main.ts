@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import {
   armFaultPoints,
   type Config,
@@ -27,6 +27,7 @@ import {
 import { type Logger, pino } from 'pino';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
 import { Calibrator } from './calibration/calibrator.ts';
+import { coreBudgetWarning } from './core-budget.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
@@ -194,6 +195,12 @@ async function main(): Promise<void> {
     });
   }
   phase = 'serving';
+  const overCores = coreBudgetWarning({
+    ...config,
+    versions: supervisor.versions.length,
+    cores: availableParallelism(),
+  });
+  if (overCores) logger.warn(overCores);
   logger.info({ models: supervisor.versions.length }, 'serving');
 }
 
@@ -270,11 +277,13 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
 }
 
 function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
-  for (const { descriptor, readyRunners, pendingRows, maxBatchSize } of versions) {
+  for (const { descriptor, readyRunners, pendingRows, maxBatchSize, memoryHeadroomBytes } of versions) {
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
     metrics.pendingRows.set(labels, pendingRows);
     metrics.batchSizeLimit.set(labels, maxBatchSize);
+    if (memoryHeadroomBytes === undefined) metrics.runnerMemoryHeadroom.remove(labels);
+    else metrics.runnerMemoryHeadroom.set(labels, memoryHeadroomBytes);
   }
 }
 

@@ -115,6 +115,10 @@ export class ServedModelVersion implements ServedVersion {
     return this.#pool.readyCount;
   }
 
+  get memoryHeadroomBytes(): number | undefined {
+    return this.#pool.memoryHeadroomBytes;
+  }
+
   get pendingRows(): number {
     return this.#batcher.pendingRows;
   }

@@ -87,6 +87,7 @@ async function createJob(options: JobRoutesOptions, request: Request, response: 
   options.memory.assertAdmits();
   const partition = partitionOf(descriptor.name, partitions);
   const id = newJobId({ createdAtMs: Date.now(), partition });
+  const arrival = arrivalOf(response);
   faultPoint('enqueue.before');
   const outcome = await store.enqueue(
     {
@@ -100,6 +101,7 @@ async function createJob(options: JobRoutesOptions, request: Request, response: 
       request: {
         on_row_error: body.on_row_error,
         request_id: response.locals.requestId as string,
+        ...arrival,
         ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
         ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
         ...(body.timeout === undefined ? {} : { timeout_s: body.timeout }),
@@ -115,6 +117,8 @@ async function createJob(options: JobRoutesOptions, request: Request, response: 
   const labels = { model: descriptor.name, version: descriptor.version, lane: body.lane };
   metrics.jobsAccepted.inc(labels);
   metrics.rowsAccepted.inc(labels, inputs.length);
+  metrics.phaseDuration.observe({ model: descriptor.name, phase: 'network_in' }, arrival.network_in_ms / 1000);
+  metrics.phaseDuration.observe({ model: descriptor.name, phase: 'validate' }, arrival.validate_ms / 1000);
   const urls = jobUrls(id, options.publicUrl);
   response.locals.jobId = id;
   response
@@ -133,6 +137,16 @@ async function createJob(options: JobRoutesOptions, request: Request, response: 
       request_id: response.locals.requestId,
       urls,
     });
+}
+
+/** The phases before the queue, to the microsecond. */
+function arrivalOf({ locals }: Response): { network_in_ms: number; validate_ms: number } {
+  const { receivedAtMs, bodyReadAtMs } = locals as { receivedAtMs: number; bodyReadAtMs: number };
+  const rounded = (ms: number) => Math.round(ms * 1000) / 1000;
+  return {
+    network_in_ms: rounded(bodyReadAtMs - receivedAtMs),
+    validate_ms: rounded(performance.now() - bodyReadAtMs),
+  };
 }
 
 async function readJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
@@ -191,7 +205,7 @@ async function listRuns({ store }: JobRoutesOptions, request: Request, response:
   const job = await store.read(DEFAULT_TENANT, id);
   if (job === null) throw jobNotFound();
   const earlier = await store.runs(DEFAULT_TENANT, id);
-  const data = [job, ...earlier.toReversed()].map((run) => toRunView(run, job.rows));
+  const data = [job, ...earlier.toReversed()].map((run) => toRunView(run, job));
   response.json({ object: 'list', data });
 }
 

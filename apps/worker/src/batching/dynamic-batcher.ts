@@ -192,7 +192,7 @@ export class DynamicBatcher {
       );
       for (const [index, { submittedAtMs, resolve, reject }] of rows.entries()) {
         const outcome = outcomes[index];
-        if (outcome) resolve({ ...outcome, batchWaitMs: outcome.batch.startedAtMs - submittedAtMs });
+        if (outcome) resolve({ ...outcome, batchWaitMs: Math.max(0, outcome.batch.startedAtMs - submittedAtMs) });
         else reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
       }
       if (!batch.abort.signal.aborted && !batch.hasGivenWay) {
