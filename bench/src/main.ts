@@ -2,6 +2,8 @@ import { LaunchError, onShutdownSignals } from '@onqueue/launcher';
 import { type Bench, type BenchContext, MeasurementError } from './bench.ts';
 import { Cleanup } from './cleanup.ts';
 import { parseCommandLine, UsageError, usage } from './command-line.ts';
+import { efficiencyBench } from './efficiency/efficiency-bench.ts';
+import { gainBench } from './gain/gain-bench.ts';
 import { latencyBench } from './latency/latency-bench.ts';
 import { loadBench } from './load/load-bench.ts';
 import { describeMachine } from './machine.ts';
@@ -11,7 +13,15 @@ import { measureRounds } from './rounds.ts';
 import { batchingBench } from './throughput/batching-bench.ts';
 import { throughputBench } from './throughput/throughput-bench.ts';
 
-const BENCHES: readonly Bench[] = [throughputBench, batchingBench, latencyBench, loadBench, memoryBench];
+const BENCHES: readonly Bench[] = [
+  throughputBench,
+  batchingBench,
+  gainBench,
+  efficiencyBench,
+  latencyBench,
+  loadBench,
+  memoryBench,
+];
 
 /** Runs one bench. The exit code tells whether it could measure, never whether the numbers are good. */
 async function main(): Promise<void> {
