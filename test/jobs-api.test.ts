@@ -130,6 +130,8 @@ describe('GET /jobs/:id', () => {
       served_by: 'model',
       error: null,
       timings: {
+        network_in_ms: expect.any(Number),
+        validate_ms: expect.any(Number),
         queue_ms: expect.any(Number),
         batch_wait_ms: expect.any(Number),
         preprocess_ms: expect.any(Number),

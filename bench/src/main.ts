@@ -2,6 +2,8 @@ import { LaunchError, onShutdownSignals } from '@onqueue/launcher';
 import { type Bench, type BenchContext, MeasurementError } from './bench.ts';
 import { Cleanup } from './cleanup.ts';
 import { parseCommandLine, UsageError, usage } from './command-line.ts';
+import { efficiencyBench } from './efficiency/efficiency-bench.ts';
+import { gainBench } from './gain/gain-bench.ts';
 import { isolationBench } from './isolation/isolation-bench.ts';
 import { latencyBench } from './latency/latency-bench.ts';
 import { loadBench } from './load/load-bench.ts';
@@ -15,6 +17,8 @@ import { throughputBench } from './throughput/throughput-bench.ts';
 const BENCHES: readonly Bench[] = [
   throughputBench,
   batchingBench,
+  gainBench,
+  efficiencyBench,
   latencyBench,
   loadBench,
   memoryBench,

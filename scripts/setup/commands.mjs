@@ -8,7 +8,7 @@ const PLATFORM = ['packages/launcher', 'apps/api', 'apps/worker'];
 
 export const start = (args) => command(['packages/launcher/dist/bin/start.js', ...args], useRedis, PLATFORM);
 export const demo = (args) => command(['packages/launcher/dist/bin/demo.js', ...args], useRedis, PLATFORM);
-export const bench = (args) => command(['bench/dist/main.js', ...args], useRedis, [...PLATFORM, 'bench']);
+export const bench = (args) => command(['bench/dist/bench/src/main.js', ...args], useRedis, [...PLATFORM, 'bench']);
 
 const JEST = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];
 /** jest's global setup builds, so that it also happens when jest is called by hand. */

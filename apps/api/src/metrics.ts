@@ -10,6 +10,13 @@ export class ApiMetrics {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
     registers: [this.registry],
   });
+  readonly phaseDuration = new Histogram({
+    name: 'onqueue_phase_duration_seconds',
+    help: 'Where the time of a job went, before the queue: network_in, validate. The worker has the phases after it.',
+    labelNames: ['model', 'phase'],
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+    registers: [this.registry],
+  });
   readonly jobsAccepted = new Counter({
     name: 'onqueue_jobs_accepted_total',
     help: 'Jobs answered 202.',

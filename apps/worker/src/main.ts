@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import {
   armFaultPoints,
   type Config,
@@ -32,6 +32,7 @@ import {
 import { type Logger, pino } from 'pino';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
 import { Calibrator } from './calibration/calibrator.ts';
+import { coreBudgetWarning } from './core-budget.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
@@ -209,6 +210,12 @@ async function main(): Promise<void> {
     });
   }
   phase = 'serving';
+  const overCores = coreBudgetWarning({
+    ...config,
+    versions: supervisor.versions.length,
+    cores: availableParallelism(),
+  });
+  if (overCores) logger.warn(overCores);
   logger.info({ models: supervisor.versions.length }, 'serving');
 }
 
@@ -285,13 +292,16 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
 }
 
 function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
-  for (const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit } of versions) {
+  for (const version of versions) {
+    const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit, memoryHeadroomBytes } = version;
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
     metrics.pendingRows.set(labels, pendingRows);
     metrics.batchSizeLimit.set(labels, maxBatchSize);
     for (const state of circuitState.options)
       metrics.circuitState.set({ ...labels, state }, Number(circuit.state === state));
+    if (memoryHeadroomBytes === undefined) metrics.runnerMemoryHeadroom.remove(labels);
+    else metrics.runnerMemoryHeadroom.set(labels, memoryHeadroomBytes);
   }
 }
 

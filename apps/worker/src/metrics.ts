@@ -56,7 +56,7 @@ export class WorkerMetrics {
   });
   readonly phaseDuration = new Histogram({
     name: 'onqueue_phase_duration_seconds',
-    help: 'Where the time of a job went: queue, batch_wait, preprocess, inference, postprocess, store, deliver.',
+    help: 'Where the time of a job went: queue, batch_wait, preprocess, inference, postprocess, store, deliver. The API has those before.',
     labelNames: ['model', 'phase'],
     buckets: DURATION_BUCKETS,
     registers: [this.registry],
@@ -70,6 +70,12 @@ export class WorkerMetrics {
   readonly runnersReady = new Gauge({
     name: 'onqueue_runners_ready',
     help: 'Runner processes that can take a batch.',
+    labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
+  readonly runnerMemoryHeadroom = new Gauge({
+    name: 'onqueue_runner_memory_headroom_bytes',
+    help: 'ONQUEUE_RUNNER_MAX_MEMORY_BYTES less what the largest runner had after its last batch; absent without a cap.',
     labelNames: ['model', 'version'],
     registers: [this.registry],
   });

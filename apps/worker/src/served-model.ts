@@ -147,6 +147,10 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     return this.#pool.readyCount;
   }
 
+  get memoryHeadroomBytes(): number | undefined {
+    return this.#pool.memoryHeadroomBytes;
+  }
+
   get pendingRows(): number {
     return this.#batcher.pendingRows;
   }

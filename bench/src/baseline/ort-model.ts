@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import { MODEL_FOLDER, readManifest } from '../workload.ts';
+import { SESSION_OPTIONS } from './session-options.ts';
 
-/** The model without a platform around it: one row in, its score out. The only file here that imports onnxruntime-node. */
+/** The model without a platform around it: one row in, its score out. */
 export interface OrtModel {
   score(input: Readonly<Record<string, unknown>>): Promise<number>;
 }
@@ -11,14 +12,7 @@ export interface OrtModel {
 export async function loadOrtModel(): Promise<OrtModel> {
   const { artifact, inputs, postprocess } = await readManifest();
   if (postprocess.type === 'raw') throw new Error('The baseline knows models with a score only.');
-  const session = await ort.InferenceSession.create(join(MODEL_FOLDER, artifact.file), {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: 1,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
-    logSeverityLevel: 3,
-  });
+  const session = await ort.InferenceSession.create(join(MODEL_FOLDER, artifact.file), SESSION_OPTIONS);
   const fetches = [postprocess.output];
   return {
     async score(input) {

@@ -1,5 +1,14 @@
 import { z } from 'zod';
-import { type JobRecord, jobError, metadata, provenance, type RunRecord, type Timings, timings } from './job.ts';
+import {
+  type JobRecord,
+  type JobRequestRecord,
+  jobError,
+  metadata,
+  provenance,
+  type RunRecord,
+  type Timings,
+  timings,
+} from './job.ts';
 import { isTerminal, jobState } from './job-state.ts';
 import { lane } from './lane.ts';
 import { rowResult } from './row-result.ts';
@@ -55,7 +64,7 @@ export function toJobView(record: JobRecord, baseUrl = ''): JobView {
     results,
     served_by: servedBy(results),
     error: record.error ?? null,
-    timings: viewTimings(record),
+    timings: viewTimings(record, record.request),
     provenance: record.provenance ?? null,
     metadata: record.request.metadata ?? {},
     request_id: record.request.request_id,
@@ -84,8 +93,8 @@ export const runView = jobView
   });
 export type RunView = z.infer<typeof runView>;
 
-/** `rows`: how many the job has. */
-export function toRunView(record: RunRecord | JobRecord, rows: number): RunView {
+/** A run of a job, its latest or an earlier one. */
+export function toRunView(record: RunRecord | JobRecord, { rows, request }: JobRecord): RunView {
   const results = record.results ?? null;
   return {
     object: 'run',
@@ -99,7 +108,7 @@ export function toRunView(record: RunRecord | JobRecord, rows: number): RunView 
     results,
     served_by: servedBy(results),
     error: record.error ?? null,
-    timings: viewTimings(record),
+    timings: viewTimings(record, request),
     provenance: record.provenance ?? null,
   };
 }
@@ -120,22 +129,28 @@ function servedBy(results: JobView['results']): JobView['served_by'] {
   return answered.some((row) => row.served_by === 'fallback') ? 'fallback' : 'model';
 }
 
-function viewTimings(record: RunRecord | JobRecord): Timings | null {
+function viewTimings(record: RunRecord | JobRecord, request: JobRequestRecord): Timings | null {
   if (!isTerminal(record.state) || record.finished_us === undefined || !record.timings) return null;
   const worker = record.timings;
   const queueMs = ((record.started_us ?? record.finished_us) - record.queued_us) / 1000;
-  const totalMs = (record.finished_us - record.queued_us) / 1000;
+  const sinceQueuedMs = (record.finished_us - record.queued_us) / 1000;
+  // Only the first run came over the network; version 1 of the record does not say how long that took.
+  const arrival = record.run === 1 ? request : undefined;
+  const networkInMs = arrival?.network_in_ms ?? 0;
+  const validateMs = arrival?.validate_ms ?? 0;
   const workerMs = worker.batch_wait_ms + worker.preprocess_ms + worker.inference_ms + worker.postprocess_ms;
   const rounded = (ms: number) => Math.round(ms * 1000) / 1000;
   return {
+    network_in_ms: rounded(networkInMs),
+    validate_ms: rounded(validateMs),
     queue_ms: rounded(queueMs),
     batch_wait_ms: rounded(worker.batch_wait_ms),
     preprocess_ms: rounded(worker.preprocess_ms),
     inference_ms: rounded(worker.inference_ms),
     postprocess_ms: rounded(worker.postprocess_ms),
     // The worker's clock and Redis' may disagree by a hair; a phase is never negative.
-    store_ms: rounded(Math.max(0, totalMs - queueMs - workerMs)),
-    total_ms: rounded(totalMs),
+    store_ms: rounded(Math.max(0, sinceQueuedMs - queueMs - workerMs)),
+    total_ms: rounded(networkInMs + validateMs + sinceQueuedMs),
   };
 }
 

@@ -17,7 +17,7 @@ export const metadata = z
   .record(z.string().min(1).max(40), z.union([z.string().max(500), z.number(), z.boolean(), z.null()]))
   .refine((value) => Object.keys(value).length <= 50, 'at most 50 keys');
 
-/** What the client asked for, beside model and rows. Kept as it came, never changed. */
+/** What the client asked for, beside model and rows, and how long it took to arrive. Kept as it came, never changed. */
 export const jobRequestRecord = z.object({
   metadata: metadata.optional(),
   webhook: z.string().optional(),
@@ -27,6 +27,9 @@ export const jobRequestRecord = z.object({
   timeout_s: z.number().optional(),
   /** Seconds from queueing to the start of a run. */
   expires_in_s: z.number().optional(),
+  /** Milliseconds from the request's headers to the end of its body, and from there until it was handed to the store. */
+  network_in_ms: z.number().optional(),
+  validate_ms: z.number().optional(),
 });
 export type JobRequestRecord = z.infer<typeof jobRequestRecord>;
 
@@ -58,10 +61,14 @@ export const provenance = origin.extend({ ...batchTrace.shape, run: z.number().i
 export type Provenance = z.infer<typeof provenance>;
 
 /**
- * Where the time went, milliseconds. The phases of the row that ended last, so that they follow one another:
- * queue → batch wait → preprocess → inference → postprocess; `store_ms` is the rest of the way from claim to commit.
+ * Where the time went, milliseconds. The phases of the row that ended last, so that they follow one another: network in →
+ * validate → queue → batch wait (with the way to the runner and back) → preprocess → inference → postprocess → store, which is
+ * the rest of the way from claim to commit. `total_ms` is their sum: from the request's arrival to the commit. A run that
+ * was opened by a retry begins in the queue.
  */
 export const timings = z.object({
+  network_in_ms: z.number(),
+  validate_ms: z.number(),
   queue_ms: z.number(),
   batch_wait_ms: z.number(),
   preprocess_ms: z.number(),
@@ -72,7 +79,12 @@ export const timings = z.object({
 });
 export type Timings = z.infer<typeof timings>;
 /** What a worker measures with its own monotonic clock; the rest comes from the times in the record. */
-export const workerTimings = timings.omit({ queue_ms: true, store_ms: true, total_ms: true });
+export const workerTimings = timings.pick({
+  batch_wait_ms: true,
+  preprocess_ms: true,
+  inference_ms: true,
+  postprocess_ms: true,
+});
 export type WorkerTimings = z.infer<typeof workerTimings>;
 
 /** Why a job failed: the first row that did. */

@@ -44,7 +44,7 @@ export class OnnxGraph {
     this.#outputs.push(valueInfo(name, type, dims));
   }
 
-  floats(values: readonly number[], dims: readonly number[]): string {
+  floats(values: ArrayLike<number>, dims: readonly number[]): string {
     return this.#constant('float32', dims, new Uint8Array(Float32Array.from(values).buffer));
   }
 

@@ -25,7 +25,8 @@ export function jsonBody({ maxBytes, ...limits }: JsonBodyOptions): RequestHandl
       next();
     },
     readBytes,
-    (request, _response, next) => {
+    (request, response, next) => {
+      response.locals.bodyReadAtMs = performance.now();
       // express.raw leaves no buffer when there is no body at all.
       request.body = parseJson(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0), limits);
       next();

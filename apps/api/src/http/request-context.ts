@@ -15,6 +15,7 @@ export function requestContext({ logger, metrics }: { logger: Logger; metrics: A
     const given = request.get('x-request-id');
     const requestId = given !== undefined && REQUEST_ID.test(given) ? given : newRequestId();
     response.locals.requestId = requestId;
+    response.locals.receivedAtMs = startedAt;
     response.set('X-Request-Id', requestId);
     response.on('close', () => {
       // The pattern, not the path: paths carry ids, and would make a metric without end.

@@ -59,7 +59,7 @@ export async function createJob(options: CreateJobOptions, request: Request, res
     answer(options, response, await waitFor(options, made, wait));
     return;
   }
-  const job = await prepareJob(options, body, response.locals.requestId as string);
+  const job = await prepareJob(options, body, response);
   const isReplayed = key !== undefined && (await reserve(options, { key, bodySha256, job }));
   answer(options, response, { ...(await submit(options, job, wait)), isReplayed });
 }
@@ -143,7 +143,7 @@ function assertSameBody(standing: string, sent: string): void {
 }
 
 /** @throws Problem for whatever the model, its rows or the state of the platform have against it. */
-async function prepareJob(options: CreateJobOptions, body: JobRequest, requestId: string): Promise<NewJob> {
+async function prepareJob(options: CreateJobOptions, body: JobRequest, response: Response): Promise<NewJob> {
   const { catalog, partitions } = options;
   options.checkWebhook(body.webhook);
   const versions = await catalog.versionsOf(body.model, body.version);
@@ -167,12 +167,23 @@ async function prepareJob(options: CreateJobOptions, body: JobRequest, requestId
     inputs,
     request: {
       on_row_error: body.on_row_error,
-      request_id: requestId,
+      request_id: response.locals.requestId as string,
+      ...arrivalOf(response),
       ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
       ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
       ...(body.timeout === undefined ? {} : { timeout_s: body.timeout }),
       ...(body.expires_in === undefined ? {} : { expires_in_s: body.expires_in }),
     },
+  };
+}
+
+/** The phases before the queue, to the microsecond. */
+function arrivalOf({ locals }: Response): { network_in_ms: number; validate_ms: number } {
+  const { receivedAtMs, bodyReadAtMs } = locals as { receivedAtMs: number; bodyReadAtMs: number };
+  const rounded = (ms: number) => Math.round(ms * 1000) / 1000;
+  return {
+    network_in_ms: rounded(bodyReadAtMs - receivedAtMs),
+    validate_ms: rounded(performance.now() - bodyReadAtMs),
   };
 }
 
@@ -255,5 +266,8 @@ async function enqueue(options: CreateJobOptions, job: NewJob): Promise<number> 
   const labels = { model: job.model, version: job.version, lane: job.lane };
   metrics.jobsAccepted.inc(labels);
   metrics.rowsAccepted.inc(labels, job.inputs.length);
+  const { network_in_ms = 0, validate_ms = 0 } = job.request;
+  metrics.phaseDuration.observe({ model: job.model, phase: 'network_in' }, network_in_ms / 1000);
+  metrics.phaseDuration.observe({ model: job.model, phase: 'validate' }, validate_ms / 1000);
   return outcome.createdAtMs;
 }

@@ -107,7 +107,7 @@ async function listRuns({ store }: JobRoutesOptions, request: Request, response:
   const job = await store.read(DEFAULT_TENANT, id);
   if (job === null) throw jobNotFound();
   const earlier = await store.runs(DEFAULT_TENANT, id);
-  const data = [job, ...earlier.toReversed()].map((run) => toRunView(run, job.rows));
+  const data = [job, ...earlier.toReversed()].map((run) => toRunView(run, job));
   response.json({ object: 'list', data });
 }
 

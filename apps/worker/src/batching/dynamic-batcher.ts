@@ -221,7 +221,7 @@ export class DynamicBatcher {
       for (const [index, row] of rows.entries()) {
         const outcome = outcomes[index];
         this.#former.observe(row, nowMs - row.submittedAtMs);
-        if (outcome) end(row, { ...outcome, batchWaitMs: outcome.batch.startedAtMs - row.submittedAtMs });
+        if (outcome) end(row, { ...outcome, batchWaitMs: Math.max(0, outcome.batch.startedAtMs - row.submittedAtMs) });
         else row.submission.reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
       }
       if (!batch.abort.signal.aborted && !batch.hasGivenWay) this.#learn(batch, outcomes);

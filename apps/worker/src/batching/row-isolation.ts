@@ -13,7 +13,7 @@ export interface RowOutcome {
 /** The batch in which a row ended; the rows of one share the object. */
 export interface RowBatch {
   size: number;
-  /** When the runner got it, on the clock's scale. */
+  /** When its rows were no longer waiting, on the clock's scale: its end, just now, less the time that it took. */
   startedAtMs: number;
   timings: BatchTimings;
 }
@@ -171,13 +171,18 @@ export class RowIsolation {
       }
       this.#sizeLimit.fitted(rows.length);
       this.#learn(timings);
-      const batch = { size: rows.length, startedAtMs, timings };
+      const batch = { size: rows.length, startedAtMs: this.#beganAtMs(timings), timings };
       const outcomes = results.map((result) => ({ result, batch, isRetryable: isRetryable(result) }));
       return { outcomes, failure: undefined };
     } catch (error) {
       if (!(error instanceof RowFailure)) throw error;
       return { outcomes: this.#fail(rows, error, startedAtMs), failure: error };
     }
+  }
+
+  /** With the way to the runner and back before it, so that the phases of a row leave no gap. */
+  #beganAtMs({ preprocess_ms, inference_ms, postprocess_ms }: BatchTimings): number {
+    return this.#clock.now() - (preprocess_ms + inference_ms + postprocess_ms);
   }
 
   async #faultOfModel(signal: AbortSignal): Promise<RowFailure | undefined> {

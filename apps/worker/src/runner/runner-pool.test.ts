@@ -617,8 +617,11 @@ test('a runner that cannot be replaced stays, and is not tried to be replaced al
     await batch;
     await jest.advanceTimersByTimeAsync(0);
   };
+  expect(pool.memoryHeadroomBytes).toBeUndefined();
+  await compute(70);
+  expect(pool.memoryHeadroomBytes).toBe(30);
   await compute(100);
-  expect(starter.starts).toBe(1);
+  expect([starter.starts, pool.memoryHeadroomBytes]).toEqual([1, 0]);
   starter.failure = new RunnerStartError('load_failed', 'other bytes');
   for (let batch = 0; batch < 5; batch++) await compute(101);
   expect([starter.starts, pool.readyCount, pool.idleCount]).toEqual([2, 1, 1]);

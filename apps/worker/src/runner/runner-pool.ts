@@ -131,6 +131,13 @@ export class RunnerPool {
     return this.#slots.flatMap(({ runner }) => (runner ? [runner.pid] : []));
   }
 
+  /** How much the largest runner may still grow until it is recycled; undefined without a cap, or before the first batch. */
+  get memoryHeadroomBytes(): number | undefined {
+    const { maxMemoryBytes = 0 } = this.#options;
+    const largest = Math.max(...this.#slots.map(({ rssBytes = 0 }) => rssBytes));
+    return maxMemoryBytes === 0 || largest === 0 ? undefined : maxMemoryBytes - largest;
+  }
+
   /** Resolves as soon as a runner is idle, so that a batch given now starts now; at once when the pool is stopped. */
   async whenIdle(): Promise<void> {
     while (this.idleCount === 0 && !this.#isStopped) {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { access, appendFile, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { access, appendFile, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -192,10 +192,12 @@ test('signals to the whole group do not end a runner', async () => {
   expect(results).toHaveLength(1);
 });
 
-test('leaves no folder behind', async () => {
-  const runner = await start(linear);
+test('has an empty folder of its own, and leaves none behind', async () => {
+  const [runner, other] = [await start(linear), await start(linear)];
   const folder = await readlink(`/proc/${runner.pid}/cwd`);
-  await access(folder);
+  expect(folder).not.toBe(await readlink(`/proc/${other.pid}/cwd`));
+  await run(runner, [{ x0: 1, x1: 2, x2: 3 }]);
+  expect(await readdir(folder)).toEqual([]);
   await runner.stop();
   await expect(access(folder)).rejects.toThrow('ENOENT');
 });

@@ -60,6 +60,7 @@ export class RunnerSlot {
   /** Runners that were taken over from, until they are gone. */
   readonly #retired = new Set<Promise<unknown>>();
   #batches = 0;
+  #rssBytes: number | undefined;
   #lossesInARow = 0;
   #timer: NodeJS.Timeout | undefined;
   /** Settles, without an error, when no runner is being started any more. */
@@ -91,6 +92,11 @@ export class RunnerSlot {
     this.#lossesInARow = 0;
   }
 
+  /** Resident memory of the runner after its last batch; undefined before the first. */
+  get rssBytes(): number | undefined {
+    return this.runner && this.#rssBytes;
+  }
+
   /** Whether the next runner waits for this one to hold no batch. */
   get hasSuccessor(): boolean {
     return this.#successor !== undefined;
@@ -102,6 +108,7 @@ export class RunnerSlot {
     // The last batch of one that was taken over from meanwhile.
     if (runner !== this.#runner) return;
     this.#batches++;
+    this.#rssBytes = rssBytes;
     const { maxBatches = 0, maxMemoryBytes = 0, mayRecycle } = this.#options;
     const isWornOut = maxBatches > 0 && this.#batches >= maxBatches;
     const isTooLarge = maxMemoryBytes > 0 && rssBytes > maxMemoryBytes;
@@ -138,6 +145,7 @@ export class RunnerSlot {
     if (this.state === 'stopped') return;
     this.state = 'ready';
     this.#batches = 0;
+    this.#rssBytes = undefined;
     this.#successor = this.#recycling = undefined;
     void runner.exited.then((exit) => {
       if (this.#runner !== runner) return;
