@@ -10,6 +10,7 @@ import {
 } from '@onqueue/shared';
 import type { BatchRunOptions } from './batching/batch-runner.ts';
 import { DynamicBatcher } from './batching/dynamic-batcher.ts';
+import { lengthBucketsOf } from './batching/length-buckets.ts';
 import { RowIsolation } from './batching/row-isolation.ts';
 import type { CalibrationSubject, Calibrator } from './calibration/calibrator.ts';
 import type { MeasuredBatch } from './calibration/measured-batch.ts';
@@ -84,7 +85,13 @@ export class ServedModelVersion implements ServedVersion {
       maxConcurrentBatches: options.instances,
       run: (rows, options) => isolation.run(rows, options),
       clock,
-      onBatch: (rows) => metrics.batchRows.observe(labels, rows),
+      lengths: lengthBucketsOf(manifest),
+      onBatch: (rows, elements) => {
+        metrics.batchRows.observe(labels, rows);
+        if (!elements) return;
+        metrics.batchElements.inc({ ...labels, kind: 'row' }, elements.own);
+        metrics.batchElements.inc({ ...labels, kind: 'padding' }, elements.padding);
+      },
     });
   }
 
