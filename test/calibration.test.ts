@@ -96,6 +96,7 @@ test('a version that turns it off has the batches of its manifest', async () => 
     max_queue_delay_ms: 0,
     bulk_slice_ms: 25,
     bulk_min_share: 0.1,
+    batch_invariant: true,
   });
   expect(await calibrationOf('knee', '2')).toBeNull();
   expect(await batchSizeLimit('knee', '2')).toBe(LIMIT);

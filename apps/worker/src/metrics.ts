@@ -42,6 +42,12 @@ export class WorkerMetrics {
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
     registers: [this.registry],
   });
+  readonly batchElements = new Counter({
+    name: 'onqueue_batch_elements_total',
+    help: 'Elements of batches whose rows vary in length: the rows themselves, and the padding that fills them up.',
+    labelNames: ['model', 'version', 'kind'],
+    registers: [this.registry],
+  });
   readonly batchMemoryLimit = new Gauge({
     name: 'onqueue_batch_memory_limit_rows',
     help: 'Rows to which batches are cut since larger ones did not fit into memory; 0: not any more.',

@@ -76,6 +76,7 @@ test('a version has the batches that it was calibrated to, and publishes why', a
   });
   expect(served.maxBatchSize).toBe(4);
   expect(served.descriptor.calibration).toEqual(calibrationOf(4, 1));
+  expect(served.descriptor.batching.batch_invariant).toBe(true);
   expect(await batchesOf(served, 16)).toBe(4);
 });
 

@@ -13,7 +13,9 @@ import {
 } from '@onqueue/shared';
 import type { BatchRunOptions } from './batching/batch-runner.ts';
 import { DynamicBatcher } from './batching/dynamic-batcher.ts';
+import { lengthBucketsOf } from './batching/length-buckets.ts';
 import { RowIsolation } from './batching/row-isolation.ts';
+import { isBatchInvariant } from './calibration/batch-invariance.ts';
 import type { CalibrationSubject, Calibrator } from './calibration/calibrator.ts';
 import type { MeasuredBatch } from './calibration/measured-batch.ts';
 import { Recalibration } from './calibration/recalibration.ts';
@@ -60,6 +62,8 @@ export class ServedModelVersion implements ServedVersion, StandIn {
   readonly fallbacks: FallbackChain;
   #rowSchema: ReturnType<typeof rowSchema> | undefined;
   #descriptor: ModelDescriptor;
+  #calibration: Calibration | undefined;
+  #isBatchInvariant: boolean | undefined;
   #recalibration: Recalibration | undefined;
   #origin: ServedVersion['origin'] | undefined;
 
@@ -120,7 +124,13 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       maxBatchesAhead: options.instances * (options.runnerDepth - 1),
       run: (rows, options) => isolation.run(rows, options),
       clock,
-      onBatch: (rows) => metrics.batchRows.observe(labels, rows),
+      lengths: lengthBucketsOf(manifest),
+      onBatch: (rows, elements) => {
+        metrics.batchRows.observe(labels, rows);
+        if (!elements) return;
+        metrics.batchElements.inc({ ...labels, kind: 'row' }, elements.own);
+        metrics.batchElements.inc({ ...labels, kind: 'padding' }, elements.padding);
+      },
     });
   }
 
@@ -129,6 +139,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     const version = new ServedModelVersion(options);
     await version.#pool.start();
     await version.#calibrate();
+    await version.#measureInvariance();
     return version;
   }
 
@@ -236,7 +247,27 @@ export class ServedModelVersion implements ServedVersion, StandIn {
 
   #adopt(calibration: Calibration): void {
     this.#batcher.adopt(calibration);
-    this.#descriptor = describeModel(this.#manifest, calibration);
+    this.#calibration = calibration;
+    this.#describe();
+  }
+
+  #describe(): void {
+    const [calibration, isBatchInvariant] = [this.#calibration, this.#isBatchInvariant];
+    this.#descriptor = describeModel(this.#manifest, { calibration, isBatchInvariant });
+  }
+
+  /** In batches as they come, where their size is known; one that cannot be measured serves all the same. */
+  async #measureInvariance(): Promise<void> {
+    const { manifest, folder, clock } = this.#options;
+    if (manifest.batching.batch_invariant !== undefined) return;
+    try {
+      const rows = (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input);
+      const batchSize = this.#calibration?.max_batch_size ?? Math.min(8, this.maxBatchSize);
+      this.#isBatchInvariant = await isBatchInvariant({ rows, batchSize, run: (some) => this.#pool.run(some), clock });
+      this.#describe();
+    } catch {
+      // Nothing depends on it.
+    }
   }
 
   #readOrigin(): ServedVersion['origin'] {

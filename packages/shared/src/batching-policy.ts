@@ -14,6 +14,12 @@ export const batching = z.strictObject({
   target_p99_ms: z.number().min(1).max(60_000).optional(),
   /** Sizes that the model computes best: where one of them can be formed, the batch is cut to it. */
   preferred_batch_sizes: z.array(z.number().int().positive()).min(1).max(16).optional(),
+  /** Upper bounds of the lengths that share a batch; powers of two unless given. */
+  length_buckets: z.array(z.number().int().positive()).min(1).max(32).optional(),
+  /** Rows times the longest of them, at most, of rows that are padded. */
+  max_padded_cost: z.number().int().positive().optional(),
+  /** Whether rows have the same answers alone and in a batch, to the last bit; measured unless declared. */
+  batch_invariant: z.boolean().optional(),
   /** For how long a batch without interactive rows may compute, and by how much bulk rows may lengthen one with them. */
   bulk_slice_ms: z.number().positive().max(60_000).optional(),
   /** The share of the rows that bulk gets even when interactive rows would fill every batch. */

@@ -49,7 +49,13 @@ export const modelDescriptor = z.discriminatedUnion('kind', [
 ]);
 export type ModelDescriptor = z.infer<typeof modelDescriptor>;
 
-export function describeModel(manifest: ModelManifest, measured?: Calibration): ModelDescriptor {
+/** What is known of a version beyond its manifest. */
+export interface MeasuredModel {
+  calibration?: Calibration | undefined;
+  isBatchInvariant?: boolean | undefined;
+}
+
+export function describeModel(manifest: ModelManifest, measured: MeasuredModel = {}): ModelDescriptor {
   const { maxQueueDelayMs, bulkSliceMs, bulkMinShare } = effectiveBatching(manifest.batching);
   return modelDescriptor.parse({
     ...manifest,
@@ -59,11 +65,12 @@ export function describeModel(manifest: ModelManifest, measured?: Calibration): 
       max_queue_delay_ms: maxQueueDelayMs,
       bulk_slice_ms: bulkSliceMs,
       bulk_min_share: bulkMinShare,
+      batch_invariant: manifest.batching.batch_invariant ?? measured.isBatchInvariant,
     },
     artifact_sha256: manifest.artifact.sha256,
     preprocess_sha256: preprocessSha256(manifest),
     decision_policy_sha256: decisionPolicySha256(manifest),
     metrics: manifest.training?.metrics,
-    calibration: measured,
+    calibration: measured.calibration,
   });
 }

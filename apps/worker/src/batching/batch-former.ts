@@ -2,6 +2,7 @@ import type { BatchCurvePoint, EffectiveBatching, Lane } from '@onqueue/shared';
 import { BatchTime } from './batch-time.ts';
 import { BulkShare } from './bulk-share.ts';
 import { LatencyTarget } from './latency-target.ts';
+import type { LengthBuckets } from './length-buckets.ts';
 import { RowQueue } from './row-queue.ts';
 
 /** What a row has to say to be put into a batch. */
@@ -9,12 +10,16 @@ export interface BatchableRow {
   lane: Lane;
   /** The same for the rows of a job that is computed apart. */
   apart: object | undefined;
+  /** The sizes that vary, where the rows of the model have such. */
+  lengths: readonly number[] | undefined;
   submittedAtMs: number;
 }
 
 export interface FormedBatch<Row> {
   rows: readonly Row[];
   isBulkOnly: boolean;
+  /** Of rows of varying length: elements that are the rows' own, and those that fill them up. */
+  elements: { own: number; padding: number } | undefined;
   /** What such batches take is learned here. */
   time: BatchTime;
 }
@@ -25,6 +30,8 @@ class Bucket<Row> {
   readonly bulk = new RowQueue<Queued<Row>>();
   readonly isApart: boolean;
   readonly time: BatchTime;
+  /** No row that waits is longer. */
+  longest: number[] = [];
 
   constructor({ isApart, time }: { isApart: boolean; time: BatchTime }) {
     this.isApart = isApart;
@@ -33,6 +40,14 @@ class Bucket<Row> {
 
   get length(): number {
     return this.interactive.length + this.bulk.length;
+  }
+
+  push(lane: Lane, queued: Queued<Row>, lengths: readonly number[] | undefined): void {
+    if (lengths) {
+      if (this.length === 0) this.longest = [];
+      this.longest = lengths.map((length, index) => Math.max(length, this.longest[index] ?? 0));
+    }
+    this[lane].push(queued);
   }
 }
 
@@ -51,7 +66,7 @@ interface Cut {
 /**
  * The rows that wait, and which of them are the next batch.
  *
- * Rows wait in buckets: those of a job that is computed apart in one of their own. A bucket is ready when it is full or its oldest row
+ * Rows wait in buckets: those of about one length ({@link LengthBuckets}), and those of a job that is computed apart. A bucket is ready when it is full or its oldest row
  * has waited for the delay. Of those with interactive rows the one that waits longest goes first, and bulk rows fill its
  * batch up, as long as they lengthen it by no more than a bulk slice. With no such bucket a batch of bulk rows alone is formed,
  * and cut to a slice: whoever arrives meanwhile waits no longer than that. What is owed to bulk ({@link BulkShare}) goes before
@@ -63,19 +78,23 @@ export class BatchFormer<Row extends BatchableRow> {
   readonly #policy: EffectiveBatching;
   readonly #share: BulkShare;
   readonly #target: LatencyTarget | undefined;
-  readonly #time = new BatchTime();
-  readonly #rows: Bucket<Row>;
-  /** Those that have rows, by what their rows have in common. */
-  readonly #waiting = new Map<object, Bucket<Row>>();
+  readonly #lengths: LengthBuckets | undefined;
+  #curve: readonly BatchCurvePoint[] = [];
+  /** Those of jobs that are not apart, by their length; 0 where rows have none. */
+  readonly #buckets = new Map<number, Bucket<Row>>();
+  /** Those that have rows. */
+  readonly #waiting = new Set<Bucket<Row>>();
+  /** Those of jobs that are apart, while they have rows. */
+  readonly #apart = new Map<object, Map<number, Bucket<Row>>>();
   #arrivals = 0;
   #length = 0;
 
-  constructor(policy: EffectiveBatching) {
+  constructor(policy: EffectiveBatching, lengths?: LengthBuckets) {
     this.#policy = policy;
+    this.#lengths = lengths;
     this.maxBatchSize = policy.maxBatchSize;
     this.#share = new BulkShare(policy.bulkMinShare);
     this.#target = policy.targetP99Ms === undefined ? undefined : new LatencyTarget(policy.targetP99Ms);
-    this.#rows = new Bucket({ isApart: false, time: this.#time });
   }
 
   /** Rows that wait. */
@@ -84,24 +103,45 @@ export class BatchFormer<Row extends BatchableRow> {
   }
 
   push(row: Row): void {
-    const key = row.apart ?? this.#rows;
-    let bucket = this.#waiting.get(key);
-    if (!bucket) {
-      bucket = row.apart ? new Bucket<Row>({ isApart: true, time: this.#time }) : this.#rows;
-      this.#waiting.set(key, bucket);
-    }
-    bucket[row.lane].push({ row, number: this.#arrivals++ });
+    const bucket = this.#bucketFor(row);
+    bucket.push(row.lane, { row, number: this.#arrivals++ }, row.lengths);
+    this.#waiting.add(bucket);
     this.#length += 1;
+  }
+
+  #bucketFor({ apart, lengths }: Row): Bucket<Row> {
+    const key = this.#lengths && lengths ? this.#lengths.bucketOf(lengths) : 0;
+    let common = this.#buckets.get(key);
+    if (!common) {
+      common = new Bucket<Row>({ isApart: false, time: new BatchTime() });
+      common.time.adopt(this.#curve);
+      this.#buckets.set(key, common);
+    }
+    if (!apart) return common;
+    const ofJob = this.#apart.get(apart) ?? new Map<number, Bucket<Row>>();
+    this.#apart.set(apart, ofJob);
+    const own = ofJob.get(key) ?? new Bucket<Row>({ isApart: true, time: common.time });
+    ofJob.set(key, own);
+    return own;
+  }
+
+  #leave(bucket: Bucket<Row>): void {
+    if (bucket.length > 0) return;
+    this.#waiting.delete(bucket);
+    if (!bucket.isApart) return;
+    for (const [apart, ofJob] of this.#apart) {
+      if ([...ofJob.values()].every(({ length }) => length === 0)) this.#apart.delete(apart);
+    }
   }
 
   /** Takes rows that are no longer to wait, wherever they are. */
   drop(isDropped: (row: Row) => boolean): Row[] {
     const dropped: Row[] = [];
-    for (const [key, bucket] of this.#waiting) {
+    for (const bucket of this.#waiting) {
       for (const lane of [bucket.interactive, bucket.bulk]) {
         for (const { row } of lane.drop((queued) => isDropped(queued.row))) dropped.push(row);
       }
-      if (bucket.length === 0) this.#waiting.delete(key);
+      this.#leave(bucket);
     }
     this.#length -= dropped.length;
     return dropped;
@@ -110,7 +150,8 @@ export class BatchFormer<Row extends BatchableRow> {
   /** There is a new measurement of how long batches take. */
   adopt({ max_batch_size, curve }: { max_batch_size: number; curve: readonly BatchCurvePoint[] }): void {
     this.maxBatchSize = max_batch_size;
-    this.#time.adopt(curve);
+    this.#curve = curve;
+    for (const { time } of this.#buckets.values()) time.adopt(curve);
   }
 
   /** A row ended, so long after it came. */
@@ -127,34 +168,30 @@ export class BatchFormer<Row extends BatchableRow> {
     nowMs: number,
     { mayBeBulkOnly, isAhead = false }: { mayBeBulkOnly: boolean; isAhead?: boolean },
   ): FormedBatch<Row> | number {
-    const lead = isAhead ? this.#fullLead() : this.#lead(nowMs, mayBeBulkOnly);
-    return typeof lead === 'number' ? lead : this.#take(...lead, mayBeBulkOnly);
+    const lead = isAhead ? this.#fullLead(nowMs) : this.#lead(nowMs, mayBeBulkOnly);
+    return typeof lead === 'number' ? lead : this.#take(lead, mayBeBulkOnly);
   }
 
   /** The bucket whose turn it is. */
-  #lead(nowMs: number, mayBeBulkOnly: boolean): [key: object, bucket: Bucket<Row>] | number {
-    let interactive: [object, Bucket<Row>] | undefined;
-    let bulk: [object, Bucket<Row>] | undefined;
+  #lead(nowMs: number, mayBeBulkOnly: boolean): Bucket<Row> | number {
+    let interactive: Bucket<Row> | undefined;
+    let bulk: Bucket<Row> | undefined;
     let nextMs = Number.POSITIVE_INFINITY;
-    for (const entry of this.#waiting) {
-      const [, bucket] = entry;
+    for (const bucket of this.#waiting) {
       const readyAtMs = this.#readyAtMs(bucket);
       if (readyAtMs > nowMs) nextMs = Math.min(nextMs, readyAtMs);
-      else if (bucket.interactive.first) interactive = older(interactive, entry, 'interactive');
-      else if (mayBeBulkOnly) bulk = older(bulk, entry, 'bulk');
+      else if (bucket.interactive.first) interactive = older(interactive, bucket, 'interactive');
+      else if (mayBeBulkOnly) bulk = older(bulk, bucket, 'bulk');
     }
-    if (interactive && bulk && this.#isBulkDue(bulk[1])) return bulk;
+    if (interactive && bulk && this.#isBulkDue(bulk)) return bulk;
     return interactive ?? bulk ?? nextMs;
   }
 
-  #fullLead(): [key: object, bucket: Bucket<Row>] | number {
-    let lead: [object, Bucket<Row>] | undefined;
-    for (const entry of this.#waiting) {
-      const [, bucket] = entry;
-      const isFull = bucket.length >= this.#fullSize(bucket);
-      if (isFull && !bucket.isApart && bucket.interactive.first) lead = older(lead, entry, 'interactive');
-    }
-    return lead ?? Number.POSITIVE_INFINITY;
+  /** The same, if it could not get any better by waiting: else whoever goes first would be overtaken by full ones for ever. */
+  #fullLead(nowMs: number): Bucket<Row> | number {
+    const lead = this.#lead(nowMs, true);
+    if (typeof lead === 'number' || lead.isApart || !lead.interactive.first) return Number.POSITIVE_INFINITY;
+    return lead.length >= this.#fullSize(lead) ? lead : Number.POSITIVE_INFINITY;
   }
 
   /** Whether bulk rows that no interactive row can share a batch with are owed as many places as they would take. */
@@ -165,7 +202,7 @@ export class BatchFormer<Row extends BatchableRow> {
   /** Where the bulk row is that has waited longest. */
   get #longestBulk(): Bucket<Row> | undefined {
     let longest: Bucket<Row> | undefined;
-    for (const bucket of this.#waiting.values()) {
+    for (const bucket of this.#waiting) {
       const number = bucket.bulk.first?.number;
       if (number !== undefined && number <= (longest?.bulk.first?.number ?? number)) longest = bucket;
     }
@@ -190,8 +227,8 @@ export class BatchFormer<Row extends BatchableRow> {
   }
 
   /** With a target, no more than compute within half of it: a row may have to wait for the batch before its own as well. */
-  #maxRows({ time }: Bucket<Row>): number {
-    const { maxBatchSize } = this;
+  #maxRows({ time, longest }: Bucket<Row>): number {
+    const maxBatchSize = Math.min(this.maxBatchSize, this.#lengths?.rowsWithin(longest) ?? this.maxBatchSize);
     return this.#target ? time.rowsWithin(this.#target.targetMs / 2, maxBatchSize) : maxBatchSize;
   }
 
@@ -200,11 +237,11 @@ export class BatchFormer<Row extends BatchableRow> {
     return bucket.time.rowsWithin(this.#policy.bulkSliceMs, this.#maxRows(bucket));
   }
 
-  #take(key: object, bucket: Bucket<Row>, mayBeBulkOnly: boolean): FormedBatch<Row> {
+  #take(bucket: Bucket<Row>, mayBeBulkOnly: boolean): FormedBatch<Row> {
     const longestBulk = this.#longestBulk;
     const cut = this.#cutOf(bucket, bucket === longestBulk ? this.#owedRows(bucket, mayBeBulkOnly) : 0);
     const queued = [...bucket.interactive.take(cut.interactive), ...bucket.bulk.take(cut.bulk)];
-    if (bucket.length === 0) this.#waiting.delete(key);
+    this.#leave(bucket);
     this.#length -= queued.length;
     this.#share.formed({
       rows: queued.length,
@@ -212,7 +249,19 @@ export class BatchFormer<Row extends BatchableRow> {
       isBulkLeft: this.#longestBulk !== undefined,
       maxBatchSize: this.maxBatchSize,
     });
-    return { rows: queued.map(({ row }) => row), isBulkOnly: cut.interactive === 0, time: bucket.time };
+    const rows = queued.map(({ row }) => row);
+    return { rows, isBulkOnly: cut.interactive === 0, elements: this.#elementsOf(rows), time: bucket.time };
+  }
+
+  #elementsOf(rows: readonly Row[]): FormedBatch<Row>['elements'] {
+    if (!this.#lengths) return undefined;
+    let own = 0;
+    let longest: number[] = [];
+    for (const { lengths = [] } of rows) {
+      own += this.#lengths.elementsOf(lengths);
+      longest = lengths.map((length, index) => Math.max(length, longest[index] ?? 0));
+    }
+    return { own, padding: rows.length * this.#lengths.elementsOf(longest) - own };
   }
 
   /** Places of a batch that are not for interactive rows; all of them only where it may be one of bulk rows alone. */
@@ -252,11 +301,7 @@ export class BatchFormer<Row extends BatchableRow> {
   }
 }
 
-function older<Row>(
-  one: [object, Bucket<Row>] | undefined,
-  other: [object, Bucket<Row>],
-  lane: Lane,
-): [object, Bucket<Row>] {
-  const numberOf = ([, bucket]: [object, Bucket<Row>]) => bucket[lane].first?.number ?? Number.POSITIVE_INFINITY;
+function older<Row>(one: Bucket<Row> | undefined, other: Bucket<Row>, lane: Lane): Bucket<Row> {
+  const numberOf = (bucket: Bucket<Row>) => bucket[lane].first?.number ?? Number.POSITIVE_INFINITY;
   return one && numberOf(one) <= numberOf(other) ? one : other;
 }

@@ -17,11 +17,12 @@ export class BulkShare {
   }
 
   /**
-   * A batch was formed. `bulkRows` of it repay what was owed; no more than `maxBatchSize` is ever owed, since a debt of an
-   * hour must not be an hour without interactive rows.
+   * A batch was formed. `bulkRows` of it repay what was owed; no more than two batches are ever owed, since a debt of an
+   * hour must not be an hour without interactive rows. (One is too little: a batch of bulk alone waits until it is owed, and the
+   * rows of the batch before count as well.)
    */
   formed({ rows, bulkRows, isBulkLeft, maxBatchSize }: FormedBatch): void {
-    this.#owed = isBulkLeft ? Math.min(maxBatchSize, Math.max(0, this.#owed + rows * this.#share - bulkRows)) : 0;
+    this.#owed = isBulkLeft ? Math.min(2 * maxBatchSize, Math.max(0, this.#owed + rows * this.#share - bulkRows)) : 0;
   }
 }
 

@@ -8,6 +8,7 @@ import {
 } from '@onqueue/shared';
 import { type BatchableRow, BatchFormer, type FormedBatch } from './batch-former.ts';
 import type { HaltSignal } from './halt-signal.ts';
+import type { LengthBuckets } from './length-buckets.ts';
 import type { IsolationOptions, RowBatch, RowOutcome } from './row-isolation.ts';
 
 /** A row's outcome, and how long it waited for its batch to start. */
@@ -21,14 +22,16 @@ export interface DynamicBatcherOptions {
   maxConcurrentBatches: number;
   /** How many may be formed ahead, to wait in a runner for the end of the batch before: only full ones are. */
   maxBatchesAhead?: number;
+  /** For rows of varying length. */
+  lengths?: LengthBuckets | undefined;
   /**
    * Computes a batch; see RowIsolation. The signal aborts it, at the price of its runner. `giveWay` says that it will take a
    * runner time and again, and that other batches may run between.
    */
   run: (rows: readonly unknown[], options: Required<IsolationOptions>) => Promise<RowOutcome[]>;
   clock: Clock;
-  /** Called with the number of rows whenever a batch is formed. */
-  onBatch?: (rows: number) => void;
+  /** Called with the number of rows, and of their elements where they are padded, whenever a batch is formed. */
+  onBatch?: (rows: number, elements: FormedBatch<unknown>['elements']) => void;
 }
 
 export interface SubmitOptions {
@@ -90,9 +93,9 @@ export class DynamicBatcher {
   #isDispatchDue = false;
 
   constructor(options: DynamicBatcherOptions) {
-    const { policy, maxConcurrentBatches } = options;
+    const { policy, maxConcurrentBatches, lengths } = options;
     this.#options = options;
-    this.#former = new BatchFormer(effectiveBatching(policy));
+    this.#former = new BatchFormer(effectiveBatching(policy), lengths);
     this.#maxBulkOnly = Math.max(1, maxConcurrentBatches - 1);
   }
 
@@ -124,7 +127,8 @@ export class DynamicBatcher {
     const outcomes = new Promise<BatchedRowOutcome[]>((resolve, reject) => {
       const submission = { halt, outcomes: new Array(rows.length), left: rows.length, resolve, reject };
       for (const [index, row] of rows.entries()) {
-        this.#former.push({ row, lane, apart, submittedAtMs, submission, index });
+        const lengths = this.#options.lengths?.lengthsOf(row);
+        this.#former.push({ row, lane, apart, lengths, submittedAtMs, submission, index });
       }
       if (rows.length === 0) resolve([]);
     });
@@ -203,7 +207,7 @@ export class DynamicBatcher {
     const startedAtMs = this.#options.clock.now();
     const batch: RunningBatch = { ...formed, startedAtMs, abort: new AbortController(), hasGivenWay: false };
     this.#running.add(batch);
-    this.#options.onBatch?.(rows.length);
+    this.#options.onBatch?.(rows.length, formed.elements);
     try {
       const outcomes = await this.#options.run(
         rows.map(({ row }) => row),
