@@ -6,7 +6,7 @@ import {
   type RedisConnection,
   type RedisKeys,
 } from '@onqueue/shared/redis';
-import type { JobSource } from '../job-source.ts';
+import { feedLimitOf, type JobSource } from '../job-source.ts';
 import { LockKeeper } from './lock-keeper.ts';
 import { type Marker, MarkerListener } from './marker-listener.ts';
 import { QueueSlot, type ServedQueue } from './queue-slot.ts';
@@ -120,6 +120,7 @@ class Serving {
           ...options,
           ...queue,
           concurrency,
+          feedLimit: feedLimitOf(queue),
           name: `${worker}:${queueName(queue.model, queue.lane)}:${share}`,
           queuePrefix: prefixOf(queue),
           scratchKey,
