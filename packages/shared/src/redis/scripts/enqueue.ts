@@ -22,9 +22,9 @@ local key = recordKey(tenant, id)
 local created = redis.call('HGET', key, 'created_us')
 if created then return {'accepted', created} end
 assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash'})
-assertPlaceKinds(queue, tenant)
 local full, backlog, feedLimit = fullDimension(model, ARGV[7], ARGV[8], ARGV[9], ARGV[12], ARGV[13], ARGV[14])
 if full then return {'backlog_full', full, unpack(backlog)} end
+local isParked = mustPark(queue, tenant, feedLimit)
 
 redis.call('HSET', key,
   'schema_version', ARGV[18], 'id', id, 'tenant', tenant, 'state', 'queued', 'run', 1, 'attempt', 0,
@@ -38,7 +38,7 @@ if ARGV[21] ~= '' then
   redis.call('ZADD', DUE, due, dueMember(tenant, id, 1))
 end
 count(model, {jobs = 1, rows = ARGV[8], bytes = ARGV[9]})
-placeQueueJob(model, queue, feedLimit, tenant, ARGV[15], ARGV[8], ARGV[16], ARGV[17])
+placeQueueJob(isParked, model, queue, feedLimit, tenant, ARGV[15], ARGV[8], ARGV[16], ARGV[17])
 tell()
 return {'accepted', NOW_US}
 `;

@@ -23,9 +23,9 @@ if not state then return {'missing'} end
 if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
 assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash', [P .. 'runs:' .. tenant .. ':' .. id] = 'list'})
 local queue = queueOf(model, record[6])
-assertPlaceKinds(queue, tenant)
 local full, backlog, feedLimit = fullDimension(model, record[6], record[4], record[5], ARGV[5], ARGV[6], ARGV[7])
 if full then return {'backlog_full', full, unpack(backlog)} end
+local isParked = mustPark(queue, tenant, feedLimit)
 
 -- The fields of a run are numbers and JSON already: put together as text, since cjson would round them.
 local function member(name, json) return '"' .. name .. '":' .. (json or 'null') end
@@ -46,7 +46,7 @@ if record[7] then
   redis.call('ZADD', DUE, due, dueMember(tenant, id, nextRun))
 end
 count(model, {jobs = 1, rows = record[4], bytes = record[5]})
-placeQueueJob(model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], ARGV[8], ARGV[9])
+placeQueueJob(isParked, model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], ARGV[8], ARGV[9])
 tell()
 return {'queued', nextRun}
 `;
