@@ -7,8 +7,16 @@ import {
   type Lane,
   type NewJob,
   newJobId,
+  systemClock,
 } from '@onqueue/shared';
-import { closeRedis, connectRedis, type RedisConnection, RedisJobStore, RedisKeys } from '@onqueue/shared/redis';
+import {
+  closeRedis,
+  connectRedis,
+  queueName,
+  type RedisConnection,
+  RedisJobStore,
+  RedisKeys,
+} from '@onqueue/shared/redis';
 import { Queue } from 'bullmq';
 import { BatchJobSource } from '../../apps/worker/src/queue/batch/batch-job-source.ts';
 import type { Attempt, JobHandler, JobSource } from '../../apps/worker/src/queue/job-source.ts';
@@ -96,7 +104,7 @@ export class SourceBench {
       kind === 'stock'
         ? queues.map((queue) => {
             const bullPrefix = this.keys.bullPrefix(0);
-            return new StockJobSource({ ...common, ...queue, bullPrefix, store: newStore(redis) });
+            return new StockJobSource({ ...common, ...queue, bullPrefix, store: newStore(redis), clock: systemClock });
           })
         : [
             new BatchJobSource({
@@ -155,10 +163,23 @@ export class SourceBench {
     });
   }
 
-  /** Nothing is left of any job in BullMQ's lists and sets. */
+  /** How many jobs wait for their tenant's turn. */
+  async parked(lane: Lane = 'interactive', model = 'fraud'): Promise<number> {
+    const queue = queueName(model, lane);
+    const tenants = await this.redis.zrange(this.keys.turns(0, queue), '0', '-1');
+    const counts = await Promise.all(
+      tenants.map((tenant) => this.redis.zcard(`oq:{0}:shares:${queue}:parked:${tenant}`)),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Nothing is left of any job in BullMQ's lists and sets, nor among those that are parked. */
   async expectEmptyQueues(model = 'fraud'): Promise<void> {
     await until('the queues are empty', async () => {
-      const counts = await Promise.all(LANES.map((lane) => this.count(`${this.keys.bullPrefix(0)}:${model}.${lane}:`)));
+      const counts = await Promise.all([
+        ...LANES.map((lane) => this.count(`${this.keys.bullPrefix(0)}:${model}.${lane}:`)),
+        ...LANES.map((lane) => this.parked(lane, model)),
+      ]);
       return counts.every((count) => count === 0);
     });
   }

@@ -130,6 +130,14 @@ export type RetryOutcome =
   | { status: 'not_retryable'; state: JobState }
   | Extract<EnqueueOutcome, { status: 'backlog_full' }>;
 
+/** A queue whose wait list is kept short, so that tenants have their shares. */
+export interface FedQueue {
+  model: string;
+  lane: Lane;
+  /** Jobs in its wait list: enough to fill the next batch. */
+  limit: number;
+}
+
 export interface SweepOutcome {
   /** How many were due. */
   due: number;
@@ -158,6 +166,10 @@ export interface JobStore {
   runs(tenant: string, id: string): Promise<RunRecord[]>;
   /** Ends up to `limit` runs of a partition whose time is up. */
   sweep(partition: number, limit: number): Promise<SweepOutcome>;
+  /** Says how many jobs suit the wait lists of these queues, and fills them from the jobs of all tenants that are parked. */
+  feed(partition: number, queues: readonly FedQueue[]): Promise<void>;
+  /** A tenant's share of every queue in which others wait too, in relation to theirs; 1 for whom nothing was set. 0.001…1000. */
+  setWeight(tenant: string, weight: number): Promise<void>;
   backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }>;
 }
 

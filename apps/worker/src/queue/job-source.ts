@@ -27,6 +27,14 @@ export interface JobSource {
   drain(): Promise<void>;
 }
 
+/**
+ * Jobs in a queue's wait list beside those in hand: half as many, which is the next batch of every runner. More would stand
+ * before the jobs of a tenant that comes now; fewer would let a worker wait that takes jobs one by one.
+ */
+export function feedLimitOf({ concurrency }: { concurrency: number }): number {
+  return Math.max(1, concurrency >> 1);
+}
+
 /** A bug, ours or another version's: tried again like a crash, and ended at the last attempt, since every run must end. */
 export function afterFault(job: ClaimedJob, { isLast }: Attempt, { message }: Error): JobOutcome {
   if (!isLast) return { state: 'queued', spendsAttempt: true };

@@ -1,6 +1,7 @@
 import {
   type ClaimedJob,
   type ClaimOutcome,
+  type Clock,
   type Commit,
   type CommitOutcome,
   faultPoint,
@@ -22,7 +23,7 @@ import {
 } from 'bullmq';
 import { z } from 'zod';
 import { Coalescer } from './coalescer.ts';
-import { type Attempt, afterFault, type JobHandler, type JobSource } from './job-source.ts';
+import { type Attempt, afterFault, feedLimitOf, type JobHandler, type JobSource } from './job-source.ts';
 import { BULLMQ_VERSION, loadStockScripts } from './stock-scripts.ts';
 
 export interface StockJobSourceOptions {
@@ -32,7 +33,8 @@ export interface StockJobSourceOptions {
   bullPrefix: string;
   /** Must wait for Redis (`maxRetriesPerRequest: null`); BullMQ duplicates it for its blocking call. */
   redis: RedisConnection;
-  store: Pick<JobStore, 'claim' | 'commit'>;
+  store: Pick<JobStore, 'claim' | 'commit' | 'feed'>;
+  clock: Clock;
   handler: JobHandler;
   /** Jobs in hand at once: enough to fill the batches that run and the next ones. */
   concurrency: number;
@@ -56,6 +58,9 @@ const HAND_ON_DELAY_MS = 250;
 /** How soon a job is tried again whose claim or commit broke for a reason of ours. */
 const AFTER_FAULT_DELAY_MS = 1000;
 
+/** How often the wait list is filled from the tenants' jobs, in case that no claim does: each one fills it as well. */
+const FEED_MS = 1000;
+
 /** Says to BullMQ that the attempt failed; our record says so already. */
 class AttemptFailed extends Error {
   override readonly name = 'AttemptFailed';
@@ -71,6 +76,8 @@ export class StockJobSource implements JobSource {
   readonly #worker: Worker;
   readonly #claims: Coalescer<JobRef, ClaimOutcome>;
   readonly #commits: Coalescer<Commit, CommitOutcome>;
+  #feedTimer: { cancel(): void } | undefined;
+  #isDraining = false;
 
   constructor(options: StockJobSourceOptions) {
     const { model, lane, bullPrefix, redis, store, concurrency, lockDurationMs, stalledIntervalMs, onError } = options;
@@ -101,10 +108,23 @@ export class StockJobSource implements JobSource {
 
   start(): void {
     this.#worker.run().catch(this.#options.onError);
+    void this.#feed();
   }
 
   async drain(): Promise<void> {
+    this.#isDraining = true;
+    this.#feedTimer?.cancel();
     await this.#worker.close();
+  }
+
+  async #feed(): Promise<void> {
+    const { store, model, lane, partition, clock, onError } = this.#options;
+    try {
+      await store.feed(partition, [{ model, lane, limit: feedLimitOf(this.#options) }]);
+    } catch (error) {
+      if (!this.#isDraining) onError(error as Error);
+    }
+    if (!this.#isDraining) this.#feedTimer = clock.setTimeout(() => void this.#feed(), FEED_MS);
   }
 
   /** BullMQ drops a job whose attempts are spent: an error of ours must not spend any, or an accepted job would be lost. */

@@ -11,6 +11,7 @@ export * from './redis-result-cache.ts';
 export { ADD_QUEUE_JOB } from './scripts/add-queue-job.ts';
 export { COMMIT_FUNCTIONS } from './scripts/commit.ts';
 export { RECORD_FUNCTIONS } from './scripts/record-functions.ts';
+export { SHARE_FUNCTIONS } from './scripts/share-functions.ts';
 export * from './server-check.ts';
 export * from './server-memory.ts';
 export * from './store-error.ts';

@@ -52,6 +52,16 @@ export class RedisKeys {
     return `${this.partition(partition)}outbox`;
   }
 
+  /** Sorted set: the tenants whose jobs are parked beside a queue, by virtual time (see share-functions.ts). */
+  turns(partition: number, queue: string): string {
+    return `${this.partition(partition)}shares:${queue}:turns`;
+  }
+
+  /** Hash: tenant to the weight of its share; 1 for whom it does not name. */
+  weights(partition: number): string {
+    return `${this.partition(partition)}weights`;
+  }
+
   /** Never written: what a script deletes first, so that a full Redis lets it through (see commit.ts). */
   scratch(partition: number): string {
     return `${this.partition(partition)}scratch`;

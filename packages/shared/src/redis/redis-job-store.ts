@@ -12,6 +12,7 @@ import type {
   Commit,
   CommitOutcome,
   EnqueueOutcome,
+  FedQueue,
   JobRef,
   JobStore,
   NewJob,
@@ -29,6 +30,7 @@ import { CANCEL_LUA } from './scripts/cancel.ts';
 import { CLAIM_LUA } from './scripts/claim.ts';
 import { COMMIT_LUA } from './scripts/commit.ts';
 import { ENQUEUE_LUA } from './scripts/enqueue.ts';
+import { FEED_LUA } from './scripts/feed.ts';
 import { RETRY_LUA } from './scripts/retry.ts';
 import { SWEEP_LUA } from './scripts/sweep.ts';
 import { translateStoreError } from './store-error.ts';
@@ -54,6 +56,7 @@ const SCRIPTS = {
   onqueueCancel: CANCEL_LUA,
   onqueueRetry: RETRY_LUA,
   onqueueSweep: SWEEP_LUA,
+  onqueueFeed: FEED_LUA,
 } as const;
 type ScriptName = keyof typeof SCRIPTS;
 type Argument = string | number;
@@ -125,7 +128,6 @@ export class RedisJobStore implements JobStore {
       limits.maxJobs,
       limits.maxRows,
       limits.maxBytes,
-      `${this.#keys.bullPrefix(job.partition)}:${queueName(job.model, job.lane)}:`,
       queueJobId(job.id, 1),
       queueJobData(job.tenant),
       this.#queueOptions,
@@ -207,7 +209,6 @@ export class RedisJobStore implements JobStore {
       limits.maxJobs,
       limits.maxRows,
       limits.maxBytes,
-      this.#keys.bullPrefix(parts.partition),
       queueJobData(tenant),
       this.#queueOptions,
     ])) as ['missing'] | ['not_retryable', string] | ['queued', number] | BacklogFullReply;
@@ -222,10 +223,26 @@ export class RedisJobStore implements JobStore {
     return { due, nextDueMs: nextDueMs < 0 ? undefined : nextDueMs };
   }
 
+  async feed(partition: number, queues: readonly FedQueue[]): Promise<void> {
+    const args = queues.flatMap(({ model, lane, limit }) => [model, lane, limit]);
+    await this.#run('onqueueFeed', partition, args);
+  }
+
+  async setWeight(tenant: string, weight: number): Promise<void> {
+    const text = String(tenantWeight.parse(weight));
+    const partitions = Array.from({ length: this.#options.partitions }, (_, partition) => partition);
+    await this.#guard(() =>
+      Promise.all(partitions.map((partition) => this.#redis.hset(this.#keys.weights(partition), tenant, text))),
+    );
+  }
+
   async backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }> {
     const partition = partitionOf(model, this.#options.partitions);
-    const waitList = (lane: Lane) => `${this.#keys.bullPrefix(partition)}:${queueName(model, lane)}:wait`;
-    const keys = [this.#keys.backlog(partition, model), ...LANES.map(waitList)];
+    const listsOf = (lane: Lane) => [
+      `${this.#keys.bullPrefix(partition)}:${queueName(model, lane)}:wait`,
+      this.#keys.turns(partition, queueName(model, lane)),
+    ];
+    const keys = [this.#keys.backlog(partition, model), ...LANES.flatMap(listsOf)];
     const [nowMs, counts, oldest] = (await this.#guard(() => this.#redis.eval(BACKLOG_LUA, keys.length, ...keys))) as [
       number,
       (string | null)[],
@@ -287,6 +304,9 @@ const madeBy = z.object({
   run: z.coerce.number().int(),
   attempt: z.coerce.number().int(),
 });
+
+/** Shares are ratios; a weight of 1,000 beside one of 0.001 is as good as a priority. */
+const tenantWeight = z.number().min(0.001).max(1000);
 
 type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes', ...number[]];
 

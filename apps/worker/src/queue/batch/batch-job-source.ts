@@ -6,7 +6,7 @@ import {
   type RedisConnection,
   type RedisKeys,
 } from '@onqueue/shared/redis';
-import type { JobSource } from '../job-source.ts';
+import { feedLimitOf, type JobSource } from '../job-source.ts';
 import { LockKeeper } from './lock-keeper.ts';
 import { type Marker, MarkerListener } from './marker-listener.ts';
 import { QueueSlot, type ServedQueue } from './queue-slot.ts';
@@ -121,6 +121,7 @@ class Serving {
           ...queue,
           concurrency,
           ...(queue.rows && concurrency < queue.concurrency ? { rows: halfOf(queue.rows) } : {}),
+          feedLimit: feedLimitOf(queue),
           name: `${worker}:${queueName(queue.model, queue.lane)}:${share}`,
           queuePrefix: prefixOf(queue),
           scratchKey,

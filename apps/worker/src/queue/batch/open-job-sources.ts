@@ -13,7 +13,7 @@ export interface JobSourcesOptions {
   queues: readonly ServedQueue[];
   keys: RedisKeys;
   redis: RedisConnection;
-  store: Pick<JobStore, 'claim' | 'commit'>;
+  store: Pick<JobStore, 'claim' | 'commit' | 'feed'>;
   retentionMs: number;
   maxPredictions: number;
   /** Minutes of BullMQ's metrics that are kept; 0 keeps none. */

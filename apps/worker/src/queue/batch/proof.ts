@@ -8,6 +8,7 @@ import {
   RECORD_FUNCTIONS,
   type RedisConnection,
   type RedisKeys,
+  SHARE_FUNCTIONS,
 } from '@onqueue/shared/redis';
 import { RENEW_LUA } from './scripts/renew.ts';
 import { bindScript } from './scripts/script-call.ts';
@@ -62,7 +63,7 @@ type Way = 'plain' | 'bullmq';
 
 type Step = [name: string, actual: unknown, expected: unknown];
 
-const IDS = ['committed', 'canceled', 'retried', 'handed-on'] as const;
+const IDS = ['committed', 'canceled', 'retried', 'handed-on', 'parked'] as const;
 const MODEL = 'proof';
 
 const QUEUE_KEYS = [
@@ -88,11 +89,12 @@ const LOCK_MS = 60_000;
 const RETRY_MS = 60_000;
 const OPTIONS = { attempts: 3, backoff: { type: 'fixed', delay: RETRY_MS, jitter: 0 } };
 
-/** Records and queue jobs, one of which has been canceled; `bullmq` makes them others than plain. Begins with DEL, for a full Redis. */
+/** Records and queue jobs, one of which has been canceled, and one is parked; `bullmq` makes them others than plain. Begins with DEL, for a full Redis. */
 const PREPARE_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
 ${ADD_QUEUE_JOB}
+${SHARE_FUNCTIONS}
 redis.call('DEL', KEYS[1])
 if ARGV[5] == 'bullmq' then redis.call('HSET', ARGV[3] .. 'meta', 'concurrency', 1000) end
 for i = 6, #ARGV do
@@ -100,8 +102,13 @@ for i = 6, #ARGV do
   redis.call('HSET', recordKey('proof', id), 'state', id == 'canceled' and id or 'queued', 'run', 1, 'attempt', 0,
     'model', '${MODEL}', 'version', '1', 'lane', 'bulk', 'rows', 1, 'bytes', 2, 'queued_us', NOW_US, 'inputs', '[]',
     'request', '{"on_row_error":"fail","request_id":"proof","metadata":{}}')
-  addQueueJob(ARGV[3], id .. '-1', '{"tenant":"proof"}', ARGV[4])
-  if ARGV[5] == 'bullmq' then redis.call('HSET', ARGV[3] .. id .. '-1', 'deid', 'proof') end
+  if id == 'parked' then
+    redis.call('HSET', P .. 'backlog:${MODEL}', 'queue_options', ARGV[4])
+    parkQueueJob('${MODEL}.bulk', 'proof', id .. '-1', 1)
+  else
+    addQueueJob(ARGV[3], id .. '-1', '{"tenant":"proof"}', ARGV[4])
+  end
+  if ARGV[5] == 'bullmq' and id ~= 'parked' then redis.call('HSET', ARGV[3] .. id .. '-1', 'deid', 'proof') end
 end
 return #ARGV
 `;
@@ -129,13 +136,13 @@ class Trial {
     await prepare(this.#key('scratch'), this.#prefix, LOCK_MS, this.#queuePrefix, options, this.#way, ...IDS);
     const first = await this.#swap(1, []);
     const repeat = await this.#swap(1, []);
-    const [committed, retried, handedOn] = first.claimed;
+    const [committed, retried, handedOn, parked] = first.claimed;
     const steps: Step[] = [
-      ['claim', first.claimed.map(fenceOf), ['committed 1', 'retried 1', 'handed-on 1']],
+      ['claim', first.claimed.map(fenceOf), ['committed 1', 'retried 1', 'handed-on 1', 'parked 1']],
       ['repeat', repeat.claimed.map(fenceOf), first.claimed.map(fenceOf)],
       ['no faults', first.faults, []],
     ];
-    if (!committed || !retried || !handedOn) return steps;
+    if (!committed || !retried || !handedOn || !parked) return steps;
     steps.push(['renewal', await this.#renew([committed, { ...retried, token: 'foreign' }]), [1]]);
     const stale = { ...committed, job: { ...committed.job, attempt: 7 } };
     const second = await this.#swap(2, [
@@ -143,10 +150,11 @@ class Trial {
       [committed, SUCCESS],
       [retried, { state: 'queued', spendsAttempt: true }],
       [handedOn, { state: 'queued', spendsAttempt: false }],
+      [parked, SUCCESS],
     ]);
     const isSoon = second.delayedMs !== undefined && second.delayedMs <= RETRY_MS;
     steps.push(
-      ['commit', second.commits.map(({ status }) => status), ['fenced', 'committed', 'committed', 'committed']],
+      ['commit', second.commits.map(({ status }) => status), ['fenced', ...Array(4).fill('committed')]],
       ['no faults', second.faults, []],
       ['claim of nothing', [second.claimed, isSoon], [[], true]],
       ['sweep', await this.#sweep(), 0],
@@ -163,16 +171,23 @@ class Trial {
         `${this.#queuePrefix}${id}-1:lock`,
       ]),
       ...QUEUE_KEYS.map((name) => `${this.#queuePrefix}${name}`),
-      ...['scratch', 'outbox', 'due', `backlog:${MODEL}`, `predictions:${MODEL}`, 'swap:proof'].map((name) =>
-        this.#key(name),
-      ),
+      ...[
+        'scratch',
+        'outbox',
+        'due',
+        `backlog:${MODEL}`,
+        `predictions:${MODEL}`,
+        'swap:proof',
+        `shares:${MODEL}.bulk:turns`,
+        `shares:${MODEL}.bulk:parked:proof`,
+      ].map((name) => this.#key(name)),
     );
   }
 
   async #swap(number: number, ends: readonly [HeldJob, JobOutcome][]): Promise<SwapReply> {
     const swap = bindScript(this.#redis, 'onqueueProofSwap', this.#swapLua);
     const token = `proof:${number}`;
-    const args = [this.#prefix, LOCK_MS, 0, this.#queuePrefix, 'proof', number, token, LOCK_MS, 10, 60];
+    const args = [this.#prefix, LOCK_MS, 0, this.#queuePrefix, 'proof', number, token, LOCK_MS, 10, 60, 10];
     const origins = originArguments(ends.map(([, outcome]) => outcome));
     const ended = ends.flatMap(([held, outcome]) => endedJob(held, outcome).arguments);
     const reply = await swap(this.#key('scratch'), ...args, ...origins, ...ended);
@@ -216,6 +231,7 @@ const EXPECTED_STATE = {
   canceled: ['canceled', false, false, null],
   retried: ['queued', true, false, '1'],
   'handed-on': ['queued', true, false, null],
+  parked: ['succeeded', false, false, null],
   active: 0,
 };
 

@@ -24,6 +24,8 @@ export interface QueueSlotOptions extends ServedQueue {
   queuePrefix: string;
   scratchKey: string;
   prefix: string;
+  /** Jobs in the queue's wait list, at most: those beyond are with their tenants until it is their turn. */
+  feedLimit: number;
   retentionMs: number;
   maxPredictions: number;
   queueMetricsMinutes: number;
@@ -195,7 +197,7 @@ export class QueueSlot {
   /** Sends a swap until it is answered; a repeat has the same number, so the script does it once. */
   async #exchange(ended: readonly EndedJob[], wanted: number): Promise<SwapReply> {
     const { swap, scratchKey, prefix, retentionMs, maxPredictions, queuePrefix, lockDurationMs } = this.#options;
-    const { queueMetricsMinutes, name, partition, clock, onError } = this.#options;
+    const { queueMetricsMinutes, feedLimit, name, partition, clock, onError } = this.#options;
     this.#number += 1;
     const token = `${name}:${this.#number}`;
     const fixed = [
@@ -209,6 +211,7 @@ export class QueueSlot {
       lockDurationMs,
       wanted,
       queueMetricsMinutes,
+      feedLimit,
     ];
     const origins = originArguments(ended.map(({ outcome }) => outcome));
     const args = [...fixed, ...origins, ...ended.flatMap((item) => item.arguments)];

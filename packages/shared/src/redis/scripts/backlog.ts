@@ -1,23 +1,30 @@
 /**
  * What waits for a model, and since when.
  *
- * KEYS 1 backlog, 2… the wait lists of its queues. BullMQ pushes at the head and takes from the tail; what was canceled may
- * have left its id there.
+ * KEYS 1 backlog, then per queue: its wait list, and the turns of its tenants. BullMQ pushes at the head and takes from the
+ * tail; what was canceled may have left its id there.
  * Returns {now ms, {jobs, rows, bytes, finished jobs, finished rows}, {when the oldest one was queued, ms, or ''…}}.
  */
 const LOOKS = 100;
+/** Beyond so many tenants the age is that of the oldest job of some. */
+const TENANTS = 1000;
 
 export const BACKLOG_LUA = `
 local time = redis.call('TIME')
 local oldest = {}
-for i = 2, #KEYS do
+for i = 2, #KEYS, 2 do
   local ids = redis.call('LRANGE', KEYS[i], -${LOOKS}, -1)
   local queuedAt
   for at = #ids, 1, -1 do
     queuedAt = redis.call('HGET', string.sub(KEYS[i], 1, -5) .. ids[at], 'timestamp')
     if queuedAt then break end
   end
-  oldest[i - 1] = queuedAt or ''
+  for _, tenant in ipairs(redis.call('ZRANGE', KEYS[i + 1], 0, ${TENANTS - 1})) do
+    local parked = string.sub(KEYS[i + 1], 1, -6) .. 'parked:' .. tenant
+    local parkedUs = redis.call('ZRANGE', parked, 0, 0, 'WITHSCORES')[2]
+    if parkedUs then queuedAt = math.min(queuedAt or math.huge, parkedUs / 1000) end
+  end
+  oldest[i / 2] = queuedAt and string.format('%.0f', queuedAt) or ''
 end
 return {
   math.floor(time[1] * 1000 + time[2] / 1000),

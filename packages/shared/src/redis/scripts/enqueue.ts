@@ -1,13 +1,13 @@
-import { ADD_QUEUE_JOB } from './add-queue-job.ts';
+import { PLACE_QUEUE_JOB } from './place-queue-job.ts';
 import { RECORD_FUNCTIONS } from './record-functions.ts';
 
 /**
- * Accepts a job: the record, the backlog's counters and BullMQ's job, all or nothing. Existence is decided by our
+ * Accepts a job: the record, the backlog's counters and its place in the queue, all or nothing. Existence is decided by our
  * record, so a repeat of the same id changes nothing.
  *
  * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 id, 4 tenant, 5 model, 6 version, 7 lane, 8 rows, 9 bytes, 10 request,
- *      11 inputs, 12 max jobs, 13 max rows, 14 max bytes, 15 BullMQ's key prefix, 16 its job id, 17 its job data, 18 its
- *      options as JSON, 19 schema version, 20 webhook or '', 21 timeout ms or '', 22 expires in ms or ''
+ *      11 inputs, 12 max jobs, 13 max rows, 14 max bytes, 15 BullMQ's job id, 16 its job data, 17 its options as JSON,
+ *      18 schema version, 19 webhook or '', 20 timeout ms or '', 21 expires in ms or ''
  * Returns {'accepted', created µs} or {'backlog_full', dimension, jobs, rows, bytes, finished jobs, finished rows}.
  *
  * The first write is HSET, which a full Redis refuses: then nothing at all has happened.
@@ -15,28 +15,30 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
 export const ENQUEUE_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
-${ADD_QUEUE_JOB}
+${PLACE_QUEUE_JOB}
 local id, tenant, model = ARGV[3], ARGV[4], ARGV[5]
+local queue = queueOf(model, ARGV[7])
 local key = recordKey(tenant, id)
 local created = redis.call('HGET', key, 'created_us')
 if created then return {'accepted', created} end
 assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash'})
-local full, backlog = fullDimension(model, ARGV[8], ARGV[9], ARGV[12], ARGV[13], ARGV[14])
+local full, backlog, feedLimit = fullDimension(model, ARGV[7], ARGV[8], ARGV[9], ARGV[12], ARGV[13], ARGV[14])
 if full then return {'backlog_full', full, unpack(backlog)} end
+local isParked = mustPark(queue, tenant, feedLimit)
 
 redis.call('HSET', key,
-  'schema_version', ARGV[19], 'id', id, 'tenant', tenant, 'state', 'queued', 'run', 1, 'attempt', 0,
+  'schema_version', ARGV[18], 'id', id, 'tenant', tenant, 'state', 'queued', 'run', 1, 'attempt', 0,
   'model', model, 'version', ARGV[6], 'lane', ARGV[7], 'rows', ARGV[8], 'bytes', ARGV[9],
   'created_us', NOW_US, 'queued_us', NOW_US, 'request', ARGV[10], 'inputs', ARGV[11])
-if ARGV[20] ~= '' then redis.call('HSET', key, 'webhook', ARGV[20]) end
-if ARGV[21] ~= '' then redis.call('HSET', key, 'timeout_ms', ARGV[21]) end
-if ARGV[22] ~= '' then
-  local due = NOW_MS + ARGV[22]
-  redis.call('HSET', key, 'expires_in_ms', ARGV[22], 'queue_due_ms', due)
+if ARGV[19] ~= '' then redis.call('HSET', key, 'webhook', ARGV[19]) end
+if ARGV[20] ~= '' then redis.call('HSET', key, 'timeout_ms', ARGV[20]) end
+if ARGV[21] ~= '' then
+  local due = NOW_MS + ARGV[21]
+  redis.call('HSET', key, 'expires_in_ms', ARGV[21], 'queue_due_ms', due)
   redis.call('ZADD', DUE, due, dueMember(tenant, id, 1))
 end
 count(model, {jobs = 1, rows = ARGV[8], bytes = ARGV[9]})
-addQueueJob(ARGV[15], ARGV[16], ARGV[17], ARGV[18])
+placeQueueJob(isParked, model, queue, feedLimit, tenant, ARGV[15], ARGV[8], ARGV[16], ARGV[17])
 tell()
 return {'accepted', NOW_US}
 `;

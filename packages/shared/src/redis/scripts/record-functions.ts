@@ -12,6 +12,8 @@ export const RECORD_FUNCTIONS = `
 local time = redis.call('TIME')
 local NOW_US = string.format('%.0f', time[1] * 1000000 + time[2])
 local NOW_MS = math.floor(time[1] * 1000 + time[2] / 1000)
+-- Jobs in a queue's wait list while no worker has said what suits it.
+local DEFAULT_FEED_LIMIT = 64
 local OUTBOX, DUE = P .. 'outbox', P .. 'due'
 -- Jobs that ended in this script, for those who wait; and runs (job-run) that ended without their worker knowing.
 local ended, halted = {}, {}
@@ -29,6 +31,8 @@ local function assertRunKinds(model)
 end
 
 local function recordKey(tenant, id) return P .. 'job:' .. tenant .. ':' .. id end
+local function queueOf(model, lane) return model .. '.' .. lane end
+local function parkedKey(queue, tenant) return P .. 'shares:' .. queue .. ':parked:' .. tenant end
 local function dueMember(tenant, id, run) return tenant .. ':' .. id .. ':' .. run end
 local function isActive(state) return state == 'queued' or state == 'running' end
 
@@ -83,10 +87,12 @@ local function endRun(tenant, id, record, outcome)
   ended[#ended + 1] = id
 end
 
--- Removes what BullMQ has of a run that nobody holds. Out of a long list that would cost too much: the id stays there,
+-- Removes a run that nobody holds from its queue: from the parked ones, or what BullMQ has of it. Out of a long list that would cost too much: the id stays there,
 -- and whoever claims it finds no job.
-local function removeQueueJob(record, id, run)
-  local queue, jobId = P .. 'bull:' .. record.model .. '.' .. record.lane .. ':', id .. '-' .. run
+local function removeQueueJob(tenant, record, id, run)
+  local name, jobId = queueOf(record.model, record.lane), id .. '-' .. run
+  local queue = P .. 'bull:' .. name .. ':'
+  if redis.call('ZREM', parkedKey(name, tenant), jobId .. ' ' .. record.rows) == 1 then return end
   if redis.call('EXISTS', queue .. jobId .. ':lock') == 1 then return end
   if redis.call('LLEN', queue .. 'wait') <= 1000 then redis.call('LREM', queue .. 'wait', 1, jobId) end
   redis.call('ZREM', queue .. 'delayed', jobId)
@@ -103,7 +109,7 @@ local function endIfDue(tenant, id, record, isHeld)
     assertRunKinds(run.model)
     endRun(tenant, id, run, {state = 'expired', error = cjson.encode({
       code = 'expired', detail = 'No worker started the job within its expires_in.'})})
-    if not isHeld then removeQueueJob(run, id, run.run) end
+    if not isHeld then removeQueueJob(tenant, run, id, run.run) end
     return true
   end
   if isActive(state) and started and runDue and runDue <= NOW_MS then
@@ -111,7 +117,7 @@ local function endIfDue(tenant, id, record, isHeld)
     assertRunKinds(run.model)
     endRun(tenant, id, run, {state = 'failed', error = cjson.encode({
       code = 'timeout', detail = 'The run did not end within its timeout.'})})
-    if state == 'queued' and not isHeld then removeQueueJob(run, id, run.run) end
+    if state == 'queued' and not isHeld then removeQueueJob(tenant, run, id, run.run) end
     halted[#halted + 1] = id .. '-' .. record[5]
     return true
   end
@@ -157,14 +163,17 @@ local function mayCommit(record, run, attempt, state)
   return record.state == 'running' and 1 or record.state == state and 2 or 0
 end
 
--- The cap that one more job would pass, or nil; {jobs, rows, bytes, finished jobs, finished rows}.
-local function fullDimension(model, rows, bytes, maxJobs, maxRows, maxBytes)
-  local backlog = redis.call('HMGET', P .. 'backlog:' .. model, 'jobs', 'rows', 'bytes', 'finished_jobs', 'finished_rows')
+-- The cap that one more job would pass, or nil; {jobs, rows, bytes, finished jobs, finished rows}; and how many jobs suit
+-- the wait list of the lane.
+local function fullDimension(model, lane, rows, bytes, maxJobs, maxRows, maxBytes)
+  local backlog = redis.call('HMGET', P .. 'backlog:' .. model, 'jobs', 'rows', 'bytes', 'finished_jobs', 'finished_rows',
+    'feed_limit:' .. lane)
+  local feedLimit = tonumber(table.remove(backlog)) or DEFAULT_FEED_LIMIT
   for i = 1, 5 do backlog[i] = tonumber(backlog[i]) or 0 end
   if backlog[1] + 1 > tonumber(maxJobs) then return 'jobs', backlog end
   if backlog[2] + rows > tonumber(maxRows) then return 'rows', backlog end
   if backlog[3] + bytes > tonumber(maxBytes) then return 'bytes', backlog end
-  return nil, backlog
+  return nil, backlog, feedLimit
 end
 
 local function tell()

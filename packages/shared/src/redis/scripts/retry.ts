@@ -1,19 +1,19 @@
 import { JOB_SCHEMA_VERSION } from '../../job.ts';
-import { ADD_QUEUE_JOB } from './add-queue-job.ts';
+import { PLACE_QUEUE_JOB } from './place-queue-job.ts';
 import { RECORD_FUNCTIONS } from './record-functions.ts';
 
 /**
  * Opens the next run of a job whose last one did not succeed. What that one left is kept under `runs`; the record
  * begins anew, with a fence that starts at 0 for the new run.
  *
- * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 tenant, 4 id, 5 max jobs, 6 max rows, 7 max bytes, 8 prefix of all
- *      BullMQ queues of the partition, 9 BullMQ's job data, 10 its options as JSON.
+ * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 tenant, 4 id, 5 max jobs, 6 max rows, 7 max bytes, 8 BullMQ's job
+ *      data, 9 its options as JSON.
  * Returns {'missing'}, {'not_retryable', state}, {'backlog_full', dimension, …} or {'queued', run}.
  */
 export const RETRY_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
-${ADD_QUEUE_JOB}
+${PLACE_QUEUE_JOB}
 local tenant, id = ARGV[3], ARGV[4]
 local key = recordKey(tenant, id)
 local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes', 'lane', 'expires_in_ms', 'attempt',
@@ -22,8 +22,10 @@ local state, run, model = record[1], record[2], record[3]
 if not state then return {'missing'} end
 if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
 assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash', [P .. 'runs:' .. tenant .. ':' .. id] = 'list'})
-local full, backlog = fullDimension(model, record[4], record[5], ARGV[5], ARGV[6], ARGV[7])
+local queue = queueOf(model, record[6])
+local full, backlog, feedLimit = fullDimension(model, record[6], record[4], record[5], ARGV[5], ARGV[6], ARGV[7])
 if full then return {'backlog_full', full, unpack(backlog)} end
+local isParked = mustPark(queue, tenant, feedLimit)
 
 -- The fields of a run are numbers and JSON already: put together as text, since cjson would round them.
 local function member(name, json) return '"' .. name .. '":' .. (json or 'null') end
@@ -44,7 +46,7 @@ if record[7] then
   redis.call('ZADD', DUE, due, dueMember(tenant, id, nextRun))
 end
 count(model, {jobs = 1, rows = record[4], bytes = record[5]})
-addQueueJob(ARGV[8] .. ':' .. model .. '.' .. record[6] .. ':', id .. '-' .. nextRun, ARGV[9], ARGV[10])
+placeQueueJob(isParked, model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], ARGV[8], ARGV[9])
 tell()
 return {'queued', nextRun}
 `;

@@ -1,4 +1,4 @@
-import { COMMIT_FUNCTIONS, RECORD_FUNCTIONS } from '@onqueue/shared/redis';
+import { COMMIT_FUNCTIONS, RECORD_FUNCTIONS, SHARE_FUNCTIONS } from '@onqueue/shared/redis';
 import { QUEUE_FUNCTIONS } from './bull-functions.ts';
 import { PLAIN_JOB_FUNCTIONS } from './plain-jobs.ts';
 
@@ -10,12 +10,12 @@ const MAX_OVER = 64;
 const MAX_INPUT_BYTES = 4 * 1024 * 1024;
 
 /**
- * Ends N attempts and claims up to M jobs of one queue, in our records and in BullMQ alike: all that a worker has to say
+ * Ends N attempts and claims up to M jobs of one queue, in our records and in BullMQ alike, and feeds it: all that a worker has to say
  * to Redis about its jobs. README.md says what happens at each crash point.
  *
  * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 predictions kept per model, 4 prefix of the queue's keys, 5 slot,
  *      6 number of the swap, 7 lock token for what is claimed, 8 lock ms, 9 how many to claim, 10 minutes of BullMQ's
- *      metrics; then the origins, and per ended job what COMMIT_FUNCTIONS say, its lock token, the delay in ms ('' when the run has ended), '1' when that spends an attempt.
+ *      metrics, 11 how many jobs suit the wait list; then the origins, and per ended job what COMMIT_FUNCTIONS say, its lock token, the delay in ms ('' when the run has ended), '1' when that spends an attempt.
  * Returns {codes, jobs, more, limited ms, ms to the next delayed job or -1, faults}:
  *      codes per ended job as COMMIT_LUA; jobs {queue job's id, tenant, attempts made, stalls, options, …what claimRun
  *      returns};
@@ -30,11 +30,13 @@ const MAX_INPUT_BYTES = 4 * 1024 * 1024;
 export const SWAP_LUA = `
 local P, RETENTION_MS, MAX_PREDICTIONS, Q = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local ANSWER, NUMBER, TOKEN, LOCK_MS, WANTED, METRICS_MINUTES = P .. 'swap:' .. ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local FEED_LIMIT = tonumber(ARGV[11])
 ${RECORD_FUNCTIONS}
+${SHARE_FUNCTIONS}
 ${COMMIT_FUNCTIONS}
 ${QUEUE_FUNCTIONS}
 ${PLAIN_JOB_FUNCTIONS}
-local FIRST, STRIDE = 12 + ARGV[11] * 2, COMMIT_STRIDE + 3
+local FIRST, STRIDE = 13 + ARGV[12] * 2, COMMIT_STRIDE + 3
 local faults = {}
 
 local function guarded(jobId, action, ...)
@@ -90,7 +92,7 @@ end
 
 local codes, records = askFence(ARGV, FIRST, STRIDE)
 redis.call('DEL', KEYS[1])
-storeOrigins(ARGV, 11)
+storeOrigins(ARGV, 12)
 
 local over = {}
 for i, code in ipairs(codes) do
@@ -129,6 +131,11 @@ local function takeUp(jobId, data, options, attemptsMade, stalls)
     over[#over + 1] = {id = jobId, token = TOKEN}
   end
 end
+
+local QUEUE = string.sub(Q, #P + 6, -2)
+local MODEL, LANE = string.match(QUEUE, '^(.*)%.([^.]*)$')
+guarded('feed limit', setFeedLimit, MODEL, LANE, FEED_LIMIT)
+if guarded('feed', feedQueue, QUEUE, FEED_LIMIT, WANTED) then more = 1 end
 
 local ids = popPlainIds(WANTED)
 local rest = #ids + 1
