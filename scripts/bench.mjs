@@ -1,4 +1,4 @@
-// npm run bench: the benchmarks; arguments go to bench/dist/main.js.
+// npm run bench: the benchmarks; arguments go to bench/dist/bench/src/main.js.
 // An old Node must get as far as its error message: the rest is imported after the check.
 import { requireNode } from './setup/node-version.mjs';
 
