@@ -37,14 +37,29 @@ export class JobClient {
     return body;
   }
 
+  /** POST /jobs with `Prefer: wait`, and the text of the answer when the job has ended. */
+  async run(body: string): Promise<string> {
+    const prefer = `wait=${Math.ceil(this.#options.timeoutMs / 1000)}`;
+    const answer = await this.#send('POST', '/jobs', body, { prefer });
+    if (answer.status !== 200) throw new MeasurementError(`POST /jobs was answered ${answer.status}: ${answer.body}`);
+    return answer.body;
+  }
+
   close(): void {
     this.#agent.destroy();
   }
 
-  #send(method: string, path: string, body?: string): Promise<{ status: number; body: string }> {
+  #send(
+    method: string,
+    path: string,
+    body?: string,
+    more: Record<string, string> = {},
+  ): Promise<{ status: number; body: string }> {
     const { baseUrl, timeoutMs } = this.#options;
     const headers =
-      body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+      body === undefined
+        ? more
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...more };
     return new Promise((resolve, reject) => {
       const sent = request(`${baseUrl}${path}`, { method, agent: this.#agent, headers, timeout: timeoutMs });
       sent.once('timeout', () =>

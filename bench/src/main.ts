@@ -1,4 +1,5 @@
 import { LaunchError, onShutdownSignals } from '@onqueue/launcher';
+import { backfillBench } from './backfill/backfill-bench.ts';
 import { type Bench, type BenchContext, MeasurementError } from './bench.ts';
 import { Cleanup } from './cleanup.ts';
 import { parseCommandLine, UsageError, usage } from './command-line.ts';
@@ -11,6 +12,7 @@ import { describeMachine } from './machine.ts';
 import { memoryBench } from './memory/memory-bench.ts';
 import { humanReport, jsonLine } from './report.ts';
 import { measureRounds } from './rounds.ts';
+import { fraudSloBench } from './slo/fraud-slo-bench.ts';
 import { batchingBench } from './throughput/batching-bench.ts';
 import { throughputBench } from './throughput/throughput-bench.ts';
 
@@ -18,6 +20,8 @@ const BENCHES: readonly Bench[] = [
   throughputBench,
   batchingBench,
   gainBench,
+  fraudSloBench,
+  backfillBench,
   efficiencyBench,
   latencyBench,
   loadBench,

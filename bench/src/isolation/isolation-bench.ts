@@ -1,13 +1,13 @@
-import { cp, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { startPlatform } from '@onqueue/launcher';
+import { writeCrashModel, writeLoopModel } from '../../../test/support/models/tiny-models.ts';
 import { type Bench, type BenchContext, type Figures, MeasurementError } from '../bench.ts';
 import { type BenchChild, forkBenchChild } from '../bench-child.ts';
 import { joinNoises, NoiseControl } from '../control/noise-control.ts';
 import { JobClient, jobOf } from '../job-client.ts';
 import { type LoadOrder, type LoadReport, loadReport } from '../load-generator/load-protocol.ts';
+import { temporaryModelsDir } from '../models/temporary-models-dir.ts';
 import { AS_DECLARED, MODEL, MODEL_FOLDER, readWorkload, VERSION } from '../workload.ts';
 
 /** About a fifth of what two cores take one by one over HTTP. */
@@ -99,9 +99,10 @@ export const isolationBench: Bench = {
 
 /** The healthy model and the neighbours, in one repository. */
 async function writeModels(cleanup: BenchContext['cleanup']): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), 'onqueue-isolation-'));
-  cleanup.add(() => rm(dir, { recursive: true, force: true }));
-  await cp(fileURLToPath(new URL('../../models', import.meta.url)), dir, { recursive: true });
+  const dir = await temporaryModelsDir(cleanup);
+  await writeCrashModel({ dir, name: 'crash', version: '1', batching: { max_batch_size: 8 } });
+  await writeLoopModel({ dir, name: 'busy', version: '1', batching: { max_batch_size: 1 } });
+  await writeLoopModel({ dir, name: 'hang', version: '1', batching: { max_batch_size: 1 } });
   await cp(MODEL_FOLDER, join(dir, MODEL, VERSION), { recursive: true });
   return dir;
 }

@@ -6,13 +6,15 @@ export const loadOrder = z.object({
   ratePerS: z.number().positive(),
   count: z.number().int().positive().max(1_000_000),
   seed: z.number().int(),
+  /** One request a job, with `Prefer: wait`; else one to post it and a long poll. */
+  isHeld: z.boolean().default(false),
   /** Bodies of POST /jobs, taken in turn. */
   bodies: z.array(z.string()).min(1),
   /** Jobs that may be under way at once; one more is not sent and counts as an error. */
   maxInFlight: z.number().int().positive(),
   timeoutMs: z.number().int().positive(),
 });
-export type LoadOrder = z.infer<typeof loadOrder>;
+export type LoadOrder = z.input<typeof loadOrder>;
 
 const ms = z.number().nonnegative();
 const percentiles = z.object({ p50: ms, p90: ms, p99: ms, max: ms });

@@ -11,7 +11,7 @@ const FIELDS = Array.from({ length: INPUTS }, (_, index) => `x${index}`);
  */
 export async function writeMlpModel(
   { dir, name }: { dir: string; name: string },
-  batching: { max_batch_size: number; calibrate: boolean },
+  batching: { max_batch_size: number; max_queue_delay_ms?: number; bulk_slice_ms?: number; calibrate: boolean },
 ): Promise<WrittenModel> {
   const random = seededRandom();
   const weights = (rows: number, columns: number) =>
