@@ -43,8 +43,8 @@ onEverySource((source) => {
           await load.untilUnanswered(10);
         });
         expect(await client.submit(quickOrder(0))).toBeUndefined();
-        for (const id of client.acknowledged.keys())
-          expect(await client.end(id)).toMatchObject({ status: 'succeeded' });
+        const open = [...client.acknowledged.keys()].filter((id) => !client.ended.has(id));
+        await inParallel(open, 16, async (id) => expect(await client.end(id)).toMatchObject({ status: 'succeeded' }));
         expect(await client.submit(quickOrder(0))).toBeUndefined();
         await redis.config('SET', 'maxmemory', 0);
       }
