@@ -31,6 +31,9 @@ interface JobAnswer {
   results: { output?: { score?: number } }[] | null;
 }
 
+/** 503s that are said before anything is written, or since nothing could be. */
+const STORED_NOTHING = new Set(['storage_full', 'model_unavailable']);
+
 /** A client that writes down what it asks and sees. No answer, or a 5xx, is a thing that happens: it never throws for it. */
 export class RecordingClient {
   readonly #options: RecordingClientOptions;
@@ -61,8 +64,8 @@ export class RecordingClient {
       return id;
     }
     const code = codeOf(answer.text);
-    // A 503 says that Redis did not answer: it may have done what it was told all the same.
-    if ((answer.status >= 400 && answer.status < 500) || code === 'storage_full') {
+    // Any other 503 says that Redis did not answer: it may have done what it was told all the same.
+    if ((answer.status >= 400 && answer.status < 500) || STORED_NOTHING.has(code)) {
       history.record({ kind: 'refused', key, status: answer.status, code });
     } else {
       history.record({ kind: 'unanswered', key, reason: answer.status === 0 ? answer.text : code });
