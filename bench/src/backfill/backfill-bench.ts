@@ -19,6 +19,8 @@ const LEAD_MS = 1000;
 const ROWS_PER_CHUNK = 64;
 const TIMEOUT_MS = 30_000;
 const POSTS_IN_FLIGHT = 16;
+/** Fills the lane while nothing is known of its rate. */
+const FIRST_ROWS = 20_000;
 /** More than is scored in the time: what is left is waited for. */
 const RESERVE = 1.3;
 
@@ -38,7 +40,7 @@ export const backfillBench: Bench = {
   async prepare(context) {
     const lanes = await startLanes(context);
     // Also finds how many rows fill the lane for as long as is measured.
-    await lanes.fill(ROWS_PER_CHUNK * 20);
+    await lanes.fill(FIRST_ROWS);
     let rowsPerS = await lanes.bulkRate(2);
     await lanes.empty();
     await lanes.interactive(0);
