@@ -6,6 +6,7 @@ export * from './circuit-state.ts';
 export * from './config.ts';
 export * from './deadline-sweeper.ts';
 export * from './events.ts';
+export * from './execution-provider.ts';
 export * from './fallback.ts';
 export * from './fault-point.ts';
 export * from './job.ts';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { batching } from './batching-policy.ts';
 import { canonicalSha256 } from './canonical-json.ts';
+import { executionProviders } from './execution-provider.ts';
 import { fallbacks } from './fallback.ts';
 import { modelName, modelVersion } from './model-name.ts';
 import { tensorRow } from './tensor-row.ts';
@@ -138,6 +139,8 @@ const common = {
   postprocess,
   decision: decisionPolicy.optional(),
   batching,
+  /** Before those of the worker: which ones the model was tried on is known to who made it. */
+  execution_providers: executionProviders.optional(),
   fallbacks: fallbacks.optional(),
   golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }),
   baseline: relativeFile.optional(),

@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
 import { BatchPipeline, type RunnerBatch, type RunnerBatchOptions } from './batch-pipeline.ts';
+import { CPU_ALONE, type ExecutionPlan } from './execution-plan.ts';
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
 import { runnerEnvironment } from './runner-environment.ts';
 import { RunnerBatchError, RunnerCrashedError, type RunnerExit, RunnerStartError } from './runner-errors.ts';
@@ -22,6 +23,8 @@ export type RunnerProcessOptions = {
   folder: string;
   manifest: ModelManifest;
   intraOpNumThreads: number;
+  /** The cpu unless given. */
+  execution?: ExecutionPlan | undefined;
   /** From the fork to ready: checksum, session, golden rows. */
   startTimeoutMs: number;
   /** The supervisor's environment, of which a few harmless variables are passed on. */
@@ -94,7 +97,7 @@ export class RunnerProcess implements Runner {
   static async start(options: RunnerProcessOptions): Promise<RunnerProcess> {
     // An empty folder of its own: what the engine finds or leaves in its working directory is nobody else's.
     const cwd = await mkdtemp(join(tmpdir(), 'onqueue-runner-'));
-    const { intraOpNumThreads, folder, manifest } = options;
+    const { intraOpNumThreads, folder, manifest, execution = CPU_ALONE } = options;
     const child = fork(options.entry ?? defaultEntry(), [], {
       cwd,
       env: runnerEnvironment(options.env, { intraOpNumThreads }),
@@ -104,7 +107,7 @@ export class RunnerProcess implements Runner {
     });
     const runner = new RunnerProcess(child, cwd);
     try {
-      await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads }, options);
+      await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads, execution }, options);
     } catch (error) {
       runner.kill('stopped');
       await runner.exited;

@@ -4,6 +4,7 @@ import { readGoldenRows } from '../models/golden-rows.ts';
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
+import { openSession } from './open-session.ts';
 import type { RunnerMessage, SupervisorMessage } from './runner-protocol.ts';
 import { warmUp } from './warm-up.ts';
 
@@ -81,14 +82,15 @@ export class RunnerService {
     }
   }
 
-  async #load({ folder, manifest, intraOpNumThreads }: Extract<SupervisorMessage, { type: 'load' }>) {
+  async #load({ folder, manifest, intraOpNumThreads, execution }: Extract<SupervisorMessage, { type: 'load' }>) {
     const started = performance.now();
     const path = join(folder, manifest.artifact.file);
     const sha256 = await fileSha256(path);
     if (sha256 !== manifest.artifact.sha256) {
       throw new ModelLoadError(`${path} has the SHA-256 ${sha256}, the manifest says ${manifest.artifact.sha256}.`);
     }
-    const session = await this.#engine.load(path, { intraOpNumThreads });
+    const opened = await openSession({ engine: this.#engine, path, intraOpNumThreads, execution });
+    const { session } = opened;
     const program = await ModelProgram.create({ manifest, session });
     const loaded = performance.now();
 
@@ -99,7 +101,7 @@ export class RunnerService {
     this.#goldenInput = rows[0]?.input;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
-      execution_provider: session.executionProvider,
+      ...(await opened.whatComputed()),
       load_ms: loaded - started,
       warmup_ms: performance.now() - loaded,
     };
