@@ -299,6 +299,10 @@ function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void
     const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit, memoryHeadroomBytes } = version;
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
+    if (version.startTimes) {
+      metrics.runnerStart.set({ ...labels, phase: 'load' }, version.startTimes.load_ms / 1000);
+      metrics.runnerStart.set({ ...labels, phase: 'warmup' }, version.startTimes.warmup_ms / 1000);
+    }
     const { requested, runnersOn } = version.execution;
     for (const [used, runners] of runnersOn) {
       metrics.executionProviderRunners.set({ ...labels, requested, used }, runners);

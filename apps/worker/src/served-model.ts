@@ -27,6 +27,7 @@ import { CircuitBreaker, type CircuitPolicy, type CircuitTransition } from './re
 import { FallbackChain, type FallbackChainOptions, type StandIn } from './resilience/fallback-chain.ts';
 import { CPU_ALONE, type ExecutionPlan, executionPlanOf } from './runner/execution-plan.ts';
 import { type PoolBatch, RunnerPool } from './runner/runner-pool.ts';
+import type { LoadedModel } from './runner/runner-protocol.ts';
 
 export interface ServedModelVersionOptions {
   folder: string;
@@ -173,6 +174,11 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       runnersOn.set(name, (runnersOn.get(name) ?? 0) + 1);
     }
     return { requested: executionPlanOf(manifest, execution).providers.join(','), runnersOn };
+  }
+
+  /** Of the newest runner. */
+  get startTimes(): Pick<LoadedModel, 'load_ms' | 'warmup_ms'> | undefined {
+    return this.#pool.loaded;
   }
 
   /** Why runners compute on the cpu in place of what was asked for, if one does. */
