@@ -68,6 +68,9 @@ async function readManifest(file: string, place: { folder: string; name: string;
     }
   }
   await mustExist(file, join(place.folder, manifest.artifact.file), '/artifact/file');
+  for (const [index, data] of (manifest.artifact.data ?? []).entries()) {
+    await mustExist(file, join(place.folder, data.file), `/artifact/data/${index}/file`);
+  }
   await mustExist(file, join(place.folder, manifest.golden.file), '/golden/file');
   return manifest;
 }

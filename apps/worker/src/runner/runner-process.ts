@@ -10,6 +10,8 @@ import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
 import { runnerEnvironment } from './runner-environment.ts';
 import { RunnerBatchError, RunnerCrashedError, type RunnerExit, RunnerStartError } from './runner-errors.ts';
 import {
+  type InspectedGraph,
+  inspectedGraph,
   type LoadedModel,
   loadedModel,
   type RunnerMessage,
@@ -17,10 +19,7 @@ import {
   type SupervisorMessage,
 } from './runner-protocol.ts';
 
-export type RunnerProcessOptions = {
-  /** Absolute path of the version's folder. */
-  folder: string;
-  manifest: ModelManifest;
+type ProcessOptions = {
   intraOpNumThreads: number;
   /** From the fork to ready: checksum, session, golden rows. */
   startTimeoutMs: number;
@@ -32,6 +31,14 @@ export type RunnerProcessOptions = {
   entry?: string;
   /** Gives up starting, and kills what was started. */
   signal?: AbortSignal;
+};
+
+export type RunnerProcessOptions = ProcessOptions & {
+  /** Absolute path of the version's folder. */
+  folder: string;
+  manifest: ModelManifest;
+  /** Whether the golden rows are replayed, which a version has to pass before it serves; they are unless given. */
+  golden?: 'must_match' | 'not_compared';
 };
 
 /** A runner as its owner sees it: it computes one batch at a time until it exits, and holds those that come meanwhile. */
@@ -69,7 +76,7 @@ export class RunnerProcess implements Runner {
   readonly exited: Promise<RunnerExit>;
   readonly #child: ChildProcess;
   #loaded: LoadedModel | undefined;
-  #starting: { resolve: (loaded: LoadedModel) => void; reject: (error: Error) => void } | undefined;
+  #starting: { resolve: (message: RunnerMessage) => void; reject: (error: Error) => void } | undefined;
   readonly #pipeline: BatchPipeline;
   #heartbeat: Heartbeat | undefined;
   /** Why the process is about to end, once that is decided; `crash` when nobody decided it. */
@@ -92,19 +99,11 @@ export class RunnerProcess implements Runner {
 
   /** Forks, loads and warms up. Rejects with a `RunnerStartError`; nothing is left running then. */
   static async start(options: RunnerProcessOptions): Promise<RunnerProcess> {
-    // An empty folder of its own: what the engine finds or leaves in its working directory is nobody else's.
-    const cwd = await mkdtemp(join(tmpdir(), 'onqueue-runner-'));
-    const { intraOpNumThreads, folder, manifest } = options;
-    const child = fork(options.entry ?? defaultEntry(), [], {
-      cwd,
-      env: runnerEnvironment(options.env, { intraOpNumThreads }),
-      execArgv: [],
-      serialization: 'advanced',
-      stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
-    });
-    const runner = new RunnerProcess(child, cwd);
+    const runner = await RunnerProcess.#fork(options);
+    const { intraOpNumThreads, folder, manifest, golden = 'must_match' } = options;
     try {
-      await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads }, options);
+      const message = await runner.#begin({ type: 'load', folder, manifest, intraOpNumThreads, golden }, options);
+      runner.#loaded = loadedModel.parse(message);
     } catch (error) {
       runner.kill('stopped');
       await runner.exited;
@@ -112,6 +111,32 @@ export class RunnerProcess implements Runner {
     }
     runner.#startHeartbeat(options.heartbeat ?? HEARTBEAT);
     return runner;
+  }
+
+  /** What the graph of a file takes and gives, as the engine reads it. Rejects as `start` does. */
+  static async inspect(options: ProcessOptions & { path: string }): Promise<InspectedGraph> {
+    const runner = await RunnerProcess.#fork(options);
+    const { intraOpNumThreads, path } = options;
+    try {
+      return inspectedGraph.parse(await runner.#begin({ type: 'inspect', path, intraOpNumThreads }, options));
+    } finally {
+      runner.kill('stopped');
+      await runner.exited;
+    }
+  }
+
+  static async #fork(options: ProcessOptions): Promise<RunnerProcess> {
+    // An empty folder of its own: what the engine finds or leaves in its working directory is nobody else's.
+    const cwd = await mkdtemp(join(tmpdir(), 'onqueue-runner-'));
+    const { intraOpNumThreads } = options;
+    const child = fork(options.entry ?? defaultEntry(), [], {
+      cwd,
+      env: runnerEnvironment(options.env, { intraOpNumThreads }),
+      execArgv: [],
+      serialization: 'advanced',
+      stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
+    });
+    return new RunnerProcess(child, cwd);
   }
 
   get pid(): number {
@@ -157,7 +182,8 @@ export class RunnerProcess implements Runner {
     return exit;
   }
 
-  async #load(message: SupervisorMessage, { startTimeoutMs, signal }: RunnerProcessOptions): Promise<void> {
+  /** The answer to the first message. */
+  async #begin(message: SupervisorMessage, { startTimeoutMs, signal }: ProcessOptions): Promise<RunnerMessage> {
     const fail = (reason: RunnerStartError['reason'], detail: string) =>
       this.#starting?.reject(new RunnerStartError(reason, detail));
     const onAbort = () => fail('crash', 'The start of the runner was given up.');
@@ -166,7 +192,7 @@ export class RunnerProcess implements Runner {
       startTimeoutMs,
     );
     try {
-      this.#loaded = await new Promise<LoadedModel>((resolve, reject) => {
+      return await new Promise<RunnerMessage>((resolve, reject) => {
         this.#starting = { resolve, reject };
         signal?.addEventListener('abort', onAbort, { once: true });
         if (signal?.aborted) onAbort();
@@ -199,7 +225,8 @@ export class RunnerProcess implements Runner {
   #receive(message: RunnerMessage): void {
     switch (message.type) {
       case 'loaded':
-        this.#starting?.resolve(loadedModel.parse(message));
+      case 'inspected':
+        this.#starting?.resolve(message);
         break;
       case 'load_failed':
         this.#starting?.reject(new RunnerStartError('load_failed', message.detail));

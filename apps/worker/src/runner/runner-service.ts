@@ -4,7 +4,7 @@ import { readGoldenRows } from '../models/golden-rows.ts';
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
-import type { RunnerMessage, SupervisorMessage } from './runner-protocol.ts';
+import type { ReceivedMessage, RunnerMessage } from './runner-protocol.ts';
 import { warmUp } from './warm-up.ts';
 
 export type RunnerServiceOptions = { engine: InferenceEngine; send: Send };
@@ -32,7 +32,7 @@ export class RunnerService {
     this.#send = send;
   }
 
-  async load(message: Extract<SupervisorMessage, { type: 'load' }>): Promise<void> {
+  async load(message: Extract<ReceivedMessage, { type: 'load' }>): Promise<void> {
     try {
       const loaded = await this.#load(message);
       await this.#send({ type: 'loaded', ...loaded });
@@ -41,16 +41,30 @@ export class RunnerService {
     }
   }
 
-  run({ id, rows }: Extract<SupervisorMessage, { type: 'run' }>): Promise<void> {
+  async inspect({ path, intraOpNumThreads }: Extract<ReceivedMessage, { type: 'inspect' }>): Promise<void> {
+    const { name, version } = this.#engine;
+    try {
+      const session = await this.#engine.load(path, { intraOpNumThreads });
+      const [inputs, outputs] = [session.inputs, session.outputs].map((tensors) =>
+        tensors.map((tensor) => ({ ...tensor, shape: [...tensor.shape] })),
+      );
+      await session.release();
+      await this.#send({ type: 'inspected', runtime: { name, version }, inputs: inputs ?? [], outputs: outputs ?? [] });
+    } catch (error) {
+      await this.#send({ type: 'load_failed', detail: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  run({ id, rows }: Extract<ReceivedMessage, { type: 'run' }>): Promise<void> {
     return this.#run(id, rows);
   }
 
-  probe({ id }: Extract<SupervisorMessage, { type: 'probe' }>): Promise<void> {
+  probe({ id }: Extract<ReceivedMessage, { type: 'probe' }>): Promise<void> {
     return this.#run(id, [this.#goldenInput]);
   }
 
   /** Of use only as long as the batch has not begun. */
-  drop({ id }: Extract<SupervisorMessage, { type: 'drop' }>): void {
+  drop({ id }: Extract<ReceivedMessage, { type: 'drop' }>): void {
     if (id > this.#lastId) this.#dropped.add(id);
   }
 
@@ -81,22 +95,27 @@ export class RunnerService {
     }
   }
 
-  async #load({ folder, manifest, intraOpNumThreads }: Extract<SupervisorMessage, { type: 'load' }>) {
+  async #load({ folder, manifest, intraOpNumThreads, golden }: Extract<ReceivedMessage, { type: 'load' }>) {
     const started = performance.now();
-    const path = join(folder, manifest.artifact.file);
-    const sha256 = await fileSha256(path);
-    if (sha256 !== manifest.artifact.sha256) {
-      throw new ModelLoadError(`${path} has the SHA-256 ${sha256}, the manifest says ${manifest.artifact.sha256}.`);
+    const { artifact } = manifest;
+    for (const { file, sha256 } of [artifact, ...(artifact.data ?? [])]) {
+      const actual = await fileSha256(join(folder, file));
+      if (actual !== sha256) {
+        throw new ModelLoadError(`${join(folder, file)} has the SHA-256 ${actual}, the manifest says ${sha256}.`);
+      }
     }
+    const path = join(folder, artifact.file);
     const session = await this.#engine.load(path, { intraOpNumThreads });
     const program = await ModelProgram.create({ manifest, session });
     const loaded = performance.now();
 
-    const rows = await readGoldenRows(join(folder, manifest.golden.file));
-    const maxBatchSize = manifest.batching.max_batch_size;
-    await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
+    if (golden === 'must_match') {
+      const rows = await readGoldenRows(join(folder, manifest.golden.file));
+      const maxBatchSize = manifest.batching.max_batch_size;
+      await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
+      this.#goldenInput = rows[0]?.input;
+    }
     this.#program = program;
-    this.#goldenInput = rows[0]?.input;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
       execution_provider: session.executionProvider,
