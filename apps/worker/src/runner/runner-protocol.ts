@@ -1,5 +1,6 @@
 import { modelManifest, rowResult } from '@onqueue/shared';
 import { z } from 'zod';
+import { modelFilePolicy } from '../models/model-file-policy.ts';
 
 /**
  * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
@@ -15,9 +16,16 @@ export const supervisorMessage = z.discriminatedUnion('type', [
     intraOpNumThreads: z.number().int().positive(),
     /** `not_compared`: nothing is replayed, for whoever compares the rows itself, or has none yet. */
     golden: z.enum(['must_match', 'not_compared']).default('must_match'),
+    /** What the artifact is held against before the engine opens it. */
+    filePolicy: modelFilePolicy,
   }),
   /** In place of `load`: what the graph of a file takes and gives, which needs no manifest. Answered by `inspected`. */
-  z.object({ type: z.literal('inspect'), path: z.string(), intraOpNumThreads: z.number().int().positive() }),
+  z.object({
+    type: z.literal('inspect'),
+    path: z.string(),
+    intraOpNumThreads: z.number().int().positive(),
+    filePolicy: modelFilePolicy,
+  }),
   z.object({ type: z.literal('run'), id: z.number().int(), rows: z.array(z.unknown()) }),
   /** Runs a golden row, and is answered as a batch of one. */
   z.object({ type: z.literal('probe'), id: z.number().int() }),

@@ -1,6 +1,8 @@
-import { join } from 'node:path';
+import { dirname, join, normalize } from 'node:path';
+import type { ModelManifest } from '@onqueue/shared';
 import { fileSha256 } from '../models/artifact.ts';
 import { readGoldenRows } from '../models/golden-rows.ts';
+import { checkArtifactSize, checkModelFile } from '../models/model-file-check.ts';
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
@@ -41,9 +43,10 @@ export class RunnerService {
     }
   }
 
-  async inspect({ path, intraOpNumThreads }: Extract<ReceivedMessage, { type: 'inspect' }>): Promise<void> {
+  async inspect({ path, intraOpNumThreads, filePolicy }: Extract<ReceivedMessage, { type: 'inspect' }>): Promise<void> {
     const { name, version } = this.#engine;
     try {
+      await checkModelFile({ folder: dirname(path), path, policy: filePolicy });
       const session = await this.#engine.load(path, { intraOpNumThreads });
       const [inputs, outputs] = [session.inputs, session.outputs].map((tensors) =>
         tensors.map((tensor) => ({ ...tensor, shape: [...tensor.shape] })),
@@ -95,16 +98,17 @@ export class RunnerService {
     }
   }
 
-  async #load({ folder, manifest, intraOpNumThreads, golden }: Extract<ReceivedMessage, { type: 'load' }>) {
+  async #load(message: Extract<ReceivedMessage, { type: 'load' }>) {
+    const { folder, manifest, intraOpNumThreads, golden, filePolicy: policy } = message;
     const started = performance.now();
     const { artifact } = manifest;
-    for (const { file, sha256 } of [artifact, ...(artifact.data ?? [])]) {
-      const actual = await fileSha256(join(folder, file));
-      if (actual !== sha256) {
-        throw new ModelLoadError(`${join(folder, file)} has the SHA-256 ${actual}, the manifest says ${sha256}.`);
-      }
-    }
     const path = join(folder, artifact.file);
+    await checkArtifactSize({ path, policy });
+    await mustHaveSha256(folder, artifact);
+    // Here and not in the supervisor: who reads a file that was made to be read for ever may be killed for it.
+    const model = await checkModelFile({ folder, path, policy });
+    mustBeHashed(artifact, model?.externalData ?? []);
+    for (const data of artifact.data ?? []) await mustHaveSha256(folder, data);
     const session = await this.#engine.load(path, { intraOpNumThreads });
     const program = await ModelProgram.create({ manifest, session });
     const loaded = performance.now();
@@ -123,4 +127,24 @@ export class RunnerService {
       warmup_ms: performance.now() - loaded,
     };
   }
+}
+
+async function mustHaveSha256(folder: string, { file, sha256 }: { file: string; sha256: string }): Promise<void> {
+  const path = join(folder, file);
+  const actual = await fileSha256(path);
+  if (actual !== sha256) throw new ModelLoadError(`${path} has the SHA-256 ${actual}, the manifest says ${sha256}.`);
+}
+
+/** Weights of which the manifest knows nothing would be missing from what every result says of its making. */
+function mustBeHashed(
+  { file, data = [] }: ModelManifest['artifact'],
+  externalData: readonly { location: string }[],
+): void {
+  const missing = externalData.find(
+    ({ location }) => !data.some((known) => normalize(known.file) === join(dirname(file), location)),
+  );
+  if (!missing) return;
+  throw new ModelLoadError(
+    `${file} has weights in "${missing.location}", which the manifest has to name with its SHA-256 in artifact.data.`,
+  );
 }

@@ -27,8 +27,8 @@ export interface TrialRunnersOptions {
   maxMemoryBytes: number;
 }
 
-export function trialRunners({ env, timeoutMs }: TrialRunnersOptions): TrialRunners {
-  const common = { env, intraOpNumThreads: 1, startTimeoutMs: timeoutMs };
+export function trialRunners({ env, timeoutMs, maxMemoryBytes }: TrialRunnersOptions): TrialRunners {
+  const common = { env, intraOpNumThreads: 1, startTimeoutMs: timeoutMs, memoryLimitBytes: maxMemoryBytes };
   return {
     inspect: (path) => RunnerProcess.inspect({ ...common, path }),
     async start(model) {
