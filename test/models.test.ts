@@ -101,8 +101,8 @@ test('fraud 2 takes the rows of fraud 1 and decides by the same bands, so that a
 
 test('of fraud the newest version serves requests that pin none', async () => {
   const manifest = modelManifest.parse(JSON.parse(readFileSync(join(MODELS, 'fraud', '1', 'model.json'), 'utf8')));
-  const { version, provenance } = await runJob(platform.baseUrl, { model: 'fraud', input: manifest.example });
-  expect([version, provenance]).toEqual(['2', expect.objectContaining({ version: '2' })]);
+  const { provenance } = await runJob(platform.baseUrl, { model: 'fraud', input: manifest.example });
+  expect(provenance).toMatchObject({ version: '2' });
 });
 
 /** The same value with every number open by the tolerance. */
