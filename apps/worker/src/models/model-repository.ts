@@ -1,8 +1,10 @@
-import { access, readdir, readFile, stat } from 'node:fs/promises';
+import { access, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type ModelManifest, modelManifest } from '@onqueue/shared';
+import { readTextFile } from './regular-file.ts';
 
 const MANIFEST = 'model.json';
+const MANIFEST_BYTES = 8 * 1024 * 1024;
 
 /** A version folder that can be served, or why it cannot; `folder` is absolute. */
 export type RepositoryEntry =
@@ -53,7 +55,7 @@ async function readVersion(place: { folder: string; name: string; version: strin
 }
 
 async function readManifest(file: string, place: { folder: string; name: string; version: string }) {
-  const text = await readFile(file, 'utf8').catch((error: Error) => {
+  const text = await readTextFile(file, { maxBytes: MANIFEST_BYTES }).catch((error: Error) => {
     throw problem(file, `cannot be read: ${error.message}`);
   });
   const parsed = modelManifest.safeParse(parseJson(file, text));

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { ortEngine } from './ort-engine.ts';
+import { offerToOutOfMemoryKiller } from './out-of-memory.ts';
 import { removeOwnFolder } from './runner-folder.ts';
 import { type RunnerMessage, type SupervisorMessage, supervisorMessage } from './runner-protocol.ts';
 import { RunnerService } from './runner-service.ts';
@@ -17,6 +18,9 @@ process.on('SIGTERM', () => undefined);
 new Worker(new URL('./runner-lifeline.js', import.meta.url)).unref();
 process.on('disconnect', () => process.exit(0));
 process.on('exit', removeOwnFolder);
+
+// Whatever a model needs, the kernel ends its runner before it ends a supervisor or a Redis.
+offerToOutOfMemoryKiller();
 
 const service = new RunnerService({ engine: ortEngine, send });
 

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
+import { MODEL_FILE_POLICY, type ModelFilePolicy } from '../models/model-file-policy.ts';
 import { BatchPipeline, type RunnerBatch, type RunnerBatchOptions } from './batch-pipeline.ts';
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
+import { type MemoryWatch, startMemoryWatch } from './memory-watch.ts';
 import { runnerEnvironment } from './runner-environment.ts';
 import { RunnerBatchError, RunnerCrashedError, type RunnerExit, RunnerStartError } from './runner-errors.ts';
 import {
@@ -24,6 +26,10 @@ export type RunnerProcessOptions = {
   intraOpNumThreads: number;
   /** From the fork to ready: checksum, session, golden rows. */
   startTimeoutMs: number;
+  /** What the artifact may be; by default what the settings say by default. */
+  filePolicy?: ModelFilePolicy;
+  /** Memory of its own with which a runner is killed, while it loads and after; 0: any. */
+  memoryLimitBytes?: number;
   /** The supervisor's environment, of which a few harmless variables are passed on. */
   env: Readonly<Record<string, string | undefined>>;
   /** How an idle runner is asked whether it is there; one that does not say so is killed. */
@@ -72,6 +78,7 @@ export class RunnerProcess implements Runner {
   #starting: { resolve: (loaded: LoadedModel) => void; reject: (error: Error) => void } | undefined;
   readonly #pipeline: BatchPipeline;
   #heartbeat: Heartbeat | undefined;
+  #memoryWatch: MemoryWatch | undefined;
   /** Why the process is about to end, once that is decided; `crash` when nobody decided it. */
   #endCause: RunnerExit['cause'] | undefined;
   #hasExited = false;
@@ -104,7 +111,9 @@ export class RunnerProcess implements Runner {
     });
     const runner = new RunnerProcess(child, cwd);
     try {
-      await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads }, options);
+      runner.#watchMemory(options.memoryLimitBytes ?? 0);
+      const { filePolicy = MODEL_FILE_POLICY } = options;
+      await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads, filePolicy }, options);
     } catch (error) {
       runner.kill('stopped');
       await runner.exited;
@@ -179,6 +188,20 @@ export class RunnerProcess implements Runner {
     }
   }
 
+  #watchMemory(limitBytes: number): void {
+    if (limitBytes === 0 || this.#hasExited) return;
+    this.#memoryWatch = startMemoryWatch({
+      pid: this.pid,
+      limitBytes,
+      onExceeded: (bytes) => {
+        const detail = `It had taken ${bytes} bytes of memory, more than ${limitBytes} (ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES).`;
+        this.#output = `${this.#output}\n${detail}`.trim();
+        this.#starting?.reject(new RunnerStartError('load_failed', `The runner was killed while it loaded. ${detail}`));
+        this.kill('memory');
+      },
+    });
+  }
+
   #startHeartbeat(times: NonNullable<RunnerProcessOptions['heartbeat']>): void {
     if (!this.isAlive) return;
     this.#heartbeat = startHeartbeat({
@@ -232,6 +255,7 @@ export class RunnerProcess implements Runner {
         if (this.#hasExited) return;
         this.#hasExited = true;
         this.#heartbeat?.stop();
+        this.#memoryWatch?.stop();
         const exit = { cause: this.#endCause ?? 'crash', code, signal, output: this.#output };
         const error = new RunnerCrashedError(exit);
         this.#starting?.reject(new RunnerStartError('crash', `${error.message} ${this.#output}`.trim()));

@@ -1,5 +1,6 @@
 import { modelManifest, rowResult } from '@onqueue/shared';
 import { z } from 'zod';
+import { modelFilePolicy } from '../models/model-file-policy.ts';
 
 /**
  * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
@@ -13,6 +14,8 @@ export const supervisorMessage = z.discriminatedUnion('type', [
     folder: z.string(),
     manifest: modelManifest,
     intraOpNumThreads: z.number().int().positive(),
+    /** What the artifact is held against before the engine opens it. */
+    filePolicy: modelFilePolicy,
   }),
   z.object({ type: z.literal('run'), id: z.number().int(), rows: z.array(z.unknown()) }),
   /** Runs a golden row, and is answered as a batch of one. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fileSha256 } from '../models/artifact.ts';
 import { readGoldenRows } from '../models/golden-rows.ts';
+import { checkArtifactSize, checkModelFile } from '../models/model-file-check.ts';
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
@@ -81,13 +82,21 @@ export class RunnerService {
     }
   }
 
-  async #load({ folder, manifest, intraOpNumThreads }: Extract<SupervisorMessage, { type: 'load' }>) {
+  async #load({
+    folder,
+    manifest,
+    intraOpNumThreads,
+    filePolicy: policy,
+  }: Extract<SupervisorMessage, { type: 'load' }>) {
     const started = performance.now();
     const path = join(folder, manifest.artifact.file);
+    await checkArtifactSize({ path, policy });
     const sha256 = await fileSha256(path);
     if (sha256 !== manifest.artifact.sha256) {
       throw new ModelLoadError(`${path} has the SHA-256 ${sha256}, the manifest says ${manifest.artifact.sha256}.`);
     }
+    // Here and not in the supervisor: who reads a file that was made to be read for ever may be killed for it.
+    await checkModelFile({ folder, path, policy });
     const session = await this.#engine.load(path, { intraOpNumThreads });
     const program = await ModelProgram.create({ manifest, session });
     const loaded = performance.now();
