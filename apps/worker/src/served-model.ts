@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import {
+  artifactSha256,
   type Calibration,
   type Clock,
   decisionPolicySha256,
@@ -276,13 +277,13 @@ export class ServedModelVersion implements ServedVersion, StandIn {
   }
 
   #readOrigin(): ServedVersion['origin'] {
-    const { name, version, artifact } = this.#manifest;
+    const { name, version } = this.#manifest;
     const { loaded } = this.#pool;
     if (!loaded) throw new Error('A version serves before it is loaded. This is a bug.');
     return {
       model: name,
       version,
-      artifact_sha256: artifact.sha256,
+      artifact_sha256: artifactSha256(this.#manifest),
       preprocess_sha256: preprocessSha256(this.#manifest),
       decision_policy_sha256: decisionPolicySha256(this.#manifest),
       runtime: loaded.runtime,

@@ -31,5 +31,6 @@ export * from './standard-webhooks.ts';
 export * from './tenant.ts';
 export * from './tensor-row.ts';
 export * from './tensor-spec.ts';
+export * from './tensor-value.ts';
 export * from './uncaught-error.ts';
 export * from './version-assignment.ts';
