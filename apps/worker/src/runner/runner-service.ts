@@ -5,7 +5,7 @@ import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
 import type { RunnerMessage, SupervisorMessage } from './runner-protocol.ts';
-import { warmUp } from './warm-up.ts';
+import { tryRow, warmUp } from './warm-up.ts';
 
 export type RunnerServiceOptions = { engine: InferenceEngine; send: Send };
 
@@ -89,14 +89,20 @@ export class RunnerService {
       throw new ModelLoadError(`${path} has the SHA-256 ${sha256}, the manifest says ${manifest.artifact.sha256}.`);
     }
     const session = await this.#engine.load(path, { intraOpNumThreads });
-    const program = await ModelProgram.create({ manifest, session });
+    const program = await ModelProgram.create({ manifest, session, folder });
     const loaded = performance.now();
 
-    const rows = await readGoldenRows(join(folder, manifest.golden.file));
-    const maxBatchSize = manifest.batching.max_batch_size;
-    await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
+    const { golden } = manifest;
+    if (golden) {
+      const rows = await readGoldenRows(join(folder, golden.file));
+      const maxBatchSize = manifest.batching.max_batch_size;
+      await warmUp({ program, rows, tolerance: golden.tolerance, maxBatchSize });
+      this.#goldenInput = rows[0]?.input;
+    } else {
+      await tryRow(program, manifest.example);
+      this.#goldenInput = manifest.example;
+    }
     this.#program = program;
-    this.#goldenInput = rows[0]?.input;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
       execution_provider: session.executionProvider,
