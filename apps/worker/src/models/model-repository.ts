@@ -1,6 +1,7 @@
 import { access, readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type ModelManifest, modelManifest } from '@onqueue/shared';
+import { ExportError, manifestOfExport } from './hugging-face-export.ts';
 
 const MANIFEST = 'model.json';
 
@@ -45,11 +46,23 @@ async function readVersion(place: { folder: string; name: string; version: strin
   const { folder } = place;
   const file = join(folder, MANIFEST);
   try {
-    return { folder, manifest: await readManifest(file, place) };
+    return { folder, manifest: (await derivedManifest(file, place)) ?? (await readManifest(file, place)) };
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;
     return { folder, error: error.problem };
   }
+}
+
+/** Of an export without a manifest of its own. */
+async function derivedManifest(file: string, place: Parameters<typeof manifestOfExport>[0]) {
+  const hasOwn = await access(file).then(
+    () => true,
+    () => false,
+  );
+  if (hasOwn) return undefined;
+  return manifestOfExport(place).catch((error: unknown) => {
+    throw error instanceof ExportError ? problem(error.file, error.message, error.pointer) : error;
+  });
 }
 
 async function readManifest(file: string, place: { folder: string; name: string; version: string }) {
@@ -68,6 +81,8 @@ async function readManifest(file: string, place: { folder: string; name: string;
     }
   }
   await mustExist(file, join(place.folder, manifest.artifact.file), '/artifact/file');
+  if (!manifest.golden)
+    throw problem(file, 'has no golden rows, which prove that rows are read as training did', '/golden');
   await mustExist(file, join(place.folder, manifest.golden.file), '/golden/file');
   return manifest;
 }
