@@ -210,6 +210,12 @@ export class Supervisor {
           this.#versions.push(served);
           const { max_batch_size: limit } = manifest.batching;
           logger.info({ model, version, batch_size_limit: served.maxBatchSize, of: limit }, 'model is ready');
+          if (!manifest.golden) {
+            logger.warn(
+              { model, version, folder },
+              'no golden rows: nothing proves that rows are read as training did',
+            );
+          }
         } catch (cause) {
           logger.error({ model, version, folder }, `model cannot be served: ${(cause as Error).message}`);
         }

@@ -1,21 +1,15 @@
 import { z } from 'zod';
 import { batching } from './batching-policy.ts';
 import { canonicalSha256 } from './canonical-json.ts';
+import { declaredFile, relativeFile } from './declared-file.ts';
+import { embedPostprocess } from './embed-postprocess.ts';
 import { fallbacks } from './fallback.ts';
 import { modelName, modelVersion } from './model-name.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
+import { textPreprocess, textRow } from './text-row.ts';
 
 /** `models/<name>/<version>/model.json`: all that is needed to serve a model, beside the artifact itself. */
-
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 is 64 lower-case hex digits');
-const relativeFile = z
-  .string()
-  .min(1)
-  .refine(
-    (path) => !path.startsWith('/') && !path.split(/[\\/]/).includes('..'),
-    'stay inside the folder of the version',
-  );
 
 const fieldBase = { name: z.string().min(1), description: z.string().optional(), unit: z.string().optional() };
 export const tabularField = z.discriminatedUnion('type', [
@@ -102,6 +96,7 @@ export const postprocess = z.discriminatedUnion('type', [
       .min(1),
     allow_non_finite: z.boolean().optional(),
   }),
+  embedPostprocess,
 ]);
 export type Postprocess = z.infer<typeof postprocess>;
 
@@ -127,14 +122,7 @@ export const decisionPolicy = z
 export type DecisionPolicy = z.infer<typeof decisionPolicy>;
 
 /** The graph, and where its weights lie in files of their own (ONNX external data) those too. */
-const modelArtifact = z.strictObject({
-  file: relativeFile,
-  sha256,
-  data: z
-    .array(z.strictObject({ file: relativeFile, sha256 }))
-    .min(1)
-    .optional(),
-});
+const modelArtifact = declaredFile.extend({ data: z.array(declaredFile).min(1).optional() });
 
 const common = {
   schema_version: z.literal(1),
@@ -149,7 +137,8 @@ const common = {
   decision: decisionPolicy.optional(),
   batching,
   fallbacks: fallbacks.optional(),
-  golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }),
+  /** Every `model.json` has it; only a manifest that was derived from an export has none. */
+  golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }).optional(),
   baseline: relativeFile.optional(),
   card: relativeFile.optional(),
   training: z.looseObject({ script: z.string().optional() }).optional(),
@@ -159,6 +148,7 @@ export const modelManifest = z.discriminatedUnion('kind', [
   z.strictObject({ ...common, kind: z.literal('tabular'), row: tabularRow, preprocess: columnsPreprocess }),
   z.strictObject({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
   z.strictObject({ ...common, kind: z.literal('tensor'), row: tensorRow, preprocess: padPreprocess }),
+  z.strictObject({ ...common, kind: z.literal('text'), row: textRow, preprocess: textPreprocess }),
 ]);
 export type ModelManifest = z.infer<typeof modelManifest>;
 

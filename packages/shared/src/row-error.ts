@@ -26,6 +26,7 @@ export const ROW_ERRORS = {
     fault: 'row',
     title: 'The row cannot be turned into the tensors that the model needs.',
   },
+  text_too_long: { retryable: false, fault: 'row', title: 'The text has more tokens than the model takes.' },
   non_finite_output: { retryable: false, fault: 'model', title: 'The model answered NaN or infinity for this row.' },
   inference_failed: { retryable: false, fault: 'row', title: 'The model refused this row.' },
   out_of_memory: {

@@ -3,12 +3,14 @@ import { boundedObject } from './bounded-object.ts';
 import type { ModelManifest, TabularField } from './model-manifest.ts';
 import { type RowTensor, tensorFault, tensorSchema } from './tensor-row.ts';
 import { FLOAT32_MAX } from './tensor-value.ts';
+import { TEXT_FIELDS, textRowSchema } from './text-row.ts';
 
 /** The part of a manifest that decides what a row may be; descriptors carry it to the API. */
 export type RowDeclaration =
   | Pick<Extract<ModelManifest, { kind: 'tabular' }>, 'kind' | 'row'>
   | Pick<Extract<ModelManifest, { kind: 'image' }>, 'kind' | 'row'>
-  | Pick<Extract<ModelManifest, { kind: 'tensor' }>, 'kind' | 'row'>;
+  | Pick<Extract<ModelManifest, { kind: 'tensor' }>, 'kind' | 'row'>
+  | Pick<Extract<ModelManifest, { kind: 'text' }>, 'kind' | 'row'>;
 
 /** A zod schema for one row of the model; unknown fields are refused, numbers are finite in float32. */
 export function rowSchema(declaration: RowDeclaration): z.ZodType<Record<string, unknown>> {
@@ -28,12 +30,14 @@ export function rowJsonSchema(declaration: RowDeclaration): Record<string, unkno
 function namesOf(declaration: RowDeclaration): string[] {
   if (declaration.kind === 'tabular') return declaration.row.fields.map(({ name }) => name);
   if (declaration.kind === 'tensor') return declaration.row.tensors.map(({ name }) => name);
+  if (declaration.kind === 'text') return [...TEXT_FIELDS];
   return Object.keys(declaration.row);
 }
 
 function plainRowSchema(declaration: RowDeclaration): z.ZodType<Record<string, unknown>> {
   if (declaration.kind === 'tabular') return tabularRowSchema(declaration.row.fields);
   if (declaration.kind === 'tensor') return tensorRowSchema(declaration.row.tensors, tensorSchema);
+  if (declaration.kind === 'text') return textRowSchema(declaration.row);
   return imageRowSchema(declaration.row);
 }
 

@@ -1,7 +1,8 @@
 import { access, readdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { type ModelManifest, modelManifest } from '@onqueue/shared';
 import jsonc, { type ParseError } from 'jsonc-parser';
+import { ExportError, manifestOfExport } from './hugging-face-export.ts';
 import { readTextFile } from './regular-file.ts';
 
 const MANIFEST = 'model.json';
@@ -55,11 +56,24 @@ async function readVersion(place: VersionPlace): Promise<RepositoryEntry> {
   const { folder } = place;
   const file = join(folder, MANIFEST);
   try {
-    return { folder, manifest: await readManifest(file, place) };
+    return { folder, manifest: (await derivedManifest(file, place)) ?? (await readManifest(file, place)) };
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;
     return { folder, error: error.problem };
   }
+}
+
+/** Of an export without a manifest of its own. */
+async function derivedManifest(file: string, { folder, ...place }: VersionPlace) {
+  const hasOwn = await access(file).then(
+    () => true,
+    () => false,
+  );
+  if (hasOwn) return undefined;
+  const { name = basename(dirname(folder)), version = basename(folder) } = place;
+  return manifestOfExport({ folder, name, version }).catch((error: unknown) => {
+    throw error instanceof ExportError ? problem(error.file, error.message, error.pointer) : error;
+  });
 }
 
 async function readManifest(file: string, place: VersionPlace) {
@@ -81,6 +95,8 @@ async function readManifest(file: string, place: VersionPlace) {
   for (const [index, data] of (manifest.artifact.data ?? []).entries()) {
     await mustExist(file, join(place.folder, data.file), `/artifact/data/${index}/file`);
   }
+  if (!manifest.golden)
+    throw problem(file, 'has no golden rows, which prove that rows are read as training did', '/golden');
   await mustExist(file, join(place.folder, manifest.golden.file), '/golden/file');
   return manifest;
 }

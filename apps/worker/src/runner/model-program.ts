@@ -42,10 +42,15 @@ export class ModelProgram {
   }
 
   /** Rejects with a `ModelLoadError` when the manifest contradicts itself or the graph. */
-  static async create(options: { manifest: ModelManifest; session: EngineSession }): Promise<ModelProgram> {
-    const { manifest, session } = options;
+  static async create(options: {
+    manifest: ModelManifest;
+    session: EngineSession;
+    /** Absolute path of the version's folder. */
+    folder: string;
+  }): Promise<ModelProgram> {
+    const { manifest, session, folder } = options;
     assertGraphMatches(manifest, session);
-    return new ModelProgram(session, await rowKindOf(manifest), manifest);
+    return new ModelProgram(session, await rowKindOf(manifest, folder), manifest);
   }
 
   /**

@@ -1,5 +1,6 @@
 import { type ModelManifest, type Postprocess, type RowResult, rowShapeOf, type TensorSpec } from '@onqueue/shared';
 import { decide } from './decision.ts';
+import { embeddingOutputs } from './embedding-outputs.ts';
 import type { Tensors } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { NON_FINITE } from './non-finite.ts';
@@ -14,7 +15,7 @@ export type BatchPostprocess = {
   results(fetches: Tensors, batch: number, lengths?: VariableLengths): RowResult[];
 };
 
-type ValuePostprocess = Exclude<Postprocess, { type: 'raw' }>;
+type ValuePostprocess = Exclude<Postprocess, { type: 'raw' | 'embed' }>;
 
 /** Compiles a manifest's `postprocess` and `decision`; throws a {@link ModelLoadError} where they do not fit together. */
 export function batchPostprocess(manifest: ModelManifest): BatchPostprocess {
@@ -22,6 +23,10 @@ export function batchPostprocess(manifest: ModelManifest): BatchPostprocess {
   if (postprocess.type === 'raw') {
     if (decision) throw new ModelLoadError('The decision policy reads a score, and raw outputs have none.');
     return rawOutputs(manifest, postprocess);
+  }
+  if (postprocess.type === 'embed') {
+    if (decision) throw new ModelLoadError('The decision policy reads a score, and an embedding has none.');
+    return embeddingOutputs(manifest, postprocess);
   }
   return valueOutputs(manifest, postprocess);
 }

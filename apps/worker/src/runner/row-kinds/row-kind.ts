@@ -22,10 +22,11 @@ type PreparedRows = {
 
 export type VariableLengths = ReadonlyMap<string, readonly (readonly number[])[]>;
 
-/** The row kind of a manifest. Rejects when its inputs are not what its rows can become. */
-export async function rowKindOf(manifest: ModelManifest): Promise<RowKind> {
+/** The row kind of a manifest; `folder` has the files that it names. Rejects when its inputs are not what its rows can become. */
+export async function rowKindOf(manifest: ModelManifest, folder: string): Promise<RowKind> {
   if (manifest.kind === 'tabular') return tabularColumns(manifest);
   if (manifest.kind === 'tensor') return tensorRows(manifest);
+  if (manifest.kind === 'text') return (await import('./text.ts')).textRows(manifest, folder);
   // libvips costs ~30 ms and ~15 MB: only the runners of image models load it.
   const { imageRows } = await import('./image.ts');
   const { decodeImage } = await import('./image-decoder.ts');
