@@ -23,7 +23,7 @@ for (const { folder, manifest } of entries) {
 
   test(`${name}/${version} answers its golden rows as training did, one by one and in batches`, async () => {
     const session = await ortEngine.load(join(folder, manifest.artifact.file), { intraOpNumThreads: 1 });
-    const program = await ModelProgram.create({ manifest, session });
+    const program = await ModelProgram.create({ manifest, session, folder });
     const rows = await readGoldenRows(join(folder, golden.file));
     for (const maxBatchSize of [1, 7, manifest.batching.max_batch_size]) {
       await warmUp({ program, rows, tolerance: golden.tolerance, maxBatchSize });
@@ -38,7 +38,7 @@ for (const { folder, manifest } of entries) {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line));
-    const rowKind = await rowKindOf(manifest);
+    const rowKind = await rowKindOf(manifest, folder);
     for (const { name: title, input, tensor, tolerance } of cases) {
       const { feeds, failures } = await rowKind.prepare([input]);
       expect([title, [...failures.values()]]).toEqual([title, []]);

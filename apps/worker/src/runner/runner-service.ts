@@ -89,7 +89,7 @@ export class RunnerService {
       throw new ModelLoadError(`${path} has the SHA-256 ${sha256}, the manifest says ${manifest.artifact.sha256}.`);
     }
     const session = await this.#engine.load(path, { intraOpNumThreads });
-    const program = await ModelProgram.create({ manifest, session });
+    const program = await ModelProgram.create({ manifest, session, folder });
     const loaded = performance.now();
 
     const rows = await readGoldenRows(join(folder, manifest.golden.file));
