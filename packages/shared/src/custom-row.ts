@@ -114,9 +114,10 @@ function check(value: unknown, schema: JsonSchema, visit: Visit): boolean {
   if (types && !types.some((type) => isOfType(value, type))) {
     return tell({ path, message: `is not of type ${types.join(' or ')}` });
   }
-  const allowed = schema.enum ?? (schema.const === undefined ? undefined : [schema.const]);
-  if (allowed && !allowed.includes(value as Scalar)) {
-    return tell({ path, message: `is not one of ${shown(allowed)}` });
+  for (const allowed of [schema.enum, schema.const === undefined ? undefined : [schema.const]]) {
+    if (allowed && !allowed.includes(value as Scalar)) {
+      return tell({ path, message: `is not one of ${shown(allowed)}` });
+    }
   }
   if (schema.anyOf && !schema.anyOf.some((option) => isValid(value, option))) {
     return tell({ path, message: 'matches no alternative of anyOf' });

@@ -72,7 +72,10 @@ function labelsAbove(postprocess: Extract<ValuePostprocess, { type: 'multilabel'
   const thresholds = labels.map((label) => postprocess.thresholds?.[label] ?? threshold);
   const calibrators = labels.map((label) => scoreCalibrator(postprocess.calibrations?.[label]));
   return (values) => {
-    const probabilities = activated(values, activation).map((value, index) => calibrators[index]?.(value) ?? value);
+    const probabilities = Float64Array.from(
+      activated(values, activation),
+      (value, index) => calibrators[index]?.(value) ?? value,
+    );
     return {
       labels: labels.filter((_, index) => (probabilities[index] ?? 0) >= (thresholds[index] ?? 0)),
       probabilities: byLabel(labels, probabilities),
