@@ -27,6 +27,12 @@ export const ROW_ERRORS = {
     title: 'The row cannot be turned into the tensors that the model needs.',
   },
   text_too_long: { retryable: false, fault: 'row', title: 'The text has more tokens than the model takes.' },
+  model_code_failed: {
+    retryable: false,
+    fault: 'model',
+    title:
+      'The code that comes with the model failed on this row, or made something of it that is no tensor or no answer.',
+  },
   non_finite_output: { retryable: false, fault: 'model', title: 'The model answered NaN or infinity for this row.' },
   inference_failed: { retryable: false, fault: 'row', title: 'The model refused this row.' },
   out_of_memory: {
