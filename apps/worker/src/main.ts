@@ -76,6 +76,8 @@ async function main(): Promise<void> {
     models: config.models,
     instances: config.instances,
     intraOpNumThreads: config.intraOpThreads,
+    execution: { providers: config.executionProviders, fallback: config.executionProviderFallback },
+    gpuDevices: config.gpuDevices,
     batchTimeoutMs: config.batchTimeoutMs,
     runnerStartTimeoutMs: config.runnerStartTimeoutMs,
     runnerDepth: config.runnerDepth,
@@ -300,10 +302,19 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
 }
 
 function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
+  metrics.executionProviderRunners.reset();
   for (const version of versions) {
     const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit, memoryHeadroomBytes } = version;
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
+    if (version.startTimes) {
+      metrics.runnerStart.set({ ...labels, phase: 'load' }, version.startTimes.load_ms / 1000);
+      metrics.runnerStart.set({ ...labels, phase: 'warmup' }, version.startTimes.warmup_ms / 1000);
+    }
+    const { requested, runnersOn } = version.execution;
+    for (const [used, runners] of runnersOn) {
+      metrics.executionProviderRunners.set({ ...labels, requested, used }, runners);
+    }
     metrics.pendingRows.set(labels, pendingRows);
     metrics.batchSizeLimit.set(labels, maxBatchSize);
     for (const state of circuitState.options)

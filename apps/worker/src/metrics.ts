@@ -79,6 +79,18 @@ export class WorkerMetrics {
     labelNames: ['model', 'version'],
     registers: [this.registry],
   });
+  readonly runnerStart = new Gauge({
+    name: 'onqueue_runner_start_seconds',
+    help: 'What the start of the newest runner took: load (checksum, session, manifest) and warmup (the golden rows).',
+    labelNames: ['model', 'version', 'phase'],
+    registers: [this.registry],
+  });
+  readonly executionProviderRunners = new Gauge({
+    name: 'onqueue_execution_provider_runners',
+    help: 'Runners that can take a batch, by the execution providers that were asked for and the one that computes.',
+    labelNames: ['model', 'version', 'requested', 'used'],
+    registers: [this.registry],
+  });
   readonly runnerMemoryHeadroom = new Gauge({
     name: 'onqueue_runner_memory_headroom_bytes',
     help: 'ONQUEUE_RUNNER_MAX_MEMORY_BYTES less what the largest runner had after its last batch; absent without a cap.',

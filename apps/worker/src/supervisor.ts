@@ -24,6 +24,7 @@ import type { ServedQueue } from './queue/batch/queue-slot.ts';
 import type { JobSource } from './queue/job-source.ts';
 import type { CircuitPolicy, CircuitTransition } from './resilience/circuit-breaker.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
+import type { ExecutionPlan } from './runner/execution-plan.ts';
 import { ServedModelVersion } from './served-model.ts';
 
 export interface SupervisorOptions {
@@ -33,6 +34,8 @@ export interface SupervisorOptions {
   models: readonly string[];
   instances: number;
   intraOpNumThreads: number;
+  execution: ExecutionPlan;
+  gpuDevices: readonly number[];
   batchTimeoutMs: number;
   runnerStartTimeoutMs: number;
   runnerDepth: number;
@@ -187,6 +190,8 @@ export class Supervisor {
             manifest,
             instances: this.#options.instances,
             intraOpNumThreads: this.#options.intraOpNumThreads,
+            execution: this.#options.execution,
+            gpuDevices: this.#options.gpuDevices,
             runnerDepth: this.#options.runnerDepth,
             batchTimeoutMs: this.#options.batchTimeoutMs,
             startTimeoutMs: this.#options.runnerStartTimeoutMs,
@@ -216,6 +221,7 @@ export class Supervisor {
               'no golden rows: nothing proves that rows are read as training did',
             );
           }
+          if (served.fallbackReason) logger.warn({ model, version }, `computed by the cpu: ${served.fallbackReason}`);
         } catch (cause) {
           logger.error({ model, version, folder }, `model cannot be served: ${(cause as Error).message}`);
         }

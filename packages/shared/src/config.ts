@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { executionProviderFallback, executionProviders } from './execution-provider.ts';
 import { parseNetworks } from './network-address.ts';
 import { parseWebhookSecret } from './standard-webhooks.ts';
 
@@ -250,6 +251,30 @@ export const SETTINGS = {
     schema: integer(1, 256),
     default: '1',
     about: 'Threads that ONNX Runtime uses inside one run.',
+  }),
+  executionProviders: setting({
+    env: 'ONQUEUE_EXECUTION_PROVIDERS',
+    reader: 'worker',
+    schema: list.pipe(executionProviders),
+    default: 'cpu',
+    about:
+      'What computes the models, separated by commas, in the order in which each operator is offered to them: `cpu`, `cuda`, `webgpu`, `tensorrt`, `coreml`, `dml`. `execution_providers` in a manifest goes before it. A version whose providers cannot be used on this machine is not served, and the log names the step that is missing.',
+  }),
+  executionProviderFallback: setting({
+    env: 'ONQUEUE_EXECUTION_PROVIDER_FALLBACK',
+    reader: 'worker',
+    schema: executionProviderFallback,
+    default: 'none',
+    about:
+      '`cpu`: a version whose execution providers cannot be used is served by the cpu instead, with a warning. Its results say so, and `onqueue_execution_provider_runners` counts it.',
+  }),
+  gpuDevices: setting({
+    env: 'ONQUEUE_GPU_DEVICES',
+    reader: 'worker',
+    schema: list.pipe(z.array(integer(0, 1023)).max(64)),
+    default: '',
+    about:
+      'Numbers of the devices that runners are spread over, separated by commas: the first instance of a version has the first, the next the second, and round again. For `cuda`, `tensorrt` and `dml`; `webgpu` and `coreml` let none be chosen, and are refused with it. Empty: what the provider chooses.',
   }),
   calibrationBudgetMs: setting({
     env: 'ONQUEUE_CALIBRATION_BUDGET_MS',

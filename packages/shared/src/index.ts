@@ -9,6 +9,7 @@ export * from './deadline-sweeper.ts';
 export * from './declared-file.ts';
 export * from './embed-postprocess.ts';
 export * from './events.ts';
+export * from './execution-provider.ts';
 export * from './fallback.ts';
 export * from './fault-point.ts';
 export * from './image-row.ts';

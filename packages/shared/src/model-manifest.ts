@@ -4,6 +4,7 @@ import { canonicalSha256 } from './canonical-json.ts';
 import { customRow, modulePreprocess } from './custom-row.ts';
 import { declaredFile, relativeFile } from './declared-file.ts';
 import { embedPostprocess } from './embed-postprocess.ts';
+import { executionProviders } from './execution-provider.ts';
 import { fallbacks } from './fallback.ts';
 import { imageRow, imageRowPreprocess } from './image-row.ts';
 import { modelName, modelVersion } from './model-name.ts';
@@ -83,6 +84,8 @@ const common = {
   postprocess,
   decision: decisionPolicy.optional(),
   batching,
+  /** Before those of the worker: which ones the model was tried on is known to who made it. */
+  execution_providers: executionProviders.optional(),
   fallbacks: fallbacks.optional(),
   /** Every `model.json` has it; only a manifest that was derived from an export has none. */
   golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }).optional(),

@@ -6,6 +6,7 @@ import { checkArtifactSize, checkModelFile } from '../models/model-file-check.ts
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
+import { openSession } from './open-session.ts';
 import type { ReceivedMessage, RunnerMessage } from './runner-protocol.ts';
 import { tryRow, warmUp } from './warm-up.ts';
 
@@ -99,7 +100,7 @@ export class RunnerService {
   }
 
   async #load(message: Extract<ReceivedMessage, { type: 'load' }>) {
-    const { folder, manifest, intraOpNumThreads, golden, filePolicy: policy } = message;
+    const { folder, manifest, intraOpNumThreads, execution, golden, filePolicy: policy } = message;
     const started = performance.now();
     const { artifact } = manifest;
     const path = join(folder, artifact.file);
@@ -109,7 +110,8 @@ export class RunnerService {
     const model = await checkModelFile({ folder, path, policy });
     mustBeHashed(artifact, model?.externalData ?? []);
     for (const data of artifact.data ?? []) await mustHaveSha256(folder, data);
-    const session = await this.#engine.load(path, { intraOpNumThreads });
+    const opened = await openSession({ engine: this.#engine, path, intraOpNumThreads, execution });
+    const { session } = opened;
     const program = await ModelProgram.create({ manifest, session, folder });
     const loaded = performance.now();
 
@@ -128,7 +130,7 @@ export class RunnerService {
     this.#program = program;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
-      execution_provider: session.executionProvider,
+      ...(await opened.whatComputed()),
       load_ms: loaded - started,
       warmup_ms: performance.now() - loaded,
     };
