@@ -3,6 +3,7 @@ import { batching } from './batching-policy.ts';
 import { canonicalSha256 } from './canonical-json.ts';
 import { fallbacks } from './fallback.ts';
 import { modelName, modelVersion } from './model-name.ts';
+import { servingPolicy } from './serving-policy.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
 
@@ -139,6 +140,7 @@ const common = {
   decision: decisionPolicy.optional(),
   batching,
   fallbacks: fallbacks.optional(),
+  serving: servingPolicy.optional(),
   golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }),
   baseline: relativeFile.optional(),
   card: relativeFile.optional(),

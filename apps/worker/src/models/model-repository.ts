@@ -1,6 +1,8 @@
-import { access, readdir, readFile, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type ModelManifest, modelManifest } from '@onqueue/shared';
+import { fileSha256 } from './artifact.ts';
+import { FolderModelSource } from './folder-model-source.ts';
 
 const MANIFEST = 'model.json';
 
@@ -10,38 +12,24 @@ export type RepositoryEntry =
   | { folder: string; manifest?: undefined; error: ManifestProblem };
 
 /** `file` is absolute, `pointer` a JSON pointer into it; `message` holds both, for a log line. */
-type ManifestProblem = { file: string; pointer?: string; detail: string; message: string };
+export type ManifestProblem = { file: string; pointer?: string; detail: string; message: string };
 
 /**
  * Every `<modelsDir>/<name>/<version>/`, in the order of names and versions. A broken folder becomes an entry with an
  * error and hides no other; rejects only when `modelsDir` itself cannot be read.
  */
 export async function scanModelRepository({ modelsDir }: { modelsDir: string }): Promise<RepositoryEntry[]> {
-  const root = resolve(modelsDir);
+  const source = new FolderModelSource({ modelsDir });
+  const { versions } = await source.list();
   const entries: RepositoryEntry[] = [];
-  for (const name of await subfolders(root)) {
-    for (const version of await subfolders(join(root, name))) {
-      entries.push(await readVersion({ folder: join(root, name, version), name, version }));
-    }
+  for (const { name, version } of versions) {
+    entries.push(await readVersion({ folder: join(source.location, name, version), name, version }));
   }
   return entries;
 }
 
-/** Links are followed: deployments switch versions by linking folders. */
-async function subfolders(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((name) => !name.startsWith('.'));
-  const isFolder = await Promise.all(
-    names.map((name) =>
-      stat(join(folder, name)).then(
-        (s) => s.isDirectory(),
-        () => false,
-      ),
-    ),
-  );
-  return names.filter((_, index) => isFolder[index]).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
-}
-
-async function readVersion(place: { folder: string; name: string; version: string }): Promise<RepositoryEntry> {
+/** What is in the folder of a version: its manifest, if that can be served, and every file that it names is there. */
+export async function readVersion(place: { folder: string; name: string; version: string }): Promise<RepositoryEntry> {
   const { folder } = place;
   const file = join(folder, MANIFEST);
   try {
@@ -50,6 +38,25 @@ async function readVersion(place: { folder: string; name: string; version: strin
     if (!(error instanceof ProblemError)) throw error;
     return { folder, error: error.problem };
   }
+}
+
+/** The same, with the artifact read to its end: a copy that is under way has the name before it has the bytes. */
+export async function readWholeVersion(place: {
+  folder: string;
+  name: string;
+  version: string;
+}): Promise<RepositoryEntry> {
+  const entry = await readVersion(place);
+  if (!entry.manifest) return entry;
+  const { folder, manifest } = entry;
+  const { file, sha256 } = manifest.artifact;
+  const found = await fileSha256(join(folder, file)).catch((error: Error) => error);
+  if (found === sha256) return entry;
+  const detail =
+    found instanceof Error
+      ? `names ${join(folder, file)}, which cannot be read: ${found.message}`
+      : `says ${sha256}, where ${join(folder, file)} has the SHA-256 ${found}`;
+  return { folder, error: problem(join(folder, MANIFEST), detail, '/artifact/sha256').problem };
 }
 
 async function readManifest(file: string, place: { folder: string; name: string; version: string }) {

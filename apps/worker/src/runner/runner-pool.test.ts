@@ -59,7 +59,13 @@ const BATCH: BatchResult = {
 class FakeRunner implements Runner {
   static pids = 0;
   readonly pid = ++FakeRunner.pids;
-  readonly loaded = { runtime: { name: 'fake', version: '1' }, execution_provider: 'cpu', load_ms: 0, warmup_ms: 0 };
+  readonly loaded = {
+    runtime: { name: 'fake', version: '1' },
+    execution_provider: 'cpu',
+    load_ms: 0,
+    warmup_ms: 0,
+    rss_bytes: 1000,
+  };
   isAlive = true;
   readonly exited: Promise<RunnerExit>;
   readonly sent: SupervisorMessage[] = [];

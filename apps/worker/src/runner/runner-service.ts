@@ -102,6 +102,7 @@ export class RunnerService {
       execution_provider: session.executionProvider,
       load_ms: loaded - started,
       warmup_ms: performance.now() - loaded,
+      rss_bytes: process.memoryUsage.rss(),
     };
   }
 }
