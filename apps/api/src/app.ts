@@ -21,6 +21,7 @@ import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { modelVersionRoutes } from './routes/model-versions.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
@@ -72,6 +73,11 @@ export function createApp(options: AppOptions): App {
       // Redis is away: requests say so; the next sweep comes anyway.
     },
   });
+  const readBody = jsonBody({
+    maxBytes: limits.maxBodyBytes,
+    maxDepth: limits.maxJsonDepth,
+    maxNodes: limits.maxJsonNodes,
+  });
   let isDraining = false;
 
   const app = express();
@@ -90,11 +96,7 @@ export function createApp(options: AppOptions): App {
       backlogMonitor,
       memory,
       metrics,
-      readBody: jsonBody({
-        maxBytes: limits.maxBodyBytes,
-        maxDepth: limits.maxJsonDepth,
-        maxNodes: limits.maxJsonNodes,
-      }),
+      readBody,
       partitions: options.partitions,
       backlogLimits: limits.backlog,
       maxRowsPerJob: limits.maxRowsPerJob,
@@ -104,6 +106,7 @@ export function createApp(options: AppOptions): App {
     }),
   );
   app.use(modelRoutes({ catalog, publicUrl }));
+  app.use(modelVersionRoutes({ registry, readBody, publicUrl }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(notFound);
   app.use(problemHandler(logger, metrics));
