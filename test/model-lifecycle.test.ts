@@ -223,3 +223,53 @@ describe('a version', () => {
     expect((await request(`${baseUrl}/models/linear/versions/99`)).status).toBe(404);
   });
 });
+
+describe('models that are on_demand, in a budget for two of them', () => {
+  let modelsDir: string;
+  let platform: TestPlatform;
+  let baseUrl: string;
+  const names = ['first', 'second', 'third'];
+
+  beforeAll(async () => {
+    modelsDir = await mkdtemp(join(tmpdir(), 'onqueue-life-'));
+    for (const [bias, name] of names.entries()) {
+      const { folder, manifest } = await writeLinearModel({ dir: modelsDir, name, version: '1', bias });
+      await writeFile(join(folder, 'model.json'), JSON.stringify({ ...manifest, serving: { on_demand: true } }));
+    }
+    // A runner of a tiny model has some 100 MB: the guess before a load is a little more than that.
+    platform = await startTestPlatform({
+      modelsDir,
+      workerEnv: { ...SETTINGS, ONQUEUE_MODEL_MEMORY_BUDGET_BYTES: String(260 * 1024 * 1024) },
+    });
+    ({ baseUrl } = platform);
+  });
+
+  afterAll(async () => {
+    await platform?.stop();
+    await rm(modelsDir, { recursive: true, force: true });
+  });
+
+  test('all take jobs, each is loaded when one comes, and never are more in memory than fit', async () => {
+    const [worker] = platform.workers;
+    const score = async (name: string) => (await runJob(baseUrl, { model: name, input })).results?.[0]?.output?.score;
+    for (const round of [1, 2]) {
+      for (const [bias, name] of names.entries()) expect([round, await score(name)]).toEqual([round, 3 + bias]);
+    }
+    expect(runnerPidsOf(worker?.pid).length).toBeLessThanOrEqual(2);
+    const metrics = String((await request(`${worker?.baseUrl}/metrics`)).body);
+    const coldStarts = [...metrics.matchAll(/onqueue_model_cold_start_seconds_count\{.*\} (\d+)/g)];
+    expect(coldStarts.reduce((sum, [, count]) => sum + Number(count), 0)).toBeGreaterThanOrEqual(3);
+    expect(metrics).toMatch(/onqueue_model_unloads_total\{.*cause="memory".*\} [1-9]/);
+    const views = await Promise.all(names.map((name) => versionOf(baseUrl, name, '1')));
+    expect(views.map((view) => view?.accepts_jobs)).toEqual([true, true, true]);
+    expect(views.filter((view) => view?.state === 'unloaded').length).toBeGreaterThanOrEqual(1);
+  });
+
+  test('after a restart they are loaded by the first job', async () => {
+    await platform.workers[0]?.stop();
+    const next = await platform.startWorker();
+    expect(runnerPidsOf(next.pid)).toEqual([]);
+    expect(await runJob(baseUrl, { model: 'second', input })).toMatchObject({ status: 'succeeded' });
+    expect(runnerPidsOf(next.pid)).toHaveLength(1);
+  });
+});

@@ -108,9 +108,11 @@ export class FleetReporter {
   }
 
   async #tell(): Promise<void> {
-    const { registry, worker, versions, reports, descriptors, onNews, outages, clock } = this.#options;
+    const { registry, worker, versions, reports, onNews, outages, clock } = this.#options;
     if (this.#isOver) return;
     try {
+      // Who reads that a version is ready may post a job for it. What is refused here is tried again below.
+      await this.#publishAll().catch(() => undefined);
       const news = await registry.beat(worker, versions(), BEAT_TTL_MS, reports());
       this.#toldAtMs = clock.now();
       this.#retired = news.retired.filter(({ cause }) => cause !== 'failed');
@@ -118,13 +120,17 @@ export class FleetReporter {
       // Whatever comes of it, it is told at the next beat.
       onNews(news);
       await this.#retireAll();
-      for (const descriptor of descriptors()) {
-        if (this.#published.get(keyOf(descriptor)) === descriptor) continue;
-        await registry.publish(descriptor);
-        this.#published.set(keyOf(descriptor), descriptor);
-      }
+      await this.#publishAll();
     } catch (error) {
       if (!this.#isOver) outages.warn(error as Error, 'readiness could not be told');
+    }
+  }
+
+  async #publishAll(): Promise<void> {
+    for (const descriptor of this.#options.descriptors()) {
+      if (this.#published.get(keyOf(descriptor)) === descriptor) continue;
+      await this.#options.registry.publish(descriptor);
+      this.#published.set(keyOf(descriptor), descriptor);
     }
   }
 

@@ -10,6 +10,8 @@ export interface MemoryBudgetOptions<Served extends LoadedVersion> {
   leavingBytes: () => number;
   /** Whether jobs of it are in hand. */
   isBusy: (version: ManagedVersion<Served>) => boolean;
+  /** Nobody waits for room any more. */
+  signal: AbortSignal;
   /** Takes runners from it, all but its `min_instances`. */
   evict: (version: ManagedVersion<Served>) => Promise<void>;
 }
@@ -73,7 +75,7 @@ export class MemoryBudget<Served extends LoadedVersion> {
   }
 
   async #reserve(version: ManagedVersion<Served>, bytes: number, { waitMs, mayEvict }: ReserveOptions): Promise<void> {
-    const { budgetBytes, evict, clock } = this.#options;
+    const { budgetBytes, evict, clock, signal } = this.#options;
     const untilMs = clock.now() + waitMs;
     while (this.usedBytes + bytes > budgetBytes) {
       const victim = mayEvict ? this.#victim(version) : undefined;
@@ -81,7 +83,7 @@ export class MemoryBudget<Served extends LoadedVersion> {
         await evict(victim);
         continue;
       }
-      if (bytes > budgetBytes || clock.now() >= untilMs) {
+      if (bytes > budgetBytes || clock.now() >= untilMs || signal.aborted) {
         throw new NoRoomError(
           `It needs about ${megabytes(bytes)} of memory, and of ${megabytes(budgetBytes)} (ONQUEUE_MODEL_MEMORY_BUDGET_BYTES) ${megabytes(this.usedBytes)} are in use by models that cannot be unloaded now.`,
         );

@@ -88,6 +88,7 @@ export class ModelManager<Served extends LoadedVersion> {
       versions: () => this.#versions.values(),
       leavingBytes: () => [...this.#leaving.keys()].reduce((sum, { residentBytes }) => sum + residentBytes, 0),
       isBusy: (version) => options.isBusy(version),
+      signal: this.#stopping.signal,
       evict: (version) => this.#evict(version),
     });
   }
