@@ -83,7 +83,8 @@ export class MemoryBudget<Served extends LoadedVersion> {
         await evict(victim);
         continue;
       }
-      if (bytes > budgetBytes || clock.now() >= untilMs || signal.aborted) {
+      const isInTime = clock.now() < untilMs || this.#isLoadingOther(version);
+      if (bytes > budgetBytes || !isInTime || signal.aborted) {
         throw new NoRoomError(
           `It needs about ${megabytes(bytes)} of memory, and of ${megabytes(budgetBytes)} (ONQUEUE_MODEL_MEMORY_BUDGET_BYTES) ${megabytes(this.usedBytes)} are in use by models that cannot be unloaded now.`,
         );
@@ -91,6 +92,11 @@ export class MemoryBudget<Served extends LoadedVersion> {
       await new Promise<void>((resolve) => clock.setTimeout(resolve, LOOK_MS));
     }
     version.reservedBytes = bytes;
+  }
+
+  /** What is loaded now may turn out to be smaller, or may be unloaded when it is there. */
+  #isLoadingOther(version: ManagedVersion<Served>): boolean {
+    return [...this.#options.versions()].some((other) => other !== version && other.reservedBytes > 0);
   }
 
   /** Of those that nobody uses, the one that was used longest ago. */

@@ -318,6 +318,15 @@ test('beyond the budget the one that was used longest ago is unloaded, and none 
   expect(inMemory()).toEqual(['a', 'c']);
 });
 
+test('versions that are proved at the same time wait for each other to make room', async () => {
+  start({ budget: RUNNER_BYTES });
+  await apply(onDemand('a'), onDemand('b'), onDemand('c'));
+  await clock.advance(1000);
+  expect(told.filter((line) => line.endsWith('loaded'))).toEqual(['a/1 loaded', 'b/1 loaded', 'c/1 loaded']);
+  expect(manager.models).toEqual(['a', 'b', 'c']);
+  expect(manager.served).toHaveLength(1);
+});
+
 test('a version that does not fit is not loaded, says so, and is when there is room', async () => {
   start({ budget: 1.5 * RUNNER_BYTES });
   await apply(whole('1'));
