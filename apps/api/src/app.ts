@@ -22,6 +22,7 @@ import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { modelVersionRoutes } from './routes/model-versions.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
@@ -73,6 +74,11 @@ export function createApp(options: AppOptions): App {
       // Redis is away: requests say so; the next sweep comes anyway.
     },
   });
+  const readBody = jsonBody({
+    maxBytes: limits.maxBodyBytes,
+    maxDepth: limits.maxJsonDepth,
+    maxNodes: limits.maxJsonNodes,
+  });
   let isDraining = false;
 
   const app = express();
@@ -91,11 +97,7 @@ export function createApp(options: AppOptions): App {
       backlogMonitor,
       memory,
       metrics,
-      readBody: jsonBody({
-        maxBytes: limits.maxBodyBytes,
-        maxDepth: limits.maxJsonDepth,
-        maxNodes: limits.maxJsonNodes,
-      }),
+      readBody,
       partitions: options.partitions,
       backlogLimits: limits.backlog,
       maxRowsPerJob: limits.maxRowsPerJob,
@@ -105,6 +107,7 @@ export function createApp(options: AppOptions): App {
     }),
   );
   app.use(modelRoutes({ catalog, publicUrl }));
+  app.use(modelVersionRoutes({ registry, readBody, publicUrl }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(docsRoutes({ publicUrl }));
   app.use(notFound);

@@ -35,6 +35,7 @@ import { Calibrator } from './calibration/calibrator.ts';
 import { coreBudgetWarning } from './core-budget.ts';
 import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { FolderModelSource } from './models/folder-model-source.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
@@ -72,7 +73,13 @@ async function main(): Promise<void> {
   const metrics = new WorkerMetrics();
   const supervisor = new Supervisor({
     worker,
-    modelsDir: config.modelsDir,
+    source: new FolderModelSource({ modelsDir: config.modelsDir }),
+    modelsPollMs: config.modelsPollMs,
+    modelsSettleMs: config.modelsSettleMs,
+    versionPolicy: config.versionPolicy,
+    versionDrainMs: config.versionDrainS * 1000,
+    modelMemoryBudgetBytes: config.modelMemoryBudgetBytes,
+    coldStartTimeoutMs: config.coldStartTimeoutMs,
     models: config.models,
     instances: config.instances,
     intraOpNumThreads: config.intraOpThreads,
@@ -141,7 +148,7 @@ async function main(): Promise<void> {
         version: descriptor.version,
         ready_runners: readyRunners,
       }));
-      const isServing = phase === 'serving' && supervisor.isTold && models.some((model) => model.ready_runners > 0);
+      const isServing = phase === 'serving' && supervisor.isTold && supervisor.hasWork;
       return { isReady: isServing, detail: { status: isServing ? 'ready' : phase, redis: redis.status, models } };
     },
   });
@@ -301,8 +308,13 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
   });
 }
 
-function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
-  metrics.executionProviderRunners.reset();
+function observeVersions({ versions, residentBytes }: Supervisor, metrics: WorkerMetrics): void {
+  const { runnersReady, pendingRows: rows, batchSizeLimit, circuitState: circuits, runnerMemoryHeadroom } = metrics;
+  const { executionProviderRunners } = metrics;
+  // Of versions that are gone nothing is said.
+  for (const gauge of [runnersReady, rows, batchSizeLimit, circuits, runnerMemoryHeadroom, executionProviderRunners])
+    gauge.reset();
+  metrics.modelMemory.set(residentBytes);
   for (const version of versions) {
     const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit, memoryHeadroomBytes } = version;
     const labels = { model: descriptor.name, version: descriptor.version };

@@ -195,6 +195,20 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     return this.#pool.memoryHeadroomBytes;
   }
 
+  /** Of its runners, together. */
+  get residentBytes(): number {
+    return this.#pool.residentBytes;
+  }
+
+  get instances(): number {
+    return this.#options.instances;
+  }
+
+  /** Whether no row waits and no batch is computed. */
+  get isIdle(): boolean {
+    return this.#batcher.isIdle;
+  }
+
   get pendingRows(): number {
     return this.#batcher.pendingRows;
   }

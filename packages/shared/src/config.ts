@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { executionProviderFallback, executionProviders } from './execution-provider.ts';
 import { parseNetworks } from './network-address.ts';
 import { parseWebhookSecret } from './standard-webhooks.ts';
+import { versionPolicyText } from './version-policy.ts';
 
 /** Who reads a setting. `docs/configuration.md` is generated from this table. */
 type Reader = 'api' | 'worker' | 'both';
@@ -229,7 +230,64 @@ export const SETTINGS = {
     reader: 'worker',
     schema: z.string().min(1),
     default: 'models',
-    about: 'The model repository: `<name>/<version>/model.json`.',
+    about:
+      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`).',
+  }),
+  modelsPollMs: setting({
+    env: 'ONQUEUE_MODELS_POLL_MS',
+    reader: 'worker',
+    schema: integer(0, 3_600_000),
+    default: '2000',
+    about:
+      'Milliseconds between two looks at the model repository. A version is taken up when two looks in a row have found it whole and unchanged. 0: it is read once, at start.',
+  }),
+  modelsSettleMs: setting({
+    env: 'ONQUEUE_MODELS_SETTLE_MS',
+    reader: 'worker',
+    schema: integer(0, 3_600_000),
+    default: '10000',
+    about:
+      'Milliseconds without a change after which a version that is not whole is reported as incomplete; until then it is taken for one that is being copied.',
+  }),
+  versionPolicy: setting({
+    env: 'ONQUEUE_VERSION_POLICY',
+    reader: 'worker',
+    schema: versionPolicyText,
+    default: 'all',
+    about:
+      'Which versions of a model are served where it has no `policy.json`: `all`, `latest` or `latest:N`, the newest ones that can be loaded.',
+  }),
+  versionDrainS: setting({
+    env: 'ONQUEUE_VERSION_DRAIN_S',
+    reader: 'worker',
+    schema: integer(0, 86_400),
+    default: '300',
+    about:
+      'Seconds that a version which was removed or unloaded is kept at most for the jobs that were accepted for it. Those that come later fail with `version_gone`.',
+  }),
+  modelMemoryBudgetBytes: setting({
+    env: 'ONQUEUE_MODEL_MEMORY_BUDGET_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: '0',
+    about:
+      "Resident bytes that this worker's runners may have together. Beyond it versions that are `on_demand` are unloaded, the least recently used first; a version that does not fit then is not loaded, and says so. 0: no limit.",
+  }),
+  coldStartTimeoutMs: setting({
+    env: 'ONQUEUE_COLD_START_TIMEOUT_MS',
+    reader: 'worker',
+    schema: integer(100, 3_600_000),
+    default: '60000',
+    about:
+      'Milliseconds that a job waits in the hands of a worker for an `on_demand` version to be loaded. Then it goes back to the queue, up to `ONQUEUE_UNAVAILABLE_WAIT_S`.',
+  }),
+  modelsS3Endpoint: setting({
+    env: 'ONQUEUE_MODELS_S3_ENDPOINT',
+    reader: 'worker',
+    schema: z.url({ protocol: /^https?$/ }),
+    default: undefined,
+    about:
+      'Where the object store of an `s3://` model repository listens, for one that is not at AWS; buckets are then part of the path. Credentials and region come from the usual `AWS_*` variables or files.',
   }),
   models: setting({
     env: 'ONQUEUE_MODELS',
@@ -290,7 +348,7 @@ export const SETTINGS = {
     schema: z.string().min(1),
     default: undefined,
     about:
-      "The folder that keeps what was measured over a restart; may be deleted at any time. Without it: `onqueue` in the user's cache folder (`XDG_CACHE_HOME`, `~/.cache`).",
+      "The folder that keeps what was measured and what was fetched over a restart; may be deleted while no worker runs. Without it: `onqueue` in the user's cache folder (`XDG_CACHE_HOME`, `~/.cache`).",
   }),
   attempts: setting({
     env: 'ONQUEUE_ATTEMPTS',

@@ -56,6 +56,11 @@ export const ROW_ERRORS = {
     fault: 'model',
     title: 'The model could not be loaded, fails on rows that it is known to answer, or has failed too often of late.',
   },
+  version_gone: {
+    retryable: false,
+    fault: 'model',
+    title: 'The version that the job was accepted for has been unloaded or removed.',
+  },
 } as const satisfies Record<string, { retryable: boolean; fault: 'row' | 'model' | 'none'; title: string }>;
 
 export type RowErrorCode = keyof typeof ROW_ERRORS;

@@ -1,10 +1,9 @@
-import { jobRequest, PROBLEMS, type ProblemCode } from '@onqueue/shared';
+import { jobRequest } from '@onqueue/shared';
 import { z } from 'zod';
-import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
+import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
+import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
-
-/** What any request may meet that Redis has to answer. */
-const STORAGE = ['storage_unavailable', 'storage_unsuitable'] as const;
+import { json, problems, STORAGE } from './responses.ts';
 
 const jobId = { path: z.object({ id: z.string().meta({ example: 'job_038g18kw5j000yedna7n93cy7skaf' }) }) };
 
@@ -49,6 +48,7 @@ export const paths: ZodOpenApiPathsObject = {
           [
             'model_not_found',
             'version_not_found',
+            'version_gone',
             'idempotency_key_reused',
             'payload_too_large',
             'unsupported_media_type',
@@ -89,7 +89,7 @@ export const paths: ZodOpenApiPathsObject = {
     post: jobAction('retryJob', 'Run a job again', 'Opens the next run of a failed, expired or canceled job.', {
       202: json(replies.job, 'The job, queued again.'),
       ...problems(
-        ['job_not_found', 'job_not_retryable', 'record_too_new'],
+        ['job_not_found', 'job_not_retryable', 'version_gone', 'record_too_new'],
         ['backlog_full', 'storage_full', ...STORAGE],
       ),
     }),
@@ -116,10 +116,11 @@ export const paths: ZodOpenApiPathsObject = {
       requestParams: { path: z.object({ name: z.string() }) },
       responses: {
         200: json(replies.model, 'The newest version, and what is known of each.'),
-        ...problems(['model_not_found', ...STORAGE]),
+        ...problems(['model_not_found', 'version_gone', ...STORAGE]),
       },
     },
   },
+  ...modelVersionPaths,
   '/livez': {
     get: probe('livez', 'Whether the process is alive', { 200: json(replies.liveness, 'It is.') }),
   },
@@ -170,23 +171,4 @@ function probe(
   responses: ZodOpenApiOperationObject['responses'],
 ): ZodOpenApiOperationObject {
   return { operationId, tags: ['Operations'], summary, responses };
-}
-
-function json(schema: z.ZodType, description: string): ZodOpenApiResponseObject {
-  return { description, content: { 'application/json': { schema } } };
-}
-
-/** One response a status, whose description names the codes that come with it. */
-function problems(...groups: ProblemCode[][]): Record<`${4 | 5}${number}${number}`, ZodOpenApiResponseObject> {
-  const descriptions = new Map<number, string[]>();
-  for (const code of groups.flat()) {
-    const { status, title } = PROBLEMS[code];
-    descriptions.set(status, [...(descriptions.get(status) ?? []), `\`${code}\`: ${title}`]);
-  }
-  return Object.fromEntries(
-    [...descriptions].map(([status, lines]) => [
-      String(status),
-      { description: lines.join('\n\n'), content: { 'application/problem+json': { schema: replies.problem } } },
-    ]),
-  );
 }

@@ -13,6 +13,7 @@ import {
   type NewJob,
   newJobId,
   Problem,
+  type PublishedModel,
   partitionOf,
   toJobView,
 } from '@onqueue/shared';
@@ -147,6 +148,7 @@ async function prepareJob(options: CreateJobOptions, body: JobRequest, response:
   const { catalog, partitions } = options;
   options.checkWebhook(body.webhook);
   const versions = await catalog.versionsOf(body.model, body.version);
+  if (!has(versions, body.version)) await catalog.assertNotGone(body.model, body.version);
   const descriptor = assignVersion(
     body.model,
     versions.map((published) => published.descriptor),
@@ -175,6 +177,10 @@ async function prepareJob(options: CreateJobOptions, body: JobRequest, response:
       ...(body.expires_in === undefined ? {} : { expires_in_s: body.expires_in }),
     },
   };
+}
+
+function has(versions: readonly PublishedModel[], pinned: string | undefined): boolean {
+  return versions.some(({ descriptor }) => descriptor.version === (pinned ?? descriptor.version));
 }
 
 /** The phases before the queue, to the microsecond. */

@@ -133,6 +133,7 @@ export class RunnerService {
       ...(await opened.whatComputed()),
       load_ms: loaded - started,
       warmup_ms: performance.now() - loaded,
+      rss_bytes: process.memoryUsage.rss(),
     };
   }
 }
