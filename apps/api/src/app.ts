@@ -20,6 +20,7 @@ import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
+import type { RequestLimits } from './request-record.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
@@ -43,6 +44,7 @@ export interface AppOptions {
     maxWaitS: number;
     maxWaiters: number;
     backlog: BacklogLimits;
+    request: RequestLimits;
   };
   partitions: number;
   checkWebhook: WebhookPolicy;
@@ -99,6 +101,7 @@ export function createApp(options: AppOptions): App {
       backlogLimits: limits.backlog,
       maxRowsPerJob: limits.maxRowsPerJob,
       maxWaitS: limits.maxWaitS,
+      requestLimits: limits.request,
       checkWebhook: options.checkWebhook,
       publicUrl,
     }),

@@ -93,6 +93,7 @@ async function main(): Promise<void> {
       maxWaitS: config.maxWaitS,
       maxWaiters: config.maxWaiters,
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
+      request: config,
     },
     partitions: config.partitions,
     checkWebhook: createWebhookPolicy({

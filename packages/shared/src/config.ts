@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseNetworks } from './network-address.ts';
+import { type PerServiceClass, serviceClass } from './service-class.ts';
 import { parseWebhookSecret } from './standard-webhooks.ts';
 
 /** Who reads a setting. `docs/configuration.md` is generated from this table. */
@@ -39,6 +40,17 @@ const networks = list.superRefine((items, context) => {
   } catch (error) {
     context.addIssue({ code: 'custom', message: (error as Error).message });
   }
+});
+
+/** `realtime=2,standard=1,batch=0.5`: a positive number for each. */
+const perServiceClass = list.transform((items, context): PerServiceClass => {
+  const entries = items.map((item) => item.split('=').map((part) => part.trim()) as [string, string | undefined]);
+  const values = Object.fromEntries(entries.map(([name, number]) => [name, Number(number || Number.NaN)]));
+  const isComplete = serviceClass.options.every((name) => Number.isFinite(values[name]) && Number(values[name]) > 0);
+  if (!isComplete || entries.length !== serviceClass.options.length) {
+    context.addIssue({ code: 'custom', message: `a positive number for each of ${serviceClass.options.join(', ')}` });
+  }
+  return values as PerServiceClass;
 });
 
 const KB = 1024;
@@ -395,6 +407,37 @@ export const SETTINGS = {
     schema: integer(1),
     default: '86400',
     about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 404.',
+  }),
+  maxRetentionS: setting({
+    env: 'ONQUEUE_MAX_RETENTION_S',
+    reader: 'api',
+    schema: integer(1),
+    default: '604800',
+    about: 'Seconds of `retention` that a job may ask for. More is answered 400.',
+  }),
+  maxDelayS: setting({
+    env: 'ONQUEUE_MAX_DELAY_S',
+    reader: 'api',
+    schema: integer(0),
+    default: '604800',
+    about:
+      'Seconds ahead that `delay` and `run_at` may put a job. More is answered 400. A job that waits for its time counts in the backlog.',
+  }),
+  serviceSloS: setting({
+    env: 'ONQUEUE_SERVICE_SLO_S',
+    reader: 'api',
+    schema: perServiceClass,
+    default: 'realtime=1,standard=30,batch=86400',
+    about:
+      'Seconds from acceptance to the end that each `service_class` aims at. Told with the job, and counted by `onqueue_service_targets_total`; a job that misses it goes on.',
+  }),
+  servicePrices: setting({
+    env: 'ONQUEUE_SERVICE_PRICES',
+    reader: 'api',
+    schema: perServiceClass,
+    default: 'realtime=2,standard=1,batch=0.5',
+    about:
+      'By what the price of a row is multiplied in each `service_class`. Told with the job; nothing is billed here.',
   }),
   idempotencyTtlS: setting({
     env: 'ONQUEUE_IDEMPOTENCY_TTL_S',

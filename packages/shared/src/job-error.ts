@@ -7,7 +7,7 @@ import type { JobState } from './job-state.ts';
 export const JOB_ERRORS = {
   expired: { state: 'expired', title: 'No worker started the job within its `expires_in`.' },
   timeout: { state: 'failed', title: 'The run did not end within its `timeout`.' },
-  canceled: { state: 'canceled', title: 'The job was canceled by `POST /jobs/{id}/cancel`.' },
+  canceled: { state: 'canceled', title: 'The job was canceled by `POST /jobs/{id}/cancel`, or by its `Cancel-After`.' },
   internal_error: {
     state: 'failed',
     title: 'Something broke on our side, at the last attempt. The log line with the same `request_id` says more.',

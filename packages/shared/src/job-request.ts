@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { boundedObject, MAX_FAULTS } from './bounded-object.ts';
+import { eventType } from './events.ts';
 import { metadata, onRowError } from './job.ts';
 import { lane } from './lane.ts';
+import { serviceClass } from './service-class.ts';
 
 /** A row, before the model's own schema has looked at it. */
 type Row = Record<string, unknown>;
@@ -28,6 +30,10 @@ const MAX_METADATA_KEYS = 50;
 /** Up to a week; a tenth of a second at least, since deadlines are looked at a few times a second. */
 const seconds = z.number().min(0.1).max(604_800);
 
+/** Steps up and down; a tenant's jobs of one lane are fed in the order of these. */
+const MAX_PRIORITY = 5;
+const MAX_RETRIES = 20;
+
 const envelope = z
   .strictObject({
     model: z.string().min(1).max(64).describe('The name of a model; `GET /models` lists them.'),
@@ -37,12 +43,54 @@ const envelope = z
     on_row_error: onRowError
       .default('fail')
       .describe('`fail`: one failed row fails the job. `continue`: the job succeeds and counts the rows that failed.'),
-    lane: lane.default('interactive').describe('`bulk` jobs give way to `interactive` ones.'),
+    service_class: serviceClass
+      .optional()
+      .describe(
+        'Bundles lane, priority, linger, a target for the time to the end, and a price factor. `lane` and `priority` go before it.',
+      ),
+    lane: lane
+      .optional()
+      .describe(
+        '`bulk` jobs give way to `interactive` ones. That of the service class when left out, else `interactive`.',
+      ),
+    priority: z
+      .number()
+      .int()
+      .min(-MAX_PRIORITY)
+      .max(MAX_PRIORITY)
+      .optional()
+      .describe(
+        'Among your waiting jobs of a model and lane those of a higher priority go first; 0 when left out. It changes nothing between tenants, nor for jobs that are next already.',
+      ),
+    delay: z.number().min(0).optional().describe('Seconds before the job may be started. Not together with `run_at`.'),
+    run_at: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .describe('When the job may be started, RFC 3339. Not together with `delay`. A time that has passed: at once.'),
+    retries: z
+      .number()
+      .int()
+      .min(0)
+      .max(MAX_RETRIES)
+      .optional()
+      .describe('How often the job is tried again after a failure that may pass, in place of what is configured.'),
+    retention: z
+      .number()
+      .min(1)
+      .optional()
+      .describe('Seconds that the job and its results are kept after its end, in place of what is configured.'),
     webhook: z
       .url({ protocol: /^https?$/ })
       .max(2048)
       .optional()
       .describe('Called with a signed POST (Standard Webhooks) when the job has ended.'),
+    webhook_events: z
+      .array(eventType)
+      .min(1)
+      .max(eventType.options.length)
+      .refine((types) => new Set(types).size === types.length, 'each event once')
+      .optional()
+      .describe('Which ends the webhook is told of; all of them when left out.'),
     timeout: seconds
       .optional()
       .describe('Seconds that a run may take, from its first start to its end; then it fails with `timeout`.'),
@@ -59,6 +107,14 @@ const envelope = z
   .refine((body) => (body.inputs === undefined) !== (body.input === undefined), {
     message: 'give exactly one of `inputs` (an array of rows) and `input` (one row)',
     path: ['inputs'],
+  })
+  .refine((body) => body.delay === undefined || body.run_at === undefined, {
+    message: 'give one of `delay` and `run_at`',
+    path: ['run_at'],
+  })
+  .refine((body) => body.webhook_events === undefined || body.webhook !== undefined, {
+    message: 'there is no `webhook` to be told of them',
+    path: ['webhook_events'],
   });
 export type JobRequest = z.infer<typeof envelope>;
 

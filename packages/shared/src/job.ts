@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { jobState, terminalState } from './job-state.ts';
 import { lane } from './lane.ts';
 import { rowResult } from './row-result.ts';
+import { serviceLevel } from './service-class.ts';
 
 /**
  * The version of the stored record. Raise it when a field changes its meaning, and teach the reader both.
@@ -27,6 +28,20 @@ export const jobRequestRecord = z.object({
   timeout_s: z.number().optional(),
   /** Seconds from queueing to the start of a run. */
   expires_in_s: z.number().optional(),
+  /** Seconds from acceptance after which the first run is canceled. */
+  cancel_after_s: z.number().optional(),
+  /** Not before: seconds from acceptance, or Unix milliseconds. */
+  delay_s: z.number().optional(),
+  run_at_ms: z.number().optional(),
+  /** Above 0 before others of the tenant, below after them. */
+  priority: z.number().int().optional(),
+  /** Attempts after the first one; as configured when it is missing. */
+  retries: z.number().int().optional(),
+  /** Seconds from the end; as configured when it is missing. */
+  retention_s: z.number().optional(),
+  /** Types of the events that the webhook is told of; all when it is missing. */
+  webhook_events: z.array(z.string()).optional(),
+  service: serviceLevel.optional(),
   /** Milliseconds from the request's headers to the end of its body, and from there until it was handed to the store. */
   network_in_ms: z.number().optional(),
   validate_ms: z.number().optional(),
@@ -113,6 +128,8 @@ export const jobRecord = z.object({
   provenance: provenance.optional(),
   timings: workerTimings.optional(),
   queued_us: z.coerce.number(),
+  /** Before this it is in no queue; missing when it is, or was. */
+  scheduled_ms: z.coerce.number().optional(),
 });
 export type JobRecord = z.infer<typeof jobRecord>;
 

@@ -186,8 +186,11 @@ export interface JobReservation {
  */
 export interface JobReservations {
   find(tenant: string, key: string): Promise<JobReservation | undefined>;
-  /** The reservation that stands from now on: this one, or the one that was there. */
-  reserve(tenant: string, key: string, reservation: JobReservation): Promise<JobReservation>;
+  /**
+   * The reservation that stands from now on: this one, or the one that was there. `maxTtlMs`: no longer than its job is kept,
+   * or a late repeat would make it anew.
+   */
+  reserve(tenant: string, key: string, reservation: JobReservation, maxTtlMs?: number): Promise<JobReservation>;
 }
 
 /** What workers say about the models that they serve. */

@@ -25,7 +25,18 @@ export const paths: ZodOpenApiPathsObject = {
             .max(255)
             .optional()
             .meta({ description: 'Names the job: a repeat with the same body finds it, and makes no other.' }),
+          'Cancel-After': z.string().optional().meta({
+            description:
+              'Cancels the first run if it has not ended so long after its acceptance: 1 second to 7 days, as `90s`, `5m`, `1h30m`.',
+            example: '1m',
+          }),
           Prefer: z.string().optional().meta({ description: 'RFC 7240: `wait=N`, whole seconds.', example: 'wait=10' }),
+        }),
+        query: z.object({
+          dry_run: z
+            .enum(['0', '1', 'false', 'true'])
+            .optional()
+            .describe('`1`: the job is checked, answered 200 with what would be made of it, and not stored.'),
         }),
       },
       requestBody: {
@@ -42,7 +53,10 @@ export const paths: ZodOpenApiPathsObject = {
         },
       },
       responses: {
-        200: json(replies.job, 'The job has ended within the time that `Prefer: wait=N` gave it.'),
+        200: json(
+          z.union([replies.job, replies.jobPlan]),
+          'The job has ended within the time that `Prefer: wait=N` gave it; or, with `dry_run=1`, what would be made of it.',
+        ),
         202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.'),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'too_many_rows', 'webhooks_not_configured'],

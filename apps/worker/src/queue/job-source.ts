@@ -35,6 +35,11 @@ export function feedLimitOf({ concurrency }: { concurrency: number }): number {
   return Math.max(1, concurrency >> 1);
 }
 
+/** Attempts that a run may have: as the job asked, else as its queue job says. */
+export function attemptsOf({ request }: ClaimedJob, configured: number): number {
+  return request.retries === undefined ? configured : request.retries + 1;
+}
+
 /** A bug, ours or another version's: tried again like a crash, and ended at the last attempt, since every run must end. */
 export function afterFault(job: ClaimedJob, { isLast }: Attempt, { message }: Error): JobOutcome {
   if (!isLast) return { state: 'queued', spendsAttempt: true };

@@ -85,6 +85,7 @@ const FIELDS = [
   'origin',
   'batch',
   'timings',
+  'scheduled_ms',
 ] as const;
 const JSON_FIELDS = new Set<string>(['request', 'results', 'error', 'provenance', 'batch', 'timings']);
 
@@ -114,7 +115,7 @@ export class RedisJobStore implements JobStore {
 
   async enqueue(job: NewJob, limits: BacklogLimits): Promise<EnqueueOutcome> {
     const inputs = JSON.stringify(job.inputs);
-    const { webhook, timeout_s: timeoutS, expires_in_s: expiresInS } = job.request;
+    const { request } = job;
     const reply = (await this.#run('onqueueEnqueue', job.partition, [
       job.id,
       job.tenant,
@@ -132,9 +133,15 @@ export class RedisJobStore implements JobStore {
       queueJobData(job.tenant),
       this.#queueOptions,
       JOB_SCHEMA_VERSION,
-      webhook ?? '',
-      timeoutS === undefined ? '' : Math.round(timeoutS * 1000),
-      expiresInS === undefined ? '' : Math.round(expiresInS * 1000),
+      request.webhook ?? '',
+      milliseconds(request.timeout_s),
+      milliseconds(request.expires_in_s),
+      request.priority ?? 0,
+      milliseconds(request.delay_s),
+      request.run_at_ms ?? '',
+      milliseconds(request.cancel_after_s),
+      milliseconds(request.retention_s),
+      request.webhook_events?.join(' ') ?? '',
     ])) as ['accepted', string] | BacklogFullReply;
     if (reply[0] === 'accepted') return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000) };
     return toBacklogFull(reply);
@@ -219,7 +226,10 @@ export class RedisJobStore implements JobStore {
   }
 
   async sweep(partition: number, limit: number): Promise<SweepOutcome> {
-    const [due, nextDueMs] = (await this.#run('onqueueSweep', partition, [limit])) as [number, number];
+    const [due, nextDueMs] = (await this.#run('onqueueSweep', partition, [limit, this.#queueOptions])) as [
+      number,
+      number,
+    ];
     return { due, nextDueMs: nextDueMs < 0 ? undefined : nextDueMs };
   }
 
@@ -312,6 +322,10 @@ type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes', ...number[]]
 
 function toBacklogFull([, dimension, ...counts]: BacklogFullReply) {
   return { status: 'backlog_full' as const, dimension, backlog: toBacklog(counts) };
+}
+
+function milliseconds(seconds: number | undefined): number | '' {
+  return seconds === undefined ? '' : Math.round(seconds * 1000);
 }
 
 function queueJobData(tenant: string): string {

@@ -6,7 +6,8 @@
  * Redis Cluster sends it to the right node. All times are Redis' own: clients' clocks jump.
  *
  * A record is a hash. `state`, `run` and `attempt` decide who may change it (job-state.ts has the table); `queue_due_ms`
- * and `run_due_ms` say by when it must have started and ended, and stand in the partition's `due` set while they matter.
+ * and `run_due_ms` say by when it must have started and ended, and stand in the partition's `due` set while they matter. So
+ * does `scheduled_ms`: until then the run is in no queue; and, as a member of its own, when a `Cancel-After` is over.
  */
 export const RECORD_FUNCTIONS = `
 local time = redis.call('TIME')
@@ -34,6 +35,7 @@ local function recordKey(tenant, id) return P .. 'job:' .. tenant .. ':' .. id e
 local function queueOf(model, lane) return model .. '.' .. lane end
 local function parkedKey(queue, tenant) return P .. 'shares:' .. queue .. ':parked:' .. tenant end
 local function dueMember(tenant, id, run) return tenant .. ':' .. id .. ':' .. run end
+local function cancelMember(tenant, id, run) return dueMember(tenant, id, run) .. '.cancel' end
 local function isActive(state) return state == 'queued' or state == 'running' end
 
 -- The same as eventId() in events.ts.
@@ -52,9 +54,30 @@ end
 -- What decides over the end of a run, and what has to follow it: all in one command, since thousands end in a second.
 local function readRun(tenant, id)
   local fields = redis.call('HMGET', recordKey(tenant, id),
-    'state', 'run', 'attempt', 'model', 'rows', 'bytes', 'webhook', 'queue_due_ms', 'run_due_ms', 'lane')
+    'state', 'run', 'attempt', 'model', 'rows', 'bytes', 'webhook', 'queue_due_ms', 'run_due_ms', 'lane', 'scheduled_ms',
+    'has_cancel_after', 'retention_ms', 'webhook_events', 'priority')
   return {state = fields[1], run = fields[2], attempt = fields[3], model = fields[4], rows = fields[5],
-    bytes = fields[6], webhook = fields[7], hasDeadline = fields[8] or fields[9], lane = fields[10]}
+    bytes = fields[6], webhook = fields[7], hasDeadline = fields[8] or fields[9] or fields[11], lane = fields[10],
+    hasCancelAfter = fields[12], retentionMs = fields[13] or RETENTION_MS, webhookEvents = fields[14],
+    priority = fields[15] or 0}
+end
+
+local function isToldOf(record, type)
+  local wanted = record.webhookEvents
+  return not wanted or string.find(' ' .. wanted .. ' ', ' ' .. type .. ' ', 1, true) ~= nil
+end
+
+-- Keeps a run out of its queue until a time; the sweep that finds it due puts it there.
+local function schedule(tenant, id, run, dueMs)
+  redis.call('HSET', recordKey(tenant, id), 'scheduled_ms', dueMs)
+  redis.call('ZADD', DUE, dueMs, dueMember(tenant, id, run))
+end
+
+-- The time in which a run must have been started begins, now.
+local function beginToExpire(tenant, id, run, expiresInMs)
+  local due = NOW_MS + expiresInMs
+  redis.call('HSET', recordKey(tenant, id), 'expires_in_ms', expiresInMs, 'queue_due_ms', due)
+  redis.call('ZADD', DUE, due, dueMember(tenant, id, run))
 end
 
 -- Ends the run: record, counters, outbox and those who wait together. Whoever calls has checked that it may.
@@ -62,7 +85,7 @@ end
 -- the id of an origin.
 local function endRun(tenant, id, record, outcome)
   local key = recordKey(tenant, id)
-  local fields = {'state', outcome.state, 'finished_us', NOW_US, 'expires_ms', NOW_MS + RETENTION_MS}
+  local fields = {'state', outcome.state, 'finished_us', NOW_US, 'expires_ms', NOW_MS + record.retentionMs}
   for _, field in ipairs({'results', 'error', 'origin', 'batch', 'timings'}) do
     local json = outcome[field]
     if json and json ~= '' then
@@ -73,13 +96,14 @@ local function endRun(tenant, id, record, outcome)
   redis.call('HSET', key, unpack(fields))
   -- Only a run without success is ever run again; inputs are most of what a job with pictures weighs.
   if outcome.state == 'succeeded' then redis.call('HDEL', key, 'inputs') end
-  redis.call('PEXPIRE', key, RETENTION_MS)
-  if record.run ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, RETENTION_MS) end
+  redis.call('PEXPIRE', key, record.retentionMs)
+  if record.run ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, record.retentionMs) end
   count(record.model, {
     jobs = -1, rows = -record.rows, bytes = -record.bytes, finished_jobs = 1, finished_rows = tonumber(record.rows)})
   if record.hasDeadline then redis.call('ZREM', DUE, dueMember(tenant, id, record.run)) end
-  if record.webhook then
-    local type = 'job.' .. outcome.state
+  if record.hasCancelAfter then redis.call('ZREM', DUE, cancelMember(tenant, id, record.run)) end
+  local type = 'job.' .. outcome.state
+  if record.webhook and isToldOf(record, type) then
     redis.call('XADD', OUTBOX, '*', 'event', cjson.encode({
       schema_version = 1, id = eventId(id, record.run, type), type = type, tenant = tenant, job_id = id,
       run = tonumber(record.run), occurred_at_ms = NOW_MS, url = record.webhook}))

@@ -17,7 +17,7 @@ ${PLACE_QUEUE_JOB}
 local tenant, id = ARGV[3], ARGV[4]
 local key = recordKey(tenant, id)
 local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes', 'lane', 'expires_in_ms', 'attempt',
-  'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings', 'origin', 'batch')
+  'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings', 'origin', 'batch', 'priority')
 local state, run, model = record[1], record[2], record[3]
 if not state then return {'missing'} end
 if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
@@ -35,18 +35,14 @@ redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
   member('error', record[13]), member('provenance', record[14]), member('timings', record[15]),
   member('origin', record[16] and '"' .. record[16] .. '"'), member('batch', record[17])}, ',') .. '}')
 redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'origin', 'batch', 'timings',
-  'queue_due_ms', 'run_due_ms')
+  'queue_due_ms', 'run_due_ms', 'scheduled_ms', 'has_cancel_after')
 local nextRun = redis.call('HINCRBY', key, 'run', 1)
 redis.call('HSET', key, 'state', 'queued', 'attempt', 0, 'queued_us', NOW_US)
 redis.call('PERSIST', key)
 redis.call('PERSIST', P .. 'runs:' .. tenant .. ':' .. id)
-if record[7] then
-  local due = NOW_MS + record[7]
-  redis.call('HSET', key, 'queue_due_ms', due)
-  redis.call('ZADD', DUE, due, dueMember(tenant, id, nextRun))
-end
+if record[7] then beginToExpire(tenant, id, nextRun, record[7]) end
 count(model, {jobs = 1, rows = record[4], bytes = record[5]})
-placeQueueJob(isParked, model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], ARGV[8], ARGV[9])
+placeQueueJob(isParked, model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], record[18] or 0, ARGV[8], ARGV[9])
 tell()
 return {'queued', nextRun}
 `;
