@@ -1,5 +1,8 @@
 import {
   type BacklogLimits,
+  type BlobRegister,
+  type BlobStore,
+  BlobSweeper,
   type CompletionListener,
   DeadlineSweeper,
   type JobReservations,
@@ -47,6 +50,8 @@ export interface AppOptions {
     request: RequestLimits;
   };
   partitions: number;
+  blobs: BlobStore;
+  register: BlobRegister;
   checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
   /** Of the platform. */
@@ -73,6 +78,13 @@ export function createApp(options: AppOptions): App {
     onError: () => {
       // Redis is away: requests say so; the next sweep comes anyway.
     },
+  });
+  const blobSweeper = new BlobSweeper({
+    blobs: options.blobs,
+    register: options.register,
+    partitions: options.partitions,
+    clock: systemClock,
+    onError: (error) => logger.warn({ err: error }, 'blobs could not be deleted'),
   });
   let isDraining = false;
 
@@ -113,6 +125,7 @@ export function createApp(options: AppOptions): App {
 
   backlogMonitor.start();
   sweeper.start();
+  blobSweeper.start();
   memory.start();
   return {
     express: app,
@@ -120,6 +133,7 @@ export function createApp(options: AppOptions): App {
       isDraining = true;
       backlogMonitor.stop();
       sweeper.stop();
+      blobSweeper.stop();
       memory.stop();
       waiter.releaseAll();
     },

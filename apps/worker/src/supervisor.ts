@@ -1,6 +1,7 @@
 import {
   type Clock,
   compareVersions,
+  type JobPayloads,
   type JobStore,
   LANES,
   type ModelDescriptor,
@@ -11,6 +12,7 @@ import {
 } from '@onqueue/shared';
 import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
 import type { Logger } from 'pino';
+import type { ByteRoom } from './byte-room.ts';
 import type { Calibrator } from './calibration/calibrator.ts';
 import { HeldJobs } from './held-jobs.ts';
 import { logJobEnd } from './job-log.ts';
@@ -18,6 +20,7 @@ import { JobScorer } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { scanModelRepository } from './models/model-repository.ts';
 import type { OutageLog } from './outage-log.ts';
+import { withPayloads } from './payload-handler.ts';
 import { openJobSources } from './queue/batch/open-job-sources.ts';
 import type { ServedQueue } from './queue/batch/queue-slot.ts';
 import type { JobSource } from './queue/job-source.ts';
@@ -59,6 +62,9 @@ export interface SupervisorOptions {
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  payloads: JobPayloads;
+  /** For rows out of the blob store. */
+  payloadRoom: ByteRoom;
   registry: ModelRegistry;
   /** Finds how large batches should be; undefined: as large as the manifests allow. */
   calibrator: Calibrator | undefined;
@@ -246,7 +252,12 @@ export class Supervisor {
   }
 
   #queuesOf(model: string): ServedQueue[] {
-    const { worker, logger, metrics, clock, retryBudget } = this.#options;
+    const { worker, logger, metrics, clock, retryBudget, outages } = this.#options;
+    const payloads = {
+      payloads: this.#options.payloads,
+      room: this.#options.payloadRoom,
+      onError: (error: Error) => outages.warn(error, 'blob store', { model }),
+    };
     const versions = this.#versions.filter(({ descriptor }) => descriptor.name === model);
     const scorer = new JobScorer({
       versions: new Map(versions.map((version) => [version.descriptor.version, version])),
@@ -263,7 +274,10 @@ export class Supervisor {
       lane,
       concurrency: concurrencyFor(maxBatchSize, this.#options),
       ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, this.#options.instances) } : {}),
-      handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
+      handler: (job, attempt) =>
+        this.#held.hold(job, (halt) =>
+          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+        ),
     }));
   }
 

@@ -408,6 +408,94 @@ export const SETTINGS = {
     default: '86400',
     about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 404.',
   }),
+  blobStore: setting({
+    env: 'ONQUEUE_BLOB_STORE',
+    reader: 'both',
+    schema: z.enum(['redis', 'file', 's3']),
+    default: 'redis',
+    about:
+      'Where large inputs, large results and files are kept. `redis` is shared and as durable as the jobs, and counts towards `maxmemory`; `file` is a folder that all processes share; `s3` a bucket. The same on every process; drain before you change it.',
+  }),
+  blobDir: setting({
+    env: 'ONQUEUE_BLOB_DIR',
+    reader: 'both',
+    schema: z.string().min(1),
+    default: undefined,
+    about: 'The folder of `ONQUEUE_BLOB_STORE=file`: one that every API and worker sees at this path.',
+  }),
+  blobSync: setting({
+    env: 'ONQUEUE_BLOB_SYNC',
+    reader: 'both',
+    schema: flag,
+    default: 'true',
+    about:
+      '`true`: a file is on the disk before its job is accepted or ended (fsync), as with `appendfsync always`. `false`: a power failure may lose the last seconds.',
+  }),
+  s3Bucket: setting({
+    env: 'ONQUEUE_S3_BUCKET',
+    reader: 'both',
+    schema: z.string().min(1),
+    default: undefined,
+    about: 'The bucket of `ONQUEUE_BLOB_STORE=s3`. Credentials come from where AWS tools look for them.',
+  }),
+  s3Prefix: setting({
+    env: 'ONQUEUE_S3_PREFIX',
+    reader: 'both',
+    schema: z.string().regex(/^$|\/$/, 'ends with /'),
+    default: 'onqueue/',
+    about: 'The start of every key in the bucket.',
+  }),
+  s3Region: setting({
+    env: 'ONQUEUE_S3_REGION',
+    reader: 'both',
+    schema: z.string().min(1),
+    default: 'us-east-1',
+    about: 'The region of the bucket.',
+  }),
+  s3Endpoint: setting({
+    env: 'ONQUEUE_S3_ENDPOINT',
+    reader: 'both',
+    schema: z.url({ protocol: /^https?$/ }),
+    default: undefined,
+    about: "A server that speaks S3 and is not Amazon's, such as MinIO.",
+  }),
+  s3PathStyle: setting({
+    env: 'ONQUEUE_S3_PATH_STYLE',
+    reader: 'both',
+    schema: flag,
+    default: 'false',
+    about: '`true`: the bucket stands in the path and not in the host name, as most other servers want it.',
+  }),
+  blobTimeoutMs: setting({
+    env: 'ONQUEUE_BLOB_TIMEOUT_MS',
+    reader: 'both',
+    schema: integer(100, 600_000),
+    default: '10000',
+    about:
+      'Milliseconds for reading or writing the inputs or results of a job. Then the API answers 503, and a worker tries the job again.',
+  }),
+  inlineInputBytes: setting({
+    env: 'ONQUEUE_INLINE_INPUT_BYTES',
+    reader: 'api',
+    schema: integer(0, 512 * MB),
+    default: String(32 * KB),
+    about: 'Inputs of a job that are larger, as JSON, go into the blob store; smaller ones into its record.',
+  }),
+  inlineResultBytes: setting({
+    env: 'ONQUEUE_INLINE_RESULT_BYTES',
+    reader: 'worker',
+    schema: integer(0, 512 * MB),
+    default: String(8 * KB),
+    about: 'The same for results. Those that the blob store does not take stay in the record.',
+  }),
+  maxLoadedInputBytes: setting({
+    env: 'ONQUEUE_MAX_LOADED_INPUT_BYTES',
+    reader: 'worker',
+    schema: integer(1 * MB),
+    default: String(256 * MB),
+    about:
+      'Bytes of inputs from the blob store that a worker holds at a time. Jobs beyond it wait in the worker; one that is larger comes alone.',
+  }),
   maxRetentionS: setting({
     env: 'ONQUEUE_MAX_RETENTION_S',
     reader: 'api',
@@ -541,7 +629,7 @@ export const SETTINGS = {
 
 type Settings = typeof SETTINGS;
 type Value<S> = S extends Setting<infer Schema> ? z.output<Schema> : never;
-type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir';
+type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir' | 'blobDir' | 's3Bucket' | 's3Endpoint';
 export type Config = {
   [K in keyof Settings]: K extends OptionalSetting ? Value<Settings[K]> | undefined : Value<Settings[K]>;
 };

@@ -8,6 +8,7 @@ import { ConfigError } from './config.ts';
  */
 export const FAULT_POINTS = [
   'enqueue.before',
+  'inputs.stored.after',
   'enqueue.after',
   'cancel.after',
   'retry.after',
@@ -16,6 +17,7 @@ export const FAULT_POINTS = [
   'claim.after',
   'score.before',
   'score.after',
+  'results.stored.after',
   'commit.before',
   'commit.after',
   'requeue.before',
@@ -29,6 +31,7 @@ export const FAULT_POINTS = [
   'sweep.stalled.after',
   'sweep.deadlines.before',
   'sweep.deadlines.after',
+  'sweep.blobs.before',
   'relay.read.after',
   'relay.add.before',
   'relay.add.after',

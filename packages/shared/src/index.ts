@@ -1,4 +1,6 @@
 export * from './batching-policy.ts';
+export * from './blob-store.ts';
+export * from './blob-sweeper.ts';
 export * from './bounded-object.ts';
 export * from './calibration.ts';
 export * from './canonical-json.ts';
@@ -12,6 +14,7 @@ export * from './fault-point.ts';
 export * from './job.ts';
 export * from './job-error.ts';
 export * from './job-id.ts';
+export * from './job-payloads.ts';
 export * from './job-request.ts';
 export * from './job-state.ts';
 export * from './job-view.ts';

@@ -6,9 +6,10 @@ import { serviceLevel } from './service-class.ts';
 
 /**
  * The version of the stored record. Raise it when a field changes its meaning, and teach the reader both.
- * 1: every record held its whole `provenance`. 2: it names its `origin`, which is stored once, and holds the rest.
+ * 1: every record held its whole `provenance`. 2: it names its `origin`, which is stored once, and holds the rest. 3: its
+ * inputs or results are in the blob store; one that has both in itself is written as 2.
  */
-export const JOB_SCHEMA_VERSION = 2;
+export const JOB_SCHEMA_VERSION = 3;
 
 export const onRowError = z.enum(['fail', 'continue']);
 export type OnRowError = z.infer<typeof onRowError>;

@@ -1,3 +1,4 @@
+import type { BlobRef } from './blob-store.ts';
 import type { CircuitState, FleetCircuit } from './circuit-state.ts';
 import type {
   BatchTrace,
@@ -67,12 +68,20 @@ export interface ClaimedJob extends JobRef {
   model: string;
   version: string;
   lane: Lane;
+  /** None as long as they are in the blob store. */
   inputs: readonly Record<string, unknown>[];
+  /** Where they are, when they are not in the record. */
+  inputsRef?: BlobRef;
   request: JobRequestRecord;
   /** Time between queueing and this claim, on Redis' clock. */
   queuedMs: number;
   /** When it was claimed: Unix microseconds of Redis' clock. */
   claimedUs: string;
+}
+
+/** How many rows a job has, wherever they are. */
+export function rowsOf({ inputs, inputsRef }: Pick<ClaimedJob, 'inputs' | 'inputsRef'>): number {
+  return inputsRef?.rows ?? inputs.length;
 }
 
 export type ClaimOutcome =
@@ -89,6 +98,8 @@ export type JobOutcome =
   | {
       state: 'succeeded' | 'failed';
       results: readonly RowResult[];
+      /** Where the results are, when they are too many for the record. */
+      resultsRef?: BlobRef;
       error?: JobError;
       /** All three are missing only when no model ever saw the rows. Equal origins are best the same object. */
       origin?: Origin;

@@ -1,4 +1,4 @@
-import type { ClaimedJob, JobError, JobErrorCode, JobOutcome } from '@onqueue/shared';
+import { type ClaimedJob, type JobError, type JobErrorCode, type JobOutcome, rowsOf } from '@onqueue/shared';
 
 /** What the queue knows of an attempt. */
 export interface Attempt {
@@ -49,5 +49,5 @@ export function afterFault(job: ClaimedJob, { isLast }: Attempt, { message }: Er
 
 /** The end of a job of which no row has an answer, all for the same reason. */
 export function failedWhole(job: ClaimedJob, error: JobError): JobOutcome {
-  return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+  return { state: 'failed', results: Array.from({ length: rowsOf(job) }, () => ({ status: 'failed', error })), error };
 }

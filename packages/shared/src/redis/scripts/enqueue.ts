@@ -9,8 +9,8 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
  *      11 inputs, 12 max jobs, 13 max rows, 14 max bytes, 15 BullMQ's job id, 16 its job data, 17 its options as JSON,
  *      18 schema version, 19 webhook or '', 20 timeout ms or '', 21 expires in ms or '',
  *      22 priority, 23 delay ms or '', 24 not before, Unix ms, or '', 25 cancel after ms or '', 26 retention ms or '', 27 the
- *      events of the webhook, separated by blanks, or ''
- * Returns {'accepted', created µs} or {'backlog_full', dimension, jobs, rows, bytes, finished jobs, finished rows}.
+ *      events of the webhook, separated by blanks, or '', 28 the blob of the inputs or ''
+ * Returns {'accepted', created µs, 1 when it was this call that stored it} or {'backlog_full', dimension, jobs, rows, bytes, finished jobs, finished rows}.
  *
  * The first write is HSET, which a full Redis refuses: then nothing at all has happened.
  */
@@ -22,8 +22,8 @@ local id, tenant, model = ARGV[3], ARGV[4], ARGV[5]
 local queue = queueOf(model, ARGV[7])
 local key = recordKey(tenant, id)
 local created = redis.call('HGET', key, 'created_us')
-if created then return {'accepted', created} end
-assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash'})
+if created then return {'accepted', created, 0} end
+assertKinds({[DUE] = 'zset', [SCHEDULED] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash'})
 local full, backlog, feedLimit = fullDimension(model, ARGV[7], ARGV[8], ARGV[9], ARGV[12], ARGV[13], ARGV[14])
 if full then return {'backlog_full', full, unpack(backlog)} end
 local isParked = mustPark(queue, tenant, feedLimit)
@@ -40,7 +40,11 @@ end
 if ARGV[22] ~= '0' then redis.call('HSET', key, 'priority', ARGV[22]) end
 if ARGV[25] ~= '' then
   redis.call('HSET', key, 'has_cancel_after', 1)
-  redis.call('ZADD', DUE, NOW_MS + ARGV[25], cancelMember(tenant, id, 1))
+  redis.call('ZADD', SCHEDULED, NOW_MS + ARGV[25], cancelMember(tenant, id, 1))
+end
+if ARGV[28] ~= '' then
+  redis.call('HSET', key, 'blobs', ARGV[28])
+  keepBlobs(tenant, ARGV[28], NOW_MS + HELD_BLOB_MS)
 end
 if isScheduled then schedule(tenant, id, 1, scheduled)
 elseif ARGV[21] ~= '' then beginToExpire(tenant, id, 1, ARGV[21]) end
@@ -49,5 +53,5 @@ if not isScheduled then
   placeQueueJob(isParked, model, queue, feedLimit, tenant, ARGV[15], ARGV[8], ARGV[22], ARGV[16], ARGV[17])
 end
 tell()
-return {'accepted', NOW_US}
+return {'accepted', NOW_US, 1}
 `;
