@@ -5,6 +5,7 @@ import {
   BlobSweeper,
   type CompletionListener,
   DeadlineSweeper,
+  type FileIndex,
   type JobReservations,
   type JobStore,
   type ModelRegistry,
@@ -14,16 +15,21 @@ import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { BacklogMonitor } from './backlog-monitor.ts';
+import { Files, type FilesOptions } from './files.ts';
+import { eitherBody } from './http/either-body.ts';
 import { jsonBody } from './http/json-body.ts';
+import { multipartJob } from './http/multipart-job.ts';
 import { notFound, problemHandler } from './http/problem-handler.ts';
 import { protocolGuard } from './http/protocol-guard.ts';
 import { requestContext } from './http/request-context.ts';
+import { JobInputReader } from './job-inputs.ts';
 import { JobWaiter } from './job-waiter.ts';
 import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
 import type { RequestLimits } from './request-record.ts';
+import { fileRoutes } from './routes/files.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
@@ -48,10 +54,13 @@ export interface AppOptions {
     maxWaiters: number;
     backlog: BacklogLimits;
     request: RequestLimits;
+    files: FilesOptions['limits'];
+    maxMultipartParts: number;
   };
   partitions: number;
   blobs: BlobStore;
   register: BlobRegister;
+  fileIndex: FileIndex;
   checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
   /** Of the platform. */
@@ -86,6 +95,14 @@ export function createApp(options: AppOptions): App {
     clock: systemClock,
     onError: (error) => logger.warn({ err: error }, 'blobs could not be deleted'),
   });
+  const json = { maxBytes: limits.maxBodyBytes, maxDepth: limits.maxJsonDepth, maxNodes: limits.maxJsonNodes };
+  const readBody = jsonBody(json);
+  const files = new Files({
+    index: options.fileIndex,
+    blobs: options.blobs,
+    register: options.register,
+    limits: limits.files,
+  });
   let isDraining = false;
 
   const app = express();
@@ -96,6 +113,7 @@ export function createApp(options: AppOptions): App {
   app.use(protocolGuard);
   app.use(operationRoutes({ health, memory, metrics, store, catalog, waiter, isDraining: () => isDraining }));
   app.use(
+    fileRoutes({ files, memory, readBody, publicUrl }),
     jobRoutes({
       store,
       reservations: options.reservations,
@@ -104,14 +122,10 @@ export function createApp(options: AppOptions): App {
       backlogMonitor,
       memory,
       metrics,
-      readBody: jsonBody({
-        maxBytes: limits.maxBodyBytes,
-        maxDepth: limits.maxJsonDepth,
-        maxNodes: limits.maxJsonNodes,
-      }),
+      readBody: [eitherBody(multipartJob({ ...json, maxParts: limits.maxMultipartParts }), readBody)],
       partitions: options.partitions,
       backlogLimits: limits.backlog,
-      maxRowsPerJob: limits.maxRowsPerJob,
+      inputs: new JobInputReader({ files, limits: { ...json, maxRowsPerJob: limits.maxRowsPerJob } }),
       maxWaitS: limits.maxWaitS,
       requestLimits: limits.request,
       checkWebhook: options.checkWebhook,

@@ -1,5 +1,4 @@
 import type { BlobRegister, BlobStore } from './blob-store.ts';
-import { faultPoint } from './fault-point.ts';
 import type { Clock } from './ports.ts';
 
 export interface BlobSweeperOptions {
@@ -53,7 +52,6 @@ export class BlobSweeper {
     const { blobs, register } = this.#options;
     for (;;) {
       const due = await register.due(partition, LIMIT);
-      if (due.length > 0) faultPoint('sweep.blobs.before');
       for (const key of due) await blobs.delete(key);
       await register.forget(partition, due);
       if (due.length < LIMIT || this.#isStopped) return;

@@ -496,6 +496,56 @@ export const SETTINGS = {
     about:
       'Bytes of inputs from the blob store that a worker holds at a time. Jobs beyond it wait in the worker; one that is larger comes alone.',
   }),
+  maxFileBytes: setting({
+    env: 'ONQUEUE_MAX_FILE_BYTES',
+    reader: 'api',
+    schema: integer(1 * KB),
+    default: String(64 * MB),
+    about: 'Bytes of a file, uploaded at once or in parts. A larger one is answered 413.',
+  }),
+  maxFilePartBytes: setting({
+    env: 'ONQUEUE_MAX_FILE_PART_BYTES',
+    reader: 'api',
+    schema: integer(1 * KB),
+    default: String(8 * MB),
+    about: 'Bytes of one part of an upload. A larger one is answered 413.',
+  }),
+  maxFileParts: setting({
+    env: 'ONQUEUE_MAX_FILE_PARTS',
+    reader: 'api',
+    schema: integer(1, 10_000),
+    default: '1000',
+    about: 'Parts of an upload; the highest number that a part may have.',
+  }),
+  maxFiles: setting({
+    env: 'ONQUEUE_MAX_FILES',
+    reader: 'api',
+    schema: integer(1, 100_000),
+    default: '1000',
+    about: 'Files and uploads that a tenant may have at a time. One more is answered 429.',
+  }),
+  maxFilesBytes: setting({
+    env: 'ONQUEUE_MAX_FILES_BYTES',
+    reader: 'api',
+    schema: integer(1 * KB),
+    default: String(256 * MB),
+    about: 'Bytes that the files and uploads of a tenant may have together. More are answered 429.',
+  }),
+  fileTtlS: setting({
+    env: 'ONQUEUE_FILE_TTL_S',
+    reader: 'api',
+    schema: integer(60),
+    default: '86400',
+    about:
+      'Seconds from its creation that a file or an upload is kept. Jobs that were posted with it are not affected.',
+  }),
+  maxMultipartParts: setting({
+    env: 'ONQUEUE_MAX_MULTIPART_PARTS',
+    reader: 'api',
+    schema: integer(2, 10_000),
+    default: '200',
+    about: 'Parts of a `multipart/form-data` body of `POST /jobs`. More is answered 400.',
+  }),
   maxRetentionS: setting({
     env: 'ONQUEUE_MAX_RETENTION_S',
     reader: 'api',

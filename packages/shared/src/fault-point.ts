@@ -31,7 +31,6 @@ export const FAULT_POINTS = [
   'sweep.stalled.after',
   'sweep.deadlines.before',
   'sweep.deadlines.after',
-  'sweep.blobs.before',
   'relay.read.after',
   'relay.add.before',
   'relay.add.after',

@@ -11,6 +11,7 @@ export * from './duration.ts';
 export * from './events.ts';
 export * from './fallback.ts';
 export * from './fault-point.ts';
+export * from './file.ts';
 export * from './job.ts';
 export * from './job-error.ts';
 export * from './job-id.ts';

@@ -40,6 +40,11 @@ const envelope = z
     version: z.string().min(1).max(64).optional().describe('A version of it; the newest one when left out.'),
     inputs: rows.optional().describe('The rows to score.'),
     input: row.optional().describe('Short for `inputs` with one row.'),
+    input_file: z
+      .string()
+      .max(64)
+      .optional()
+      .describe('The id of a file that holds the rows, as a JSON array or as NDJSON (a row a line).'),
     on_row_error: onRowError
       .default('fail')
       .describe('`fail`: one failed row fails the job. `continue`: the job succeeds and counts the rows that failed.'),
@@ -104,8 +109,8 @@ const envelope = z
       .optional()
       .describe('Yours; returned with the job. At most 50 keys of 40 characters, values of 500.'),
   })
-  .refine((body) => (body.inputs === undefined) !== (body.input === undefined), {
-    message: 'give exactly one of `inputs` (an array of rows) and `input` (one row)',
+  .refine((body) => [body.inputs, body.input, body.input_file].filter((rows) => rows !== undefined).length === 1, {
+    message: 'give exactly one of `inputs` (an array of rows), `input` (one row) and `input_file`',
     path: ['inputs'],
   })
   .refine((body) => body.delay === undefined || body.run_at === undefined, {
@@ -120,7 +125,7 @@ export type JobRequest = z.infer<typeof envelope>;
 
 /**
  * The envelope of `POST /jobs`. The rows are checked afterwards, against the schema of the model's version.
- * Exactly one of `inputs` and `input` is there.
+ * Exactly one of `inputs`, `input` and `input_file` is there.
  */
 export const jobRequest: z.ZodType<JobRequest> = boundedObject(envelope, Object.keys(envelope.shape));
 

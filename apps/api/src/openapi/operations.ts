@@ -1,10 +1,9 @@
-import { jobRequest, PROBLEMS, type ProblemCode } from '@onqueue/shared';
+import { jobRequest } from '@onqueue/shared';
 import { z } from 'zod';
-import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
+import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
+import { filePaths } from './file-operations.ts';
 import * as replies from './replies.ts';
-
-/** What any request may meet that Redis has to answer. */
-const STORAGE = ['storage_unavailable', 'storage_unsuitable'] as const;
+import { json, problems, STORAGE } from './responses.ts';
 
 const jobId = { path: z.object({ id: z.string().meta({ example: 'job_038g18kw5j000yedna7n93cy7skaf' }) }) };
 
@@ -50,6 +49,19 @@ export const paths: ZodOpenApiPathsObject = {
               metadata: { order: 'A-7' },
             },
           },
+          'multipart/form-data': {
+            schema: z.object({
+              image: z
+                .array(z.string().meta({ format: 'binary' }))
+                .optional()
+                .describe('Each is a row `{"image": …}`, in their order.'),
+              job: z.string().optional().describe('JSON: all of a job but its rows.'),
+              model: z.string().optional(),
+              version: z.string().optional(),
+              lane: z.string().optional(),
+              service_class: z.string().optional(),
+            }),
+          },
         },
       },
       responses: {
@@ -60,6 +72,7 @@ export const paths: ZodOpenApiPathsObject = {
         202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.'),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'too_many_rows', 'webhooks_not_configured'],
+          ['malformed_multipart', 'file_not_found'],
           [
             'model_not_found',
             'version_not_found',
@@ -114,6 +127,7 @@ export const paths: ZodOpenApiPathsObject = {
       ...problems(['job_not_found', 'record_too_new', ...STORAGE]),
     }),
   },
+  ...filePaths,
   '/models': {
     get: {
       operationId: 'listModels',
@@ -170,23 +184,4 @@ function probe(
   responses: ZodOpenApiOperationObject['responses'],
 ): ZodOpenApiOperationObject {
   return { operationId, tags: ['Operations'], summary, responses };
-}
-
-function json(schema: z.ZodType, description: string): ZodOpenApiResponseObject {
-  return { description, content: { 'application/json': { schema } } };
-}
-
-/** One response a status, whose description names the codes that come with it. */
-function problems(...groups: ProblemCode[][]): Record<`${4 | 5}${number}${number}`, ZodOpenApiResponseObject> {
-  const descriptions = new Map<number, string[]>();
-  for (const code of groups.flat()) {
-    const { status, title } = PROBLEMS[code];
-    descriptions.set(status, [...(descriptions.get(status) ?? []), `\`${code}\`: ${title}`]);
-  }
-  return Object.fromEntries(
-    [...descriptions].map(([status, lines]) => [
-      String(status),
-      { description: lines.join('\n\n'), content: { 'application/problem+json': { schema: replies.problem } } },
-    ]),
-  );
 }

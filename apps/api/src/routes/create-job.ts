@@ -10,6 +10,7 @@ import {
   type JobStore,
   jobRequest,
   jobUrls,
+  type ModelDescriptor,
   type NewJob,
   newJobId,
   Problem,
@@ -28,6 +29,7 @@ import { idempotencyKey } from '../http/idempotency-key.ts';
 import { parsePrefer } from '../http/prefer.ts';
 import { rowFaults } from '../http/row-validation.ts';
 import { invalidRequest, validate } from '../http/validation.ts';
+import type { JobInputReader, JobInputs } from '../job-inputs.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
 import type { ApiMetrics } from '../metrics.ts';
@@ -44,7 +46,7 @@ export interface CreateJobOptions extends BacklogFullOptions {
   memory: MemoryGuard;
   metrics: ApiMetrics;
   partitions: number;
-  maxRowsPerJob: number;
+  inputs: JobInputReader;
   maxWaitS: number;
   requestLimits: RequestLimits;
   checkWebhook: WebhookPolicy;
@@ -190,7 +192,7 @@ async function prepareJob(
     versions.map((published) => published.descriptor),
     body.version,
   );
-  const inputs = validateRows(body, options, catalog.rowSchemaOf({ descriptor }));
+  const inputs = await validRows(body, options, descriptor);
   assertAvailable(descriptor.name, descriptor.version, versions);
 
   options.memory.assertAdmits();
@@ -223,23 +225,14 @@ function arrivalOf({ locals }: Response): { network_in_ms: number; validate_ms: 
   };
 }
 
-function validateRows(
+/** @throws Problem invalid_request */
+async function validRows(
   body: JobRequest,
-  { maxRowsPerJob }: CreateJobOptions,
-  schema: ReturnType<ModelCatalog['rowSchemaOf']>,
-): Record<string, unknown>[] {
-  const isSingle = body.input !== undefined;
-  const rows = body.inputs ?? (body.input === undefined ? [] : [body.input]);
-  if (rows.length > maxRowsPerJob) {
-    throw new Problem(
-      'too_many_rows',
-      `The job has ${rows.length} rows; at most ${maxRowsPerJob} are allowed. Split it.`,
-      {
-        errors: [{ pointer: '/inputs', detail: `${rows.length} rows, at most ${maxRowsPerJob}` }],
-      },
-    );
-  }
-  const faults = rowFaults(rows, schema, (index) => (isSingle ? ['input'] : ['inputs', index]));
+  { inputs, catalog }: CreateJobOptions,
+  descriptor: ModelDescriptor,
+): Promise<JobInputs['rows']> {
+  const { rows, pathOf } = await inputs.read(body, descriptor);
+  const faults = rowFaults(rows, catalog.rowSchemaOf({ descriptor }), pathOf);
   if (faults.length > 0) throw invalidRequest(`A row of model "${body.model}"`, faults);
   return rows;
 }

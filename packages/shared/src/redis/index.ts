@@ -4,6 +4,7 @@ export * from './record-codec.ts';
 export * from './redis-blob-register.ts';
 export * from './redis-blob-store.ts';
 export * from './redis-completion-listener.ts';
+export * from './redis-file-index.ts';
 export * from './redis-halt-listener.ts';
 export * from './redis-job-reservations.ts';
 export * from './redis-job-store.ts';
