@@ -116,7 +116,7 @@ describe('a request that is wrong', () => {
   test.each([
     [
       { model: 'digits' },
-      'The job is not valid: /inputs: give exactly one of `inputs` (an array of rows) and `input` (one row).',
+      'The job is not valid: /inputs: give exactly one of `inputs` (an array of rows), `input` (one row) and `input_file`.',
     ],
     [null, 'The job is not valid: the body: invalid input: expected object, received null.'],
     [[], 'The job is not valid: the body: invalid input: expected object, received array.'],

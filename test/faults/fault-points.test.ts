@@ -119,7 +119,14 @@ const EXTRA_WAYS: Partial<Record<FaultPointName, Way>> = {
 /** Those that BullMQ's own worker has no place for. */
 const BATCH_ONLY = ['marker.after', 'renew.before', 'renew.after', 'sweep.stalled.before', 'sweep.stalled.after'];
 /** Of the source that is not whole every day: where it writes in two steps what the other does in one. */
-const EVERY_DAY = ['claim.after', 'results.stored.after', 'commit.after', 'requeue.before', 'attempt.failed.before', 'finish.after'];
+const EVERY_DAY = [
+  'claim.after',
+  'results.stored.after',
+  'commit.after',
+  'requeue.before',
+  'attempt.failed.before',
+  'finish.after',
+];
 
 onEverySource((source, isWhole) => {
   const points = WORKER_POINTS.filter((name) => source === 'batch' || !BATCH_ONLY.includes(name));
