@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism, hostname } from 'node:os';
 import {
   armFaultPoints,
+  BlobSweeper,
   type Config,
   ConfigError,
   circuitState,
   DeadlineSweeper,
   endAtUncaughtErrors,
+  JobPayloads,
   loadConfig,
   logError,
   PLATFORM_VERSION,
@@ -16,11 +18,13 @@ import {
   toJobView,
   unknownSettings,
 } from '@onqueue/shared';
+import { openBlobStore } from '@onqueue/shared/blobs';
 import {
   checkAtEveryConnect,
   closeRedis,
   connectRedis,
   listenForHalts,
+  RedisBlobRegister,
   type RedisConnection,
   RedisJobStore,
   RedisKeys,
@@ -30,6 +34,7 @@ import {
   whenReady,
 } from '@onqueue/shared/redis';
 import { type Logger, pino } from 'pino';
+import { ByteRoom } from './byte-room.ts';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
 import { Calibrator } from './calibration/calibrator.ts';
 import { coreBudgetWarning } from './core-budget.ts';
@@ -61,6 +66,15 @@ async function main(): Promise<void> {
   const outages = new OutageLog({ logger, clock: systemClock });
   const redis = connectWorkerRedis(config, logger, outages);
   const keys = new RedisKeys(config.keyPrefix);
+  const blobs = await openBlobStore(config, { redis, keys });
+  const register = new RedisBlobRegister({ redis, keys });
+  const payloads = new JobPayloads({
+    blobs,
+    register,
+    inlineInputBytes: config.inlineInputBytes,
+    inlineResultBytes: config.inlineResultBytes,
+    timeoutMs: config.blobTimeoutMs,
+  });
   const store = new RedisJobStore({
     redis,
     keys,
@@ -69,6 +83,7 @@ async function main(): Promise<void> {
     attempts: config.attempts,
     retryDelayMs: config.retryDelayMs,
     maxPredictions: config.maxPredictions,
+    payloads,
   });
   const metrics = new WorkerMetrics();
   const supervisor = new Supervisor({
@@ -119,6 +134,8 @@ async function main(): Promise<void> {
     redis,
     keys,
     store,
+    payloads,
+    payloadRoom: new ByteRoom(config.maxLoadedInputBytes),
     registry: new RedisModelRegistry({ redis, keys }),
     cache: new RedisResultCache({ redis, keys, partitionOf: (model) => partitionOf(model, config.partitions) }),
     calibrator: calibratorOf(config, logger),
@@ -136,6 +153,13 @@ async function main(): Promise<void> {
     partitions: config.partitions,
     clock: systemClock,
     onError: (error) => outages.warn(error, 'deadlines could not be looked at'),
+  });
+  const blobSweeper = new BlobSweeper({
+    blobs,
+    register,
+    partitions: config.partitions,
+    clock: systemClock,
+    onError: (error) => outages.warn(error, 'blobs could not be deleted'),
   });
 
   let phase: 'starting' | 'serving' | 'draining' = 'starting';
@@ -181,13 +205,14 @@ async function main(): Promise<void> {
       process.exit(0);
     });
     sweeper.stop();
+    blobSweeper.stop();
     await Promise.all([supervisor.drain(), webhooks?.close()]);
     vigil.end();
     clearTimeout(handBack);
     clearTimeout(deadline);
     operations.close();
     operations.closeAllConnections();
-    await Promise.all([closeRedis(redis), closeRedis(subscriber)]);
+    await Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]);
     logger.info('stopped');
     // Nothing is left to be done; whatever keeps the process alive all the same must not.
     setTimeout(() => process.exit(0), HAND_BACK_MS).unref();
@@ -212,6 +237,7 @@ async function main(): Promise<void> {
   });
   if (phase !== 'starting') return;
   sweeper.start();
+  blobSweeper.start();
   if (config.webhookSecret === undefined) {
     logger.warn('no ONQUEUE_WEBHOOK_SECRET: this worker delivers no webhooks');
   } else {

@@ -11,6 +11,12 @@ export class WorkerMetrics {
     labelNames: ['model', 'version', 'status'],
     registers: [this.registry],
   });
+  readonly serviceTargets = new Counter({
+    name: 'onqueue_service_targets_total',
+    help: 'Jobs with a service class that this worker ended, by whether they did so within the target of their class.',
+    labelNames: ['model', 'service_class', 'met'],
+    registers: [this.registry],
+  });
   readonly rowsFinished = new Counter({
     name: 'onqueue_rows_finished_total',
     help: 'Rows of runs that this worker ended.',

@@ -3,6 +3,7 @@ import {
   compareVersions,
   describeModel,
   type FleetNews,
+  type JobPayloads,
   type JobStore,
   LANES,
   type ModelDescriptor,
@@ -16,6 +17,7 @@ import {
 } from '@onqueue/shared';
 import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
 import type { Logger } from 'pino';
+import type { ByteRoom } from './byte-room.ts';
 import type { Calibrator } from './calibration/calibrator.ts';
 import { FleetReporter } from './fleet-reporter.ts';
 import { HeldJobs } from './held-jobs.ts';
@@ -30,6 +32,7 @@ import type { ModelSource } from './models/model-source.ts';
 import { type RepositorySnapshot, RepositoryWatcher } from './models/repository-watcher.ts';
 import { versionEvents } from './models/version-events.ts';
 import type { OutageLog } from './outage-log.ts';
+import { withPayloads } from './payload-handler.ts';
 import { openPartitionSource } from './queue/batch/open-partition-source.ts';
 import type { PartitionSource, ServedQueue } from './queue/job-source.ts';
 import { ModelQueues } from './queue/model-queues.ts';
@@ -85,6 +88,9 @@ export interface SupervisorOptions {
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  payloads: JobPayloads;
+  /** For rows out of the blob store. */
+  payloadRoom: ByteRoom;
   registry: ModelRegistry;
   /** Finds how large batches should be; undefined: as large as the manifests allow. */
   calibrator: Calibrator | undefined;
@@ -326,7 +332,12 @@ export class Supervisor {
   }
 
   #queuesOf(model: string): ServedQueue[] {
-    const { worker, logger, metrics, clock, retryBudget, instances } = this.#options;
+    const { worker, logger, metrics, clock, retryBudget, instances, outages } = this.#options;
+    const payloads = {
+      payloads: this.#options.payloads,
+      room: this.#options.payloadRoom,
+      onError: (error: Error) => outages.warn(error, 'blob store', { model }),
+    };
     const scorer = new JobScorer({
       versions: { get: (version) => this.#manager.get(model, version) },
       summon: (version, halt) => this.#manager.summon(model, version, halt),
@@ -350,7 +361,10 @@ export class Supervisor {
       lane,
       concurrency: concurrencyFor(maxBatchSize, { ...this.#options, instances: most }),
       ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, most) } : {}),
-      handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
+      handler: (job, attempt) =>
+        this.#held.hold(job, (halt) =>
+          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+        ),
     }));
   }
 

@@ -50,6 +50,11 @@ export const ROW_ERRORS = {
     fault: 'model',
     title: 'The model did not answer within the deadline of a batch.',
   },
+  result_lost: {
+    retryable: false,
+    fault: 'none',
+    title: 'The result was kept in the blob store, and is not there any more or is not what was stored.',
+  },
   canceled: { retryable: false, fault: 'none', title: 'The run of the job ended before the row did.' },
   model_unavailable: {
     retryable: true,

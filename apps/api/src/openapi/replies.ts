@@ -15,6 +15,7 @@ import {
   postprocess,
   problemDocument,
   runView,
+  serviceLevel,
   tensorSpec,
   versionState,
 } from '@onqueue/shared';
@@ -39,6 +40,19 @@ export const acceptedJob = z
     urls: jobView.shape.urls,
   })
   .meta({ id: 'AcceptedJob', description: 'A job that was stored and waits for a worker.' });
+
+export const jobPlan = z
+  .object({
+    object: z.literal('job_plan'),
+    model: modelName,
+    version: modelVersion,
+    lane,
+    priority: z.number().int(),
+    service: serviceLevel.nullable(),
+    rows: z.object({ total: z.number().int() }),
+    input_bytes: z.number().int().describe('Of the rows as they would be stored.'),
+  })
+  .meta({ id: 'JobPlan', description: 'What would be made of a job. Nothing was stored.' });
 
 export const runList = z
   .object({ object: z.literal('list'), data: z.array(runView.meta({ id: 'Run', description: 'One run of a job.' })) })
