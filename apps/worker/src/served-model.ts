@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import {
   artifactSha256,
   type Calibration,
@@ -23,7 +22,7 @@ import type { MeasuredBatch } from './calibration/measured-batch.ts';
 import { Recalibration } from './calibration/recalibration.ts';
 import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { readGoldenRows } from './models/golden-rows.ts';
+import { readTrialRows } from './models/golden-rows.ts';
 import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { CircuitBreaker, type CircuitPolicy, type CircuitTransition } from './resilience/circuit-breaker.ts';
 import { FallbackChain, type FallbackChainOptions, type StandIn } from './resilience/fallback-chain.ts';
@@ -196,6 +195,20 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     return this.#pool.memoryHeadroomBytes;
   }
 
+  /** Of its runners, together. */
+  get residentBytes(): number {
+    return this.#pool.residentBytes;
+  }
+
+  get instances(): number {
+    return this.#options.instances;
+  }
+
+  /** Whether no row waits and no batch is computed. */
+  get isIdle(): boolean {
+    return this.#batcher.isIdle;
+  }
+
   get pendingRows(): number {
     return this.#batcher.pendingRows;
   }
@@ -275,7 +288,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       intraOpNumThreads,
       runtime: loaded.runtime,
       executionProvider: loaded.execution_provider,
-      readRows: async () => (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input),
+      readRows: () => readTrialRows(folder, manifest),
       run: async (rows) => measured(await this.#pool.run(rows, { isAlone: true })),
     };
   }
@@ -296,7 +309,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     const { manifest, folder, clock } = this.#options;
     if (manifest.batching.batch_invariant !== undefined) return;
     try {
-      const rows = (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input);
+      const rows = await readTrialRows(folder, manifest);
       const batchSize = this.#calibration?.max_batch_size ?? Math.min(8, this.maxBatchSize);
       this.#isBatchInvariant = await isBatchInvariant({ rows, batchSize, run: (some) => this.#pool.run(some), clock });
       this.#describe();

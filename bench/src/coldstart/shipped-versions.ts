@@ -24,7 +24,7 @@ export function shippedVersions(): ShippedVersion[] {
 
 /** The rows that the version is proved on. */
 export function goldenInputs({ folder, manifest }: ShippedVersion): unknown[] {
-  return readFileSync(join(folder, manifest.golden.file), 'utf8')
+  return readFileSync(join(folder, manifest.golden?.file ?? 'golden.jsonl'), 'utf8')
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => (JSON.parse(line) as { input: unknown }).input);

@@ -66,6 +66,7 @@ class FakeRunner implements Runner {
     execution_provider: 'cpu' as const,
     load_ms: 0,
     warmup_ms: 0,
+    rss_bytes: 1000,
   };
   isAlive = true;
   readonly exited: Promise<RunnerExit>;

@@ -147,6 +147,12 @@ export class RunnerPool {
     return maxMemoryBytes === 0 || largest === 0 ? undefined : maxMemoryBytes - largest;
   }
 
+  /** Resident memory of the ready runners, as each said last. */
+  get residentBytes(): number {
+    const sizes = this.#slots.map(({ runner, rssBytes }) => (runner ? (rssBytes ?? runner.loaded.rss_bytes) : 0));
+    return sizes.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
   /** Resolves as soon as a runner is idle, so that a batch given now starts now; at once when the pool is stopped. */
   async whenIdle(): Promise<void> {
     while (this.idleCount === 0 && !this.#isStopped) {

@@ -55,6 +55,8 @@ export const loadedModel = z.object({
   load_ms: milliseconds,
   /** The golden rows. */
   warmup_ms: milliseconds,
+  /** Resident memory after that. */
+  rss_bytes: z.number().int().nonnegative(),
 });
 export type LoadedModel = z.infer<typeof loadedModel>;
 

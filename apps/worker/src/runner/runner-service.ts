@@ -8,7 +8,7 @@ import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
 import { openSession } from './open-session.ts';
 import type { ReceivedMessage, RunnerMessage } from './runner-protocol.ts';
-import { warmUp } from './warm-up.ts';
+import { tryRow, warmUp } from './warm-up.ts';
 
 export type RunnerServiceOptions = { engine: InferenceEngine; send: Send };
 
@@ -112,14 +112,20 @@ export class RunnerService {
     for (const data of artifact.data ?? []) await mustHaveSha256(folder, data);
     const opened = await openSession({ engine: this.#engine, path, intraOpNumThreads, execution });
     const { session } = opened;
-    const program = await ModelProgram.create({ manifest, session });
+    const program = await ModelProgram.create({ manifest, session, folder });
     const loaded = performance.now();
 
     if (golden === 'must_match') {
-      const rows = await readGoldenRows(join(folder, manifest.golden.file));
-      const maxBatchSize = manifest.batching.max_batch_size;
-      await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
-      this.#goldenInput = rows[0]?.input;
+      const expected = manifest.golden;
+      if (expected) {
+        const rows = await readGoldenRows(join(folder, expected.file));
+        const maxBatchSize = manifest.batching.max_batch_size;
+        await warmUp({ program, rows, tolerance: expected.tolerance, maxBatchSize });
+        this.#goldenInput = rows[0]?.input;
+      } else {
+        await tryRow(program, manifest.example);
+        this.#goldenInput = manifest.example;
+      }
     }
     this.#program = program;
     return {
@@ -127,6 +133,7 @@ export class RunnerService {
       ...(await opened.whatComputed()),
       load_ms: loaded - started,
       warmup_ms: performance.now() - loaded,
+      rss_bytes: process.memoryUsage.rss(),
     };
   }
 }
