@@ -84,8 +84,7 @@ export function modelsCommand(context: CliContext): Command {
       const checks = await checkModel({ version, at, modelsDir: at(options.modelsDir), runners });
       answer(options.json, checks, () => checkText(checks));
       const failed = checks.filter(({ status }) => status !== 'ok').length;
-      if (failed > 0 && !options.json) throw new CliError(`${failed} of ${checks.length} versions failed.`);
-      if (failed > 0) throw new CliError('');
+      if (failed > 0) throw new CliError(options.json ? '' : `${failed} of ${checks.length} versions failed.`);
     });
 
   models
