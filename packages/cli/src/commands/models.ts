@@ -36,7 +36,7 @@ export function modelsCommand(context: CliContext): Command {
     .option('--description <text>', 'one or two sentences, shown by GET /models/:name')
     .option('--timeout <seconds>', 'for loading the model, and for each run of it', seconds, 60)
     .option('--max-memory <bytes>', 'that the process which runs the model may take', bytes, DEFAULT_MEMORY_BYTES)
-    .option('--url <url>', 'of the API, for the example', env.ONQUEUE_URL || 'http://localhost:8080')
+    .option('--url <url>', 'of the API, for the example', 'http://127.0.0.1:8080')
     .option('--json', 'tell it as JSON')
     .addHelpText('after', ADD_HELP)
     .action(async (file: string, options: AddOptions) => {
