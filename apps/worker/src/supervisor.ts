@@ -16,6 +16,7 @@ import { HeldJobs } from './held-jobs.ts';
 import { logJobEnd } from './job-log.ts';
 import { JobScorer } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
+import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { scanModelRepository } from './models/model-repository.ts';
 import type { OutageLog } from './outage-log.ts';
 import { openJobSources } from './queue/batch/open-job-sources.ts';
@@ -23,6 +24,7 @@ import type { ServedQueue } from './queue/batch/queue-slot.ts';
 import type { JobSource } from './queue/job-source.ts';
 import type { CircuitPolicy, CircuitTransition } from './resilience/circuit-breaker.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
+import { RunnerProcess } from './runner/runner-process.ts';
 import { ServedModelVersion } from './served-model.ts';
 
 export interface SupervisorOptions {
@@ -37,6 +39,9 @@ export interface SupervisorOptions {
   runnerDepth: number;
   runnerMaxBatches: number;
   runnerMaxMemoryBytes: number;
+  runnerMemoryLimitBytes: number;
+  /** What model files may be. */
+  filePolicy: ModelFilePolicy;
   lockDurationMs: number;
   stalledIntervalMs: number;
   jobSource: 'batch' | 'stock';
@@ -164,7 +169,16 @@ export class Supervisor {
 
   async #loadModels(): Promise<void> {
     const { modelsDir, models, logger, clock, metrics, env } = this.#options;
-    const entries = await scanModelRepository({ modelsDir }).catch((error: Error) => {
+    const inspect = (path: string) =>
+      RunnerProcess.inspect({
+        path,
+        intraOpNumThreads: this.#options.intraOpNumThreads,
+        startTimeoutMs: this.#options.runnerStartTimeoutMs,
+        memoryLimitBytes: this.#options.runnerMemoryLimitBytes,
+        filePolicy: this.#options.filePolicy,
+        env,
+      });
+    const entries = await scanModelRepository({ modelsDir, inspect }).catch((error: Error) => {
       throw new NothingToServeError(
         `The model repository ${modelsDir} cannot be read (ONQUEUE_MODELS_DIR): ${error.message}`,
       );
@@ -188,6 +202,8 @@ export class Supervisor {
             startTimeoutMs: this.#options.runnerStartTimeoutMs,
             maxBatches: this.#options.runnerMaxBatches,
             maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
+            memoryLimitBytes: this.#options.runnerMemoryLimitBytes,
+            filePolicy: this.#options.filePolicy,
             env,
             calibrator: this.#options.calibrator,
             circuit: this.#options.circuit,

@@ -33,6 +33,7 @@ export * from './standard-webhooks.ts';
 export * from './tenant.ts';
 export * from './tensor-row.ts';
 export * from './tensor-spec.ts';
+export * from './tensor-value.ts';
 export * from './text-row.ts';
 export * from './uncaught-error.ts';
 export * from './version-assignment.ts';

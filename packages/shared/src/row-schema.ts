@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { boundedObject } from './bounded-object.ts';
 import type { ModelManifest, TabularField } from './model-manifest.ts';
-import { FLOAT32_MAX, type RowTensor, tensorFault, tensorSchema } from './tensor-row.ts';
+import { type RowTensor, tensorFault, tensorSchema } from './tensor-row.ts';
+import { FLOAT32_MAX } from './tensor-value.ts';
 import { TEXT_FIELDS, textRowSchema } from './text-row.ts';
 
 /** The part of a manifest that decides what a row may be; descriptors carry it to the API. */

@@ -1,9 +1,12 @@
-import { access, readdir, readFile, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { access, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { type ModelManifest, modelManifest } from '@onqueue/shared';
-import { ExportError, manifestOfExport } from './hugging-face-export.ts';
+import jsonc, { type ParseError } from 'jsonc-parser';
+import { ExportError, type GraphInspector, manifestOfExport } from './hugging-face-export.ts';
+import { readTextFile } from './regular-file.ts';
 
 const MANIFEST = 'model.json';
+const MANIFEST_BYTES = 8 * 1024 * 1024;
 
 /** A version folder that can be served, or why it cannot; `folder` is absolute. */
 export type RepositoryEntry =
@@ -15,18 +18,30 @@ type ManifestProblem = { file: string; pointer?: string; detail: string; message
 
 /**
  * Every `<modelsDir>/<name>/<version>/`, in the order of names and versions. A broken folder becomes an entry with an
- * error and hides no other; rejects only when `modelsDir` itself cannot be read.
+ * error and hides no other; rejects only when `modelsDir` itself cannot be read. With `inspect`, a folder of Hugging Face Optimum needs no
+ * manifest.
  */
-export async function scanModelRepository({ modelsDir }: { modelsDir: string }): Promise<RepositoryEntry[]> {
+export async function scanModelRepository(options: {
+  modelsDir: string;
+  inspect?: GraphInspector | undefined;
+}): Promise<RepositoryEntry[]> {
+  const { modelsDir, inspect } = options;
   const root = resolve(modelsDir);
   const entries: RepositoryEntry[] = [];
   for (const name of await subfolders(root)) {
     for (const version of await subfolders(join(root, name))) {
-      entries.push(await readVersion({ folder: join(root, name, version), name, version }));
+      entries.push(await readVersion({ folder: join(root, name, version), name, version, inspect }));
     }
   }
   return entries;
 }
+
+/** One version folder, wherever it lies and whatever it is called: for whoever checks it before it is served. */
+export function readVersionFolder(folder: string): Promise<RepositoryEntry> {
+  return readVersion({ folder: resolve(folder) });
+}
+
+type VersionPlace = { folder: string; name?: string; version?: string; inspect?: GraphInspector | undefined };
 
 /** Links are followed: deployments switch versions by linking folders. */
 async function subfolders(folder: string): Promise<string[]> {
@@ -42,7 +57,7 @@ async function subfolders(folder: string): Promise<string[]> {
   return names.filter((_, index) => isFolder[index]).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
 }
 
-async function readVersion(place: { folder: string; name: string; version: string }): Promise<RepositoryEntry> {
+async function readVersion(place: VersionPlace): Promise<RepositoryEntry> {
   const { folder } = place;
   const file = join(folder, MANIFEST);
   try {
@@ -54,19 +69,21 @@ async function readVersion(place: { folder: string; name: string; version: strin
 }
 
 /** Of an export without a manifest of its own. */
-async function derivedManifest(file: string, place: Parameters<typeof manifestOfExport>[0]) {
+async function derivedManifest(file: string, { folder, name, version, inspect }: VersionPlace) {
+  if (!inspect) return undefined;
   const hasOwn = await access(file).then(
     () => true,
     () => false,
   );
   if (hasOwn) return undefined;
-  return manifestOfExport(place).catch((error: unknown) => {
+  const place = { folder, name: name ?? basename(dirname(folder)), version: version ?? basename(folder) };
+  return manifestOfExport({ ...place, inspect }).catch((error: unknown) => {
     throw error instanceof ExportError ? problem(error.file, error.message, error.pointer) : error;
   });
 }
 
-async function readManifest(file: string, place: { folder: string; name: string; version: string }) {
-  const text = await readFile(file, 'utf8').catch((error: Error) => {
+async function readManifest(file: string, place: VersionPlace) {
+  const text = await readTextFile(file, { maxBytes: MANIFEST_BYTES }).catch((error: Error) => {
     throw problem(file, `cannot be read: ${error.message}`);
   });
   const parsed = modelManifest.safeParse(parseJson(file, text));
@@ -76,23 +93,29 @@ async function readManifest(file: string, place: { folder: string; name: string;
   }
   const manifest = parsed.data;
   for (const field of ['name', 'version'] as const) {
-    if (manifest[field] !== place[field]) {
+    if (place[field] !== undefined && manifest[field] !== place[field]) {
       throw problem(file, `is "${manifest[field]}" where the folder says "${place[field]}"`, `/${field}`);
     }
   }
   await mustExist(file, join(place.folder, manifest.artifact.file), '/artifact/file');
-  if (!manifest.golden)
+  for (const [index, data] of (manifest.artifact.data ?? []).entries()) {
+    await mustExist(file, join(place.folder, data.file), `/artifact/data/${index}/file`);
+  }
+  if (!manifest.golden) {
     throw problem(file, 'has no golden rows, which prove that rows are read as training did', '/golden');
+  }
   await mustExist(file, join(place.folder, manifest.golden.file), '/golden/file');
   return manifest;
 }
 
+/** JSON, with comments and commas behind the last member for those who like them. */
 function parseJson(file: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw problem(file, `is not JSON: ${(error as Error).message}`);
-  }
+  const faults: ParseError[] = [];
+  const value: unknown = jsonc.parse(text, faults, { allowTrailingComma: true });
+  const [fault] = faults;
+  if (!fault) return value;
+  const line = text.slice(0, fault.offset).split('\n').length;
+  throw problem(file, `is not JSON: ${jsonc.printParseErrorCode(fault.error)} in line ${line}`);
 }
 
 async function mustExist(file: string, path: string, pointer: string): Promise<void> {

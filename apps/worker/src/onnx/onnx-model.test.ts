@@ -210,6 +210,6 @@ test('nodes, names and text are counted', async () => {
 });
 
 test('what is no file is refused', async () => {
-  await expect(readOnnxModel(dir)).rejects.toThrow('It is not a file.');
+  await expect(readOnnxModel(dir)).rejects.toThrow('is not a file.');
   await expect(readOnnxModel(join(dir, 'none.onnx'))).rejects.toThrow('ENOENT');
 });

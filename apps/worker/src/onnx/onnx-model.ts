@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { openRegularFile } from '../models/regular-file.ts';
 import { ModelFileError } from './model-file-error.ts';
 import {
   type ExternalTensor,
@@ -33,13 +33,11 @@ export type OnnxModel = OnnxGraph & {
  * @throws ModelFileError saying what is wrong, when it is no ONNX model, is cut off or corrupt, or goes beyond `limits`.
  */
 export async function readOnnxModel(path: string, limits: OnnxLimits = ONNX_LIMITS): Promise<OnnxModel> {
-  const file = await open(path, 'r');
+  const { file, size } = await openRegularFile(path);
   try {
-    const stats = await file.stat();
-    if (!stats.isFile()) throw new ModelFileError('It is not a file.');
-    const reader = new ProtobufReader({ fd: file.fd, size: stats.size });
+    const reader = new ProtobufReader({ fd: file.fd, size });
     if (isOrtFormat(reader)) throw new ModelFileError('It is a model in the ORT format, which is not ONNX.');
-    return readModel(new OnnxScan(reader, limits), { start: 0, end: stats.size });
+    return readModel(new OnnxScan(reader, limits), { start: 0, end: size });
   } catch (error) {
     if (!(error instanceof ModelFileError)) throw error;
     throw new ModelFileError(`${path} is not a model that can be loaded: ${error.message}`, { cause: error });

@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { openRegularFile } from '../models/regular-file.ts';
 import { ModelFileError } from './model-file-error.ts';
 import { ONNX_LIMITS, type OnnxLimits, OnnxScan } from './onnx-scan.ts';
 import { type ByteRange, LENGTH_DELIMITED, ProtobufReader } from './protobuf-reader.ts';
@@ -27,9 +28,8 @@ export async function withoutZipMap(
   target: string,
   limits: OnnxLimits = ONNX_LIMITS,
 ): Promise<RemovedZipMap[]> {
-  const source = await open(path, 'r');
+  const { file: source, size } = await openRegularFile(path);
   try {
-    const { size } = await source.stat();
     const scan = new OnnxScan(new ProtobufReader({ fd: source.fd, size }), limits);
     const whole = { start: 0, end: size };
     const graph = scan.message(whole, 0, [GRAPH]).child(GRAPH);

@@ -1,4 +1,4 @@
-import type { ModelManifest, Postprocess, RowResult, TensorSpec } from '@onqueue/shared';
+import { type ModelManifest, type Postprocess, type RowResult, rowShapeOf, type TensorSpec } from '@onqueue/shared';
 import { decide } from './decision.ts';
 import { embeddingOutputs } from './embedding-outputs.ts';
 import type { Tensors } from './inference-engine.ts';
@@ -6,6 +6,7 @@ import { ModelLoadError } from './model-load-error.ts';
 import { NON_FINITE } from './non-finite.ts';
 import { rawOutputs } from './raw-outputs.ts';
 import type { VariableLengths } from './row-kinds/row-kind.ts';
+import { elementReader } from './tensor-data.ts';
 
 /** From what the engine computed to what the client reads, one result per row of the batch. */
 export type BatchPostprocess = {
@@ -69,7 +70,7 @@ function outputWidth(outputs: readonly TensorSpec[], postprocess: ValuePostproce
   if (!spec)
     throw new ModelLoadError(`Postprocessing reads "${postprocess.output}", which is no output of the manifest.`);
   if (spec.dtype === 'string') throw new ModelLoadError(`Postprocessing reads "${spec.name}", which holds strings.`);
-  const width = spec.shape.slice(1).reduce((product, size) => product * size, 1);
+  const width = rowShapeOf(spec).reduce((product, size) => product * size, 1);
   const expected = postprocess.type === 'score' ? 1 : postprocess.labels.length;
   if (width !== expected) {
     throw new ModelLoadError(
@@ -81,9 +82,10 @@ function outputWidth(outputs: readonly TensorSpec[], postprocess: ValuePostproce
 
 function numbersOf(fetches: Tensors, name: string): Float32Array | Float64Array {
   const tensor = fetches[name];
-  if (tensor?.dtype === 'float32') return tensor.data;
-  if (tensor?.dtype === 'int64') return Float64Array.from(tensor.data, Number);
-  throw new Error(`Output "${name}" came back as ${tensor?.dtype}.`);
+  if (!tensor || tensor.dtype === 'string') throw new Error(`Output "${name}" came back as ${tensor?.dtype}.`);
+  if (tensor.dtype === 'float32' || tensor.dtype === 'float64') return tensor.data;
+  const element = elementReader(tensor);
+  return Float64Array.from({ length: tensor.data.length }, (_, index) => Number(element(index)));
 }
 
 type RowOutput = (values: Float32Array | Float64Array) => Record<string, unknown>;
