@@ -32,7 +32,7 @@ beforeAll(async () => {
     const folder = name === 'loop' ? join(dir, name, '1') : join(repoRoot, 'models', name, '1');
     const manifest = modelManifest.parse(JSON.parse(await readFile(join(folder, 'model.json'), 'utf8')));
     folders.set(name, { folder, manifest });
-    await copyFile(join(folder, manifest.golden?.file ?? ''), join(dir, `${name}.jsonl`));
+    await copyFile(join(folder, manifest.golden?.file ?? 'golden.jsonl'), join(dir, `${name}.jsonl`));
   }
   loader = new ModelLoader(LIMITS);
 });
@@ -86,7 +86,7 @@ function manifestOf(name: string, file: string, bytes: Buffer): ModelManifest {
   return {
     ...known.manifest,
     artifact: { file, sha256: createHash('sha256').update(bytes).digest('hex') },
-    golden: { tolerance: known.manifest.golden?.tolerance ?? 0, file: `${name}.jsonl` },
+    golden: { tolerance: known.manifest.golden?.tolerance ?? 1e-4, file: `${name}.jsonl` },
   };
 }
 

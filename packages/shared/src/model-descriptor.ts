@@ -1,19 +1,19 @@
 import { z } from 'zod';
 import { batching, effectiveBatching } from './batching-policy.ts';
 import { type Calibration, calibration } from './calibration.ts';
+import { customRow } from './custom-row.ts';
 import { publishedFallbacks } from './fallback.ts';
+import { imageRow, imageRowPreprocess } from './image-row.ts';
 import {
   artifactSha256,
   decisionPolicy,
   decisionPolicySha256,
-  imagePreprocess,
-  imageRow,
   type ModelManifest,
   postprocess,
   preprocessSha256,
-  tabularRow,
 } from './model-manifest.ts';
 import { modelName, modelVersion } from './model-name.ts';
+import { tabularRow } from './tabular-row.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
 import { textPreprocess, textRow } from './text-row.ts';
@@ -48,9 +48,10 @@ const common = {
 
 export const modelDescriptor = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('tabular'), row: tabularRow }),
-  z.object({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
+  z.object({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imageRowPreprocess }),
   z.object({ ...common, kind: z.literal('tensor'), row: tensorRow }),
   z.object({ ...common, kind: z.literal('text'), row: textRow, preprocess: textPreprocess }),
+  z.object({ ...common, kind: z.literal('custom'), row: customRow }),
 ]);
 export type ModelDescriptor = z.infer<typeof modelDescriptor>;
 

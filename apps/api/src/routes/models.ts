@@ -33,7 +33,10 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
     .get(queryParameters(), async (request, response) => {
       const { name } = request.params;
       const versions = await catalog.versionsOf(name);
-      if (versions.length === 0) throw unknownModel(name);
+      if (versions.length === 0) {
+        await catalog.assertNotGone(name);
+        throw unknownModel(name);
+      }
       const descriptor = assignVersion(
         name,
         versions.map((published) => published.descriptor),

@@ -71,8 +71,9 @@ const MAX_BUCKETS = 64;
 
 /** Undefined for rows that are not padded: they have one size, or the graph takes them one by one. */
 export function lengthBucketsOf(manifest: ModelManifest): LengthBuckets | undefined {
+  if (manifest.inputs.some(takesOneRow)) return undefined;
   if (manifest.kind === 'text') return textBucketsOf(manifest);
-  if (manifest.kind !== 'tensor' || manifest.inputs.some(takesOneRow)) return undefined;
+  if (manifest.kind !== 'tensor') return undefined;
   const tensors = manifest.row.tensors.filter(({ shape }) => shape.includes(-1));
   if (tensors.length === 0) return undefined;
   return new LengthBuckets({ tensors, ...limitsOf(manifest) });
@@ -89,14 +90,14 @@ function textBucketsOf(manifest: Extract<ModelManifest, { kind: 'text' }>): Leng
   });
 }
 
+function takesOneRow(input: ModelManifest['inputs'][number]): boolean {
+  return batchAxisOf(input) !== 0 || input.shape[0] === 1;
+}
+
 function limitsOf({ batching }: ModelManifest): Pick<LengthBucketsOptions, 'bounds' | 'maxPaddedCost'> {
   const { length_buckets: bounds, max_padded_cost: maxPaddedCost } = batching;
   return {
     ...(bounds ? { bounds: bounds.toSorted((a, b) => a - b) } : {}),
     ...(maxPaddedCost ? { maxPaddedCost } : {}),
   };
-}
-
-function takesOneRow(input: ModelManifest['inputs'][number]): boolean {
-  return batchAxisOf(input) !== 0 || input.shape[0] === 1;
 }

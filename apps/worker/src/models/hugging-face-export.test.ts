@@ -3,15 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { RunnerProcess } from '../runner/runner-process.ts';
 import { fileSha256 } from './artifact.ts';
 import { manifestOfExport } from './hugging-face-export.ts';
 import { scanModelRepository } from './model-repository.ts';
 
 const fixtures = fileURLToPath(new URL('../../../../test/fixtures/hugging-face', import.meta.url));
-
-const inspect = (path: string) =>
-  RunnerProcess.inspect({ path, intraOpNumThreads: 1, startTimeoutMs: 60_000, env: process.env });
 
 let modelsDir: string;
 let folder: string;
@@ -22,7 +18,7 @@ beforeEach(async () => {
 afterEach(() => rm(modelsDir, { recursive: true }));
 
 const put = (name: 'classifier' | 'encoder') => cp(join(fixtures, name), folder, { recursive: true });
-const derived = () => manifestOfExport({ folder, name: 'mood', version: '1', inspect });
+const derived = () => manifestOfExport({ folder, name: 'mood', version: '1' });
 
 async function change(file: string, edit: Record<string, unknown>): Promise<void> {
   const path = join(folder, file);
@@ -31,7 +27,7 @@ async function change(file: string, edit: Record<string, unknown>): Promise<void
 
 test('a classifier becomes a manifest with the labels of its config', async () => {
   await put('classifier');
-  const [entry] = await scanModelRepository({ modelsDir, inspect });
+  const [entry] = await scanModelRepository({ modelsDir });
   expect(entry?.manifest).toMatchObject({
     name: 'mood',
     version: '1',
@@ -77,12 +73,12 @@ test('positions that are counted from behind the padding leave room for less', a
 test('a folder with a manifest of its own, or without one of the three files, is not taken for an export', async () => {
   await put('classifier');
   await writeFile(join(folder, 'model.json'), '{}');
-  const [own] = await scanModelRepository({ modelsDir, inspect });
+  const [own] = await scanModelRepository({ modelsDir });
   expect(own?.error).toMatchObject({ file: join(folder, 'model.json') });
   await rm(join(folder, 'model.json'));
   await rm(join(folder, 'tokenizer.json'));
   expect(await derived()).toBeUndefined();
-  const [none] = await scanModelRepository({ modelsDir, inspect });
+  const [none] = await scanModelRepository({ modelsDir });
   expect(none?.error?.message).toMatch(/model\.json: cannot be read/);
 });
 
@@ -94,16 +90,14 @@ test.each([
 ])('an export with %s is told as a broken folder, with its place', async (_, edit, pointer) => {
   await put('classifier');
   await change('config.json', edit);
-  const [entry] = await scanModelRepository({ modelsDir, inspect });
+  const [entry] = await scanModelRepository({ modelsDir });
   expect(entry?.error).toMatchObject({ file: join(folder, 'config.json'), pointer });
 });
 
 test('an export of another task, and a graph that is none, are told as broken folders', async () => {
   await put('classifier');
   await change('config.json', { architectures: ['BertForTokenClassification'] });
-  expect((await scanModelRepository({ modelsDir, inspect }))[0]?.error?.message).toMatch(/neither .* outputs "logits"/);
+  expect((await scanModelRepository({ modelsDir }))[0]?.error?.message).toMatch(/neither .* outputs "logits"/);
   await writeFile(join(folder, 'model.onnx'), 'not a graph');
-  expect((await scanModelRepository({ modelsDir, inspect }))[0]?.error).toMatchObject({
-    file: join(folder, 'model.onnx'),
-  });
+  expect((await scanModelRepository({ modelsDir }))[0]?.error).toMatchObject({ file: join(folder, 'model.onnx') });
 });

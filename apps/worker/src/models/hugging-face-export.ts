@@ -1,15 +1,11 @@
-import { access } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ModelManifest, modelManifest, type Postprocess, type TensorSpec, tensorDtype } from '@onqueue/shared';
 import { z } from 'zod';
-import type { GraphTensor } from '../runner/inference-engine.ts';
+import { type OnnxModel, readOnnxModel } from '../onnx/onnx-model.ts';
+import { ONNX_LIMITS } from '../onnx/onnx-scan.ts';
+import type { OnnxValue } from '../onnx/onnx-type.ts';
 import { fileSha256 } from './artifact.ts';
-import { readTextFile } from './regular-file.ts';
-
-/** What a graph takes and gives. It is the business of a runner to find out, which a file may hang or end. */
-export type GraphInspector = (
-  path: string,
-) => Promise<{ inputs: readonly GraphTensor[]; outputs: readonly GraphTensor[] }>;
 
 /** Why an export cannot be served as it is; `file` is absolute. */
 export class ExportError extends Error {
@@ -48,7 +44,8 @@ type ExportConfig = z.infer<typeof config>;
 /** What is assumed where the export says nothing: as most encoders have it. */
 const DEFAULT_MAX_LENGTH = 512;
 const MAX_BATCH_SIZE = 32;
-const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
+/** Of what is read before a runner has the file, in the process that serves the other models too. */
+const LIMITS = { ...ONNX_LIMITS, maxNodes: 50_000, maxValues: 500_000, maxTextBytes: 32 * 1024 * 1024 };
 /** Their positions are counted from behind the id of the padding. */
 const SHIFTED_POSITIONS = [
   'roberta',
@@ -72,9 +69,8 @@ export async function manifestOfExport(place: {
   folder: string;
   name: string;
   version: string;
-  inspect: GraphInspector;
 }): Promise<ModelManifest | undefined> {
-  const { folder, name, version, inspect } = place;
+  const { folder, name, version } = place;
   const has = (file: string) =>
     access(join(folder, file)).then(
       () => true,
@@ -87,10 +83,10 @@ export async function manifestOfExport(place: {
   const settings = await read(folder, CONFIG, config);
   if (!settings) throw new ExportError(join(folder, CONFIG), 'was taken away');
   const path = join(folder, file);
-  const graph = await inspect(path).catch((error: Error) => {
-    throw new ExportError(path, `cannot be loaded: ${error.message}`);
+  const graph = await readOnnxModel(path, LIMITS).catch((error: Error) => {
+    throw new ExportError(path, error.message);
   });
-  const [inputs, outputs] = [graph.inputs, graph.outputs].map((tensors) => tensors.map((t) => specOf(t, path)));
+  const [inputs, outputs] = [graphInputs(graph), graph.outputs].map((values) => values.map((v) => specOf(v, path)));
   const parsed = modelManifest.safeParse({
     schema_version: 1,
     name,
@@ -121,14 +117,8 @@ export async function manifestOfExport(place: {
 /** Undefined when there is no such file. */
 async function read<T extends z.ZodType>(folder: string, name: string, schema: T): Promise<z.infer<T> | undefined> {
   const file = join(folder, name);
-  const isThere = await access(file).then(
-    () => true,
-    () => false,
-  );
-  if (!isThere) return undefined;
-  const text = await readTextFile(file, { maxBytes: MAX_CONFIG_BYTES }).catch((error: Error) => {
-    throw new ExportError(file, `cannot be read: ${error.message}`);
-  });
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
   try {
     return schema.parse(JSON.parse(text));
   } catch (error) {
@@ -138,18 +128,24 @@ async function read<T extends z.ZodType>(folder: string, name: string, schema: T
   }
 }
 
-function specOf({ name, dtype, shape }: GraphTensor, path: string): TensorSpec {
-  const known = tensorDtype.safeParse(dtype);
-  if (!known.success || shape.length === 0) {
-    throw new ExportError(path, `has "${name}", ${dtype} of [${shape.join(', ')}], which no manifest has a word for`);
+/** Without the inputs that have a default. */
+function graphInputs({ inputs, initializers }: OnnxModel): OnnxValue[] {
+  const defaults = new Set(initializers);
+  return inputs.filter(({ name }) => !defaults.has(name));
+}
+
+function specOf({ name, type, elemType, dims }: OnnxValue, path: string): TensorSpec {
+  const dtype = tensorDtype.safeParse(elemType);
+  if (type !== 'tensor' || !dtype.success || !dims) {
+    throw new ExportError(path, `has "${name}", a ${type} of ${elemType}, which no manifest has a word for`);
   }
-  if (typeof shape[0] === 'number') {
+  if (typeof dims[0] === 'number') {
     throw new ExportError(
       path,
-      `was exported for batches of ${shape[0]}: "${name}" needs a first dimension that may vary`,
+      `was exported for batches of ${dims[0]}: "${name}" needs a first dimension that may vary`,
     );
   }
-  return { name, dtype: known.data, shape: shape.map((size) => (typeof size === 'number' ? size : -1)) };
+  return { name, dtype: dtype.data, shape: dims.map((size) => (typeof size === 'number' ? size : -1)) };
 }
 
 /** The least that anything in the folder says. */
