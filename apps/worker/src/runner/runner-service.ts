@@ -5,6 +5,7 @@ import { checkArtifactSize, checkModelFile } from '../models/model-file-check.ts
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
+import { BatchOutputError, limitOutputs } from './output-limit.ts';
 import type { RunnerMessage, SupervisorMessage } from './runner-protocol.ts';
 import { warmUp } from './warm-up.ts';
 
@@ -27,6 +28,7 @@ export class RunnerService {
   #program: ModelProgram | undefined;
   /** A row that the model answered when it was loaded. */
   #goldenInput: unknown;
+  #maxOutputValues = Number.POSITIVE_INFINITY;
 
   constructor({ engine, send }: RunnerServiceOptions) {
     this.#engine = engine;
@@ -70,13 +72,14 @@ export class RunnerService {
   async #compute(program: ModelProgram, id: number, rows: readonly unknown[]): Promise<RunnerMessage> {
     const cpuBefore = process.cpuUsage();
     try {
-      const { results, timings } = await program.run(rows);
+      const { results: answers, timings } = await program.run(rows);
+      const results = limitOutputs(answers, this.#maxOutputValues);
       const { user, system } = process.cpuUsage(cpuBefore);
       const cpu_ms = (user + system) / 1000;
       return { type: 'result', id, results, timings, cpu_ms, rss_bytes: process.memoryUsage.rss() };
     } catch (error) {
       // Whatever it was, it came from these rows: the runner serves on, and whoever formed the batch finds the row.
-      const code = error instanceof EngineBatchError ? error.code : 'inference_failed';
+      const code = batchErrorCode(error);
       const detail = error instanceof Error ? error.message : String(error);
       return { type: 'batch_failed', id, code, detail };
     }
@@ -105,6 +108,7 @@ export class RunnerService {
     const maxBatchSize = manifest.batching.max_batch_size;
     await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
     this.#program = program;
+    this.#maxOutputValues = policy.maxOutputValues;
     this.#goldenInput = rows[0]?.input;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
@@ -113,4 +117,10 @@ export class RunnerService {
       warmup_ms: performance.now() - loaded,
     };
   }
+}
+
+/** Answers that are too large are for smaller batches, as is a lack of memory. */
+function batchErrorCode(error: unknown): 'inference_failed' | 'out_of_memory' {
+  if (error instanceof BatchOutputError) return 'out_of_memory';
+  return error instanceof EngineBatchError ? error.code : 'inference_failed';
 }
