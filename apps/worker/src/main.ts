@@ -87,6 +87,7 @@ async function main(): Promise<void> {
       maxExternalBytes: config.modelMaxExternalBytes,
       maxNodes: config.modelMaxNodes,
       operatorDomains: config.modelOperatorDomains,
+      allowsOrtFormat: config.modelOrtFormat,
       maxOutputValues: config.modelMaxOutputValues,
     },
     lockDurationMs: config.lockDurationMs,

@@ -9,6 +9,8 @@ export const modelFilePolicy = z.object({
   maxNodes: z.number().int().positive(),
   /** Where operators may come from; functions that a model brings along are made of these too. */
   operatorDomains: z.array(z.string()),
+  /** Whether files in the ORT format are taken, of which only the engine knows what is in them. */
+  allowsOrtFormat: z.boolean(),
   /** In the answer to a row, and in those of a batch together. */
   maxOutputValues: z.number().int().positive(),
 });
@@ -20,5 +22,6 @@ export const MODEL_FILE_POLICY: ModelFilePolicy = {
   maxExternalBytes: 16 * 1024 ** 3,
   maxNodes: 100_000,
   operatorDomains: ['ai.onnx', 'ai.onnx.ml', 'com.microsoft', 'com.microsoft.nchwc'],
+  allowsOrtFormat: true,
   maxOutputValues: 4_000_000,
 };
