@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { request, runJob } from './support/client.ts';
 import { externalModel, hostileModels, writeScore } from './support/models/hostile-models.ts';
+import { writeWeights } from './support/models/model-folder.ts';
 import { writeLinearModel } from './support/models/tiny-models.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
 
@@ -22,7 +23,7 @@ beforeAll(async () => {
     { dir: modelsDir, name: 'beside', version: '1' },
     externalModel({ location: 'w.bin' }),
   );
-  await writeFile(join(beside.folder, 'w.bin'), new Uint8Array(Float32Array.of(2).buffer));
+  await writeWeights(beside, { file: 'w.bin', bytes: new Uint8Array(Float32Array.of(2).buffer) });
   for (const { name, write } of hostile) await write({ dir: modelsDir, name, version: '1' });
   platform = await startTestPlatform({
     modelsDir,

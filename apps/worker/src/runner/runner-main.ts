@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { ortEngine } from './ort-engine.ts';
 import { offerToOutOfMemoryKiller } from './out-of-memory.ts';
 import { removeOwnFolder } from './runner-folder.ts';
-import { type RunnerMessage, type SupervisorMessage, supervisorMessage } from './runner-protocol.ts';
+import { type ReceivedMessage, type RunnerMessage, supervisorMessage } from './runner-protocol.ts';
 import { RunnerService } from './runner-service.ts';
 
 /**
@@ -32,8 +32,9 @@ process.on('message', (raw) => {
   else previous = previous.then(() => handle(message));
 });
 
-async function handle(message: Exclude<SupervisorMessage, { type: 'drop' }>): Promise<void> {
+async function handle(message: Exclude<ReceivedMessage, { type: 'drop' }>): Promise<void> {
   if (message.type === 'load') return service.load(message);
+  if (message.type === 'inspect') return service.inspect(message);
   if (message.type === 'run') return service.run(message);
   if (message.type === 'probe') return service.probe(message);
   if (message.type === 'ping') return send({ type: 'pong' });
