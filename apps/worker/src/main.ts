@@ -111,6 +111,8 @@ async function main(): Promise<void> {
       maxExternalBytes: config.modelMaxExternalBytes,
       maxNodes: config.modelMaxNodes,
       operatorDomains: config.modelOperatorDomains,
+      allowsOrtFormat: config.modelOrtFormat,
+      maxOutputValues: config.modelMaxOutputValues,
     },
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,

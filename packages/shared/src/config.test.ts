@@ -2,10 +2,19 @@ import { describe, expect, test } from '@jest/globals';
 import { ConfigError, loadConfig, SETTINGS, unknownSettings } from './config.ts';
 
 describe('loadConfig', () => {
-  test('has a default for everything but the four that have none', () => {
+  test('has a default for everything but the eight that have none', () => {
     const config = loadConfig({});
     const unset = Object.entries(config).flatMap(([key, value]) => (value === undefined ? [key] : []));
-    expect(unset).toEqual(['publicUrl', 'webhookSecret', 'cacheDir', 'runnerMemoryLimitBytes']);
+    expect(unset).toEqual([
+      'publicUrl',
+      'webhookSecret',
+      'modelsS3Endpoint',
+      'cacheDir',
+      'runnerMemoryLimitBytes',
+      'blobDir',
+      's3Bucket',
+      's3Endpoint',
+    ]);
     expect(config).toMatchObject({
       redisUrl: 'redis://127.0.0.1:6379',
       port: 8080,
