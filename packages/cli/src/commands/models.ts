@@ -36,7 +36,7 @@ export function modelsCommand(context: CliContext): Command {
     .option('--description <text>', 'one or two sentences, shown by GET /models/:name')
     .option('--timeout <seconds>', 'for loading the model, and for each run of it', seconds, 60)
     .option('--max-memory <bytes>', 'that the process which runs the model may take', bytes, DEFAULT_MEMORY_BYTES)
-    .option('--url <url>', 'of the API, for the example', env.ONQUEUE_URL || 'http://localhost:8080')
+    .option('--url <url>', 'of the API, for the example', 'http://127.0.0.1:8080')
     .option('--json', 'tell it as JSON')
     .addHelpText('after', ADD_HELP)
     .action(async (file: string, options: AddOptions) => {
@@ -84,8 +84,7 @@ export function modelsCommand(context: CliContext): Command {
       const checks = await checkModel({ version, at, modelsDir: at(options.modelsDir), runners });
       answer(options.json, checks, () => checkText(checks));
       const failed = checks.filter(({ status }) => status !== 'ok').length;
-      if (failed > 0 && !options.json) throw new CliError(`${failed} of ${checks.length} versions failed.`);
-      if (failed > 0) throw new CliError('');
+      if (failed > 0) throw new CliError(options.json ? '' : `${failed} of ${checks.length} versions failed.`);
     });
 
   models
