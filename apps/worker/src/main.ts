@@ -87,6 +87,7 @@ async function main(): Promise<void> {
       maxExternalBytes: config.modelMaxExternalBytes,
       maxNodes: config.modelMaxNodes,
       operatorDomains: config.modelOperatorDomains,
+      maxOutputValues: config.modelMaxOutputValues,
     },
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,

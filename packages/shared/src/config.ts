@@ -375,6 +375,14 @@ export const SETTINGS = {
     about:
       'The domains that operators of a model may come from, separated by commas. A version that uses another is not loaded; the log names the node. Functions that a model brings along are looked into.',
   }),
+  modelMaxOutputValues: setting({
+    env: 'ONQUEUE_MODEL_MAX_OUTPUT_VALUES',
+    reader: 'worker',
+    schema: integer(1),
+    default: '4000000',
+    about:
+      'Values in the answer to a row; a text counts one for each eight characters. A row with more fails with `output_too_large`. Batches whose answers have more together are cut.',
+  }),
   circuitStrikes: setting({
     env: 'ONQUEUE_CIRCUIT_STRIKES',
     reader: 'worker',

@@ -135,7 +135,7 @@ function longModel(nodes: number): Uint8Array {
 }
 
 /** A file of kilobytes that becomes gigabytes as soon as the engine computes what is constant in it. */
-function balloonModel(): Uint8Array {
+export function balloonModel(): Uint8Array {
   const graph = new OnnxGraph('balloon');
   const edge = new Float32Array(Math.sqrt(BALLOON_BYTES / 4)).fill(1);
   const product = graph.node('MatMul', [graph.floats(edge, [edge.length, 1]), graph.floats(edge, [1, edge.length])]);

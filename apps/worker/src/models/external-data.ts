@@ -49,7 +49,8 @@ async function sizeOf({ root, base, location, refuse }: Place): Promise<number> 
   const real = await realpath(path).catch((error: NodeJS.ErrnoException) =>
     refuse(`which cannot be read: ${error.code}`),
   );
-  if (!real.startsWith(root + sep)) return refuse('which a link leads out of the folder of the version');
+  if (real !== root && !real.startsWith(root + sep))
+    return refuse('which a link leads out of the folder of the version');
   const stats = await lstat(real);
   // A pipe or a device has no end.
   if (!stats.isFile()) return refuse('which is not a file');
@@ -58,7 +59,7 @@ async function sizeOf({ root, base, location, refuse }: Place): Promise<number> 
   return stats.size;
 }
 
-/** The engine takes this location for an address in its own memory. */
+/** The engine's mark for what lies in its own memory; as an offset a file would give the address. */
 const MEMORY_ADDRESS = '_ORT_MEM_ADDR_';
 
 function whyNotPlain(location: string): string | undefined {

@@ -30,7 +30,7 @@ export async function checkModelFile(options: ModelFileCheckOptions): Promise<On
   const { folder, path, policy } = options;
   await checkArtifactSize(options);
   // The engine goes by the name as well.
-  if (path.endsWith('.ort')) return undefined;
+  if (/\.ort$/i.test(path)) return undefined;
   const model = await readOnnxModel(path, { ...ONNX_LIMITS, maxNodes: policy.maxNodes });
   const refused = unknownOperator(model, policy);
   if (refused) throw new ModelFileError(`${path} ${whyRefused(refused, policy)}`);

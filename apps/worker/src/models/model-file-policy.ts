@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** What a model file may be. Each entry is a setting of the worker. */
+/** What a model file may be, and how much may come out of it. Each entry is a setting of the worker. */
 export const modelFilePolicy = z.object({
   /** Of the artifact itself. */
   maxBytes: z.number().int().positive(),
@@ -9,6 +9,8 @@ export const modelFilePolicy = z.object({
   maxNodes: z.number().int().positive(),
   /** Where operators may come from; functions that a model brings along are made of these too. */
   operatorDomains: z.array(z.string()),
+  /** In the answer to a row, and in those of a batch together. */
+  maxOutputValues: z.number().int().positive(),
 });
 export type ModelFilePolicy = z.infer<typeof modelFilePolicy>;
 
@@ -18,4 +20,5 @@ export const MODEL_FILE_POLICY: ModelFilePolicy = {
   maxExternalBytes: 16 * 1024 ** 3,
   maxNodes: 100_000,
   operatorDomains: ['ai.onnx', 'ai.onnx.ml', 'com.microsoft', 'com.microsoft.nchwc'],
+  maxOutputValues: 4_000_000,
 };

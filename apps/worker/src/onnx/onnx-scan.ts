@@ -79,7 +79,8 @@ export class OnnxScan {
 
   countNode(): void {
     const { maxNodes } = this.#limits;
-    if (++this.#nodes > maxNodes) throw new ModelFileError(`It has more than ${maxNodes} nodes.`);
+    if (++this.#nodes > maxNodes)
+      throw new ModelFileError(`It has more than ${maxNodes} nodes (ONQUEUE_MODEL_MAX_NODES).`);
   }
 
   countValue(): void {

@@ -6,6 +6,7 @@ import { checkArtifactSize, checkModelFile } from '../models/model-file-check.ts
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
+import { BatchOutputError, limitOutputs } from './output-limit.ts';
 import type { ReceivedMessage, RunnerMessage } from './runner-protocol.ts';
 import { warmUp } from './warm-up.ts';
 
@@ -28,6 +29,7 @@ export class RunnerService {
   #program: ModelProgram | undefined;
   /** A row that the model answered when it was loaded. */
   #goldenInput: unknown;
+  #maxOutputValues = Number.POSITIVE_INFINITY;
 
   constructor({ engine, send }: RunnerServiceOptions) {
     this.#engine = engine;
@@ -86,13 +88,14 @@ export class RunnerService {
   async #compute(program: ModelProgram, id: number, rows: readonly unknown[]): Promise<RunnerMessage> {
     const cpuBefore = process.cpuUsage();
     try {
-      const { results, timings } = await program.run(rows);
+      const { results: answers, timings } = await program.run(rows);
+      const results = limitOutputs(answers, this.#maxOutputValues);
       const { user, system } = process.cpuUsage(cpuBefore);
       const cpu_ms = (user + system) / 1000;
       return { type: 'result', id, results, timings, cpu_ms, rss_bytes: process.memoryUsage.rss() };
     } catch (error) {
       // Whatever it was, it came from these rows: the runner serves on, and whoever formed the batch finds the row.
-      const code = error instanceof EngineBatchError ? error.code : 'inference_failed';
+      const code = batchErrorCode(error);
       const detail = error instanceof Error ? error.message : String(error);
       return { type: 'batch_failed', id, code, detail };
     }
@@ -120,6 +123,7 @@ export class RunnerService {
       this.#goldenInput = rows[0]?.input;
     }
     this.#program = program;
+    this.#maxOutputValues = policy.maxOutputValues;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
       execution_provider: session.executionProvider,
@@ -147,4 +151,10 @@ function mustBeHashed(
   throw new ModelLoadError(
     `${file} has weights in "${missing.location}", which the manifest has to name with its SHA-256 in artifact.data.`,
   );
+}
+
+/** Answers that are too large are for smaller batches, as is a lack of memory. */
+function batchErrorCode(error: unknown): 'inference_failed' | 'out_of_memory' {
+  if (error instanceof BatchOutputError) return 'out_of_memory';
+  return error instanceof EngineBatchError ? error.code : 'inference_failed';
 }
