@@ -43,7 +43,7 @@ beforeAll(async () => {
 
 async function take(name: string, model: { folder: string; manifest: ModelManifest }): Promise<void> {
   folders.set(name, model);
-  await copyFile(join(model.folder, model.manifest.golden.file), join(dir, `${name}.jsonl`));
+  await copyFile(join(model.folder, model.manifest.golden?.file ?? 'golden.jsonl'), join(dir, `${name}.jsonl`));
 }
 
 afterAll(async () => {
@@ -93,8 +93,8 @@ test(
 function manifestOf(name: string, file: string, bytes: Buffer): ModelManifest {
   const known = folders.get(name);
   if (!known) throw new Error(`There is no model ${name}. This is a bug.`);
-  const { golden } = known.manifest;
-  return { ...withArtifact(known.manifest, file, bytes), golden: { ...golden, file: `${name}.jsonl` } };
+  const { tolerance = 1e-4 } = known.manifest.golden ?? {};
+  return { ...withArtifact(known.manifest, file, bytes), golden: { tolerance, file: `${name}.jsonl` } };
 }
 
 function withArtifact(manifest: ModelManifest, file: string, bytes: Buffer): ModelManifest {

@@ -60,4 +60,4 @@ export async function declareFallbacks(model: Promise<WrittenModel>, fallbacks: 
   await writeFile(join(folder, 'model.json'), JSON.stringify({ ...manifest, fallbacks }));
 }
 
-export type GoldenLine = { input: Record<string, unknown>; output: Record<string, unknown> };
+export type GoldenLine = { input: Record<string, unknown>; output: Record<string, unknown>; tolerance?: number };

@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import type { Router } from 'express';
 import { docsRoutes } from '../routes/docs.ts';
 import { jobRoutes } from '../routes/jobs.ts';
+import { modelVersionRoutes } from '../routes/model-versions.ts';
 import { modelRoutes } from '../routes/models.ts';
 import { openApiRoutes } from '../routes/openapi.ts';
 import { operationRoutes } from '../routes/operations.ts';
@@ -24,6 +25,7 @@ test('has every route, and none that is not served', () => {
   const routers = [
     jobRoutes({ readBody: [] } as never),
     modelRoutes({} as never),
+    modelVersionRoutes({ readBody: [] } as never),
     operationRoutes({} as never),
     openApiRoutes({}),
     docsRoutes({ publicUrl: undefined }),

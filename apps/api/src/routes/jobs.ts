@@ -29,7 +29,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   const router = Router();
   router
     .route('/jobs')
-    .post(queryParameters(), ...options.readBody, (request, response) => createJob(options, request, response))
+    .post(queryParameters('dry_run'), ...options.readBody, (request, response) => createJob(options, request, response))
     .all(otherMethods('POST'));
   router
     .route('/jobs/:id')
@@ -85,7 +85,11 @@ async function retryJob(options: JobRoutesOptions, request: Request, response: R
   memory.assertAdmits();
   const id = String(request.params.id);
   const before = await readJobOf(store, id);
-  assertAvailable(before.model, before.version, await catalog.versionsOf(before.model, before.version));
+  const versions = await catalog.versionsOf(before.model, before.version);
+  assertAvailable(before.model, before.version, versions);
+  if (!versions.some(({ descriptor }) => descriptor.version === before.version)) {
+    await catalog.assertNotGone(before.model, before.version);
+  }
   const outcome = await store.retry(DEFAULT_TENANT, id, backlogLimits);
   faultPoint('retry.after');
   if (outcome.status === 'not_retryable') {

@@ -4,6 +4,7 @@ import {
   type Calibration,
   type CalibrationMachine,
   type Clock,
+  type ExecutionProvider,
   type ModelManifest,
   preprocessSha256,
 } from '@onqueue/shared';
@@ -17,6 +18,7 @@ export interface CalibrationSubject {
   manifest: ModelManifest;
   intraOpNumThreads: number;
   runtime: { name: string; version: string };
+  executionProvider?: ExecutionProvider | undefined;
   /** Rows that the version is known to answer; read only when something is to be measured. */
   readRows: () => Promise<readonly unknown[]>;
   run: (rows: readonly unknown[]) => Promise<MeasuredBatch>;
@@ -106,11 +108,13 @@ export class Calibrator {
     });
   }
 
-  #keyOf({ manifest, intraOpNumThreads, runtime }: CalibrationSubject): CalibrationKey {
+  #keyOf({ manifest, intraOpNumThreads, runtime, executionProvider = 'cpu' }: CalibrationSubject): CalibrationKey {
     const machine: CalibrationMachine = {
       ...this.#host,
       intra_op_threads: intraOpNumThreads,
       runtime: `${runtime.name} ${runtime.version}`,
+      // What was measured before there were others keeps its key.
+      ...(executionProvider === 'cpu' ? {} : { execution_provider: executionProvider }),
     };
     return {
       artifact_sha256: artifactSha256(manifest),

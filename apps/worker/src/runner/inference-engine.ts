@@ -1,4 +1,4 @@
-import type { TensorDtype } from '@onqueue/shared';
+import type { ExecutionProvider, TensorDtype } from '@onqueue/shared';
 
 /**
  * The port between the product and whatever computes a model. Tensors are plain typed arrays, so that an engine can be
@@ -7,12 +7,18 @@ import type { TensorDtype } from '@onqueue/shared';
 export type InferenceEngine = {
   readonly name: string;
   readonly version: string;
-  /** Loads the artifact at an absolute path. Rejects with the engine's own message when it cannot. */
-  load(path: string, options: { intraOpNumThreads: number }): Promise<EngineSession>;
+  /** Loads the artifact at an absolute path, for the cpu unless told. Rejects with the engine's own message when it cannot. */
+  load(path: string, options: LoadOptions): Promise<EngineSession>;
+};
+
+export type LoadOptions = {
+  intraOpNumThreads: number;
+  executionProviders?: readonly ExecutionProvider[] | undefined;
+  /** The device of those providers that can be told one. */
+  deviceId?: number | undefined;
 };
 
 export type EngineSession = {
-  readonly executionProvider: 'cpu';
   readonly inputs: readonly GraphTensor[];
   readonly outputs: readonly GraphTensor[];
   /**
@@ -20,9 +26,16 @@ export type EngineSession = {
    * Rejects for the batch as a whole, with the engine's own message.
    */
   run(feeds: Tensors, outputs: readonly string[]): Promise<Tensors>;
+  /**
+   * How many times each execution provider has computed an operator; may be asked once, after the first runs, and ends the
+   * recording. Undefined where there was nothing but the cpu.
+   */
+  placement(): Promise<Placement | undefined>;
   /** Gives the engine's memory back; the session is unusable afterwards. */
   release(): Promise<void>;
 };
+
+export type Placement = Partial<Record<ExecutionProvider, number>>;
 
 /** An input or output as the graph declares it; a string in `shape` is a dimension that may vary. */
 export type GraphTensor = { name: string; dtype: string; shape: readonly (number | string)[] };

@@ -2,7 +2,8 @@ import type { ModelManifest, RowResult } from '@onqueue/shared';
 import { GraphRuns } from './graph-runs.ts';
 import { assertGraphMatches } from './graph-signature.ts';
 import type { EngineSession, Tensors } from './inference-engine.ts';
-import { type BatchPostprocess, batchPostprocess } from './postprocess.ts';
+import { loadPostprocess } from './load-postprocess.ts';
+import type { BatchPostprocess } from './postprocess.ts';
 import { type RowKind, rowKindOf } from './row-kinds/row-kind.ts';
 
 type BatchTimings = { preprocess_ms: number; inference_ms: number; postprocess_ms: number };
@@ -34,18 +35,29 @@ export class ModelProgram {
   readonly #postprocess: BatchPostprocess;
   readonly #runs: GraphRuns;
 
-  private constructor(session: EngineSession, rowKind: RowKind, manifest: ModelManifest) {
+  private constructor(
+    session: EngineSession,
+    rowKind: RowKind,
+    postprocess: BatchPostprocess,
+    manifest: ModelManifest,
+  ) {
     this.#session = session;
     this.#rowKind = rowKind;
-    this.#postprocess = batchPostprocess(manifest);
-    this.#runs = new GraphRuns(manifest, this.#postprocess.outputs);
+    this.#postprocess = postprocess;
+    this.#runs = new GraphRuns(manifest, postprocess.outputs);
   }
 
   /** Rejects with a `ModelLoadError` when the manifest contradicts itself or the graph. */
-  static async create(options: { manifest: ModelManifest; session: EngineSession }): Promise<ModelProgram> {
-    const { manifest, session } = options;
+  static async create(options: {
+    manifest: ModelManifest;
+    session: EngineSession;
+    /** Absolute path of the version's folder. */
+    folder: string;
+  }): Promise<ModelProgram> {
+    const { manifest, session, folder } = options;
     assertGraphMatches(manifest, session);
-    return new ModelProgram(session, await rowKindOf(manifest), manifest);
+    const postprocess = await loadPostprocess(manifest, folder);
+    return new ModelProgram(session, await rowKindOf(manifest, folder), postprocess, manifest);
   }
 
   /**
@@ -72,13 +84,14 @@ export class ModelProgram {
   /** No more rows than the graph takes at once. */
   async #run(rows: readonly unknown[]): Promise<ProgramBatch> {
     const started = performance.now();
-    const { feeds, joined, failures, lengths } = await this.#rowKind.prepare(rows);
+    const { feeds, joined, failures, lengths, places } = await this.#rowKind.prepare(rows);
     const prepared = performance.now();
     const fetches = joined.length > 0 ? await this.#infer(feeds) : undefined;
     const inferred = performance.now();
 
     const answers = fetches && this.#runs.rowsOf(fetches, joined.length);
-    const computed = answers ? this.#postprocess.results(answers, joined.length, lengths) : [];
+    const context = { rows: joined.map((index) => rows[index]), places };
+    const computed = answers ? this.#postprocess.results(answers, joined.length, lengths, context) : [];
     const results = new Array<RowResult>(rows.length);
     for (const [index, failure] of failures) results[index] = { status: 'failed', error: failure.toRowError() };
     for (const [position, result] of computed.entries()) results[joined[position] as number] = result;

@@ -1,15 +1,21 @@
 import { tensorDtype } from '@onqueue/shared';
 import * as ort from 'onnxruntime-node';
-import type { EngineSession, GraphTensor, InferenceEngine, Tensor, Tensors } from './inference-engine.ts';
+import type { EngineSession, GraphTensor, InferenceEngine, Placement, Tensor, Tensors } from './inference-engine.ts';
+import { OrtProfile } from './ort-profile.ts';
+import { isCpuAlone, sessionProviders } from './session-providers.ts';
 
-/** ONNX Runtime on the CPU. The only file of the product that imports onnxruntime-node. */
+/** ONNX Runtime. The only file of the product that imports onnxruntime-node. */
 export const ortEngine: InferenceEngine = {
   name: 'onnxruntime-node',
   version: ort.env.versions.node ?? ort.env.versions.common,
-  load: async (path, { intraOpNumThreads }) =>
-    new OrtSession(
-      await ort.InferenceSession.create(path, {
-        executionProviders: ['cpu'],
+  load: async (path, { intraOpNumThreads, executionProviders = ['cpu'], deviceId }) => {
+    requireBackends(executionProviders);
+    // What a provider does not take goes to the cpu without a word; only the profile tells.
+    const profile = isCpuAlone(executionProviders) ? undefined : await OrtProfile.open();
+    try {
+      const session = await ort.InferenceSession.create(path, {
+        executionProviders: sessionProviders(executionProviders, deviceId),
+        ...profile?.sessionOptions,
         // Unset, both mean "every core of the machine", in each of the runners.
         intraOpNumThreads,
         interOpNumThreads: 1,
@@ -18,18 +24,32 @@ export const ortEngine: InferenceEngine = {
         extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
         // Fatal only: an error is thrown as well, and as a line of the log it would show a stranger's values.
         logSeverityLevel: 4,
-      }),
-    ),
+      });
+      return new OrtSession(session, profile);
+    } catch (error) {
+      await profile?.discard();
+      throw error;
+    }
+  },
 };
 
+/** ONNX Runtime strikes what it was built without from a list, says nothing, and goes on with the rest. */
+function requireBackends(names: readonly string[]): void {
+  const known = new Set(ort.listSupportedBackends().map(({ name }) => name));
+  const missing = names.filter((name) => !known.has(name));
+  if (missing.length === 0) return;
+  throw new Error(`onnxruntime-node has no ${missing.join(', ')} for ${process.platform} ${process.arch}`);
+}
+
 class OrtSession implements EngineSession {
-  readonly executionProvider = 'cpu';
   readonly inputs: readonly GraphTensor[];
   readonly outputs: readonly GraphTensor[];
   readonly #session: ort.InferenceSession;
+  readonly #profile: OrtProfile | undefined;
 
-  constructor(session: ort.InferenceSession) {
+  constructor(session: ort.InferenceSession, profile: OrtProfile | undefined) {
     this.#session = session;
+    this.#profile = profile;
     this.inputs = session.inputMetadata.map(graphTensor);
     this.outputs = session.outputMetadata.map(graphTensor);
   }
@@ -41,6 +61,12 @@ class OrtSession implements EngineSession {
     const fetches: Tensors = {};
     for (const name of outputs) fetches[name] = fromOrt(name, ortFetches[name]);
     return fetches;
+  }
+
+  async placement(): Promise<Placement | undefined> {
+    if (!this.#profile) return undefined;
+    this.#session.endProfiling();
+    return this.#profile.read();
   }
 
   release(): Promise<void> {

@@ -273,12 +273,12 @@ test.each<[string, (model: WrittenModel) => Promise<unknown>, string]>([
           .map((score) => `{"input":{"x0":${score},"x1":0,"x2":0},"output":{"score":${score % 5}}}\n`)
           .join(''),
       ),
-    '1 of 4 golden rows differ by more than 0.00001; the worst is row 3, at /score: expected 0, got 5.',
+    '1 of 4 golden rows differ by more than is tolerated; the worst is that of line 3, at /score: expected 0, got 5, with a tolerance of 0.00001.',
   ],
   [
     'golden rows that it cannot read',
     ({ folder }) => writeFile(join(folder, 'golden.jsonl'), '{"input":{"x0":1},"output":{"score":1}}\n'),
-    'the worst is row 1, at /: expected {"score":1}, got {"code":"invalid_row"',
+    'the worst is that of line 1, at /: expected {"score":1}, got {"code":"invalid_row"',
   ],
   ['no golden rows', ({ folder }) => rm(join(folder, 'golden.jsonl')), 'ENOENT'],
 ])('refuses to load %s, and says so', async (_, damage, detail) => {

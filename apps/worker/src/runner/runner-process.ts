@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
 import { MODEL_FILE_POLICY, type ModelFilePolicy } from '../models/model-file-policy.ts';
 import { BatchPipeline, type RunnerBatch, type RunnerBatchOptions } from './batch-pipeline.ts';
+import { CPU_ALONE, type ExecutionPlan } from './execution-plan.ts';
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
 import { type MemoryWatch, startMemoryWatch } from './memory-watch.ts';
 import { runnerEnvironment } from './runner-environment.ts';
@@ -23,6 +24,8 @@ import {
 
 type ProcessOptions = {
   intraOpNumThreads: number;
+  /** The cpu unless given. */
+  execution?: ExecutionPlan | undefined;
   /** From the fork to ready: checksum, session, golden rows. */
   startTimeoutMs: number;
   /** What the artifact may be; by default what the settings say by default. */
@@ -107,10 +110,10 @@ export class RunnerProcess implements Runner {
   /** Forks, loads and warms up. Rejects with a `RunnerStartError`; nothing is left running then. */
   static async start(options: RunnerProcessOptions): Promise<RunnerProcess> {
     const runner = await RunnerProcess.#fork(options);
-    const { intraOpNumThreads, folder, manifest, golden = 'must_match' } = options;
+    const { intraOpNumThreads, folder, manifest, golden = 'must_match', execution = CPU_ALONE } = options;
     try {
       const { filePolicy = MODEL_FILE_POLICY } = options;
-      const message = { type: 'load', folder, manifest, intraOpNumThreads, golden, filePolicy } as const;
+      const message = { type: 'load', folder, manifest, intraOpNumThreads, execution, golden, filePolicy } as const;
       runner.#loaded = loadedModel.parse(await runner.#begin(message, options));
     } catch (error) {
       runner.kill('stopped');

@@ -1,6 +1,7 @@
-import { modelManifest, rowResult } from '@onqueue/shared';
+import { executionProvider, modelManifest, rowResult } from '@onqueue/shared';
 import { z } from 'zod';
 import { modelFilePolicy } from '../models/model-file-policy.ts';
+import { executionPlan } from './execution-plan.ts';
 
 /**
  * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
@@ -14,6 +15,7 @@ export const supervisorMessage = z.discriminatedUnion('type', [
     folder: z.string(),
     manifest: modelManifest,
     intraOpNumThreads: z.number().int().positive(),
+    execution: executionPlan,
     /** `not_compared`: nothing is replayed, for whoever compares the rows itself, or has none yet. */
     golden: z.enum(['must_match', 'not_compared']).default('must_match'),
     /** What the artifact is held against before the engine opens it. */
@@ -43,11 +45,18 @@ const milliseconds = z.number().nonnegative();
 /** What a runner became when it loaded its model. */
 export const loadedModel = z.object({
   runtime: z.object({ name: z.string(), version: z.string() }),
-  execution_provider: z.string(),
+  /** Of those that were asked for the first that computed anything, else `cpu`. */
+  execution_provider: executionProvider,
+  /** How many operators of the warm-up each provider computed, where there was more than the cpu. */
+  placement: z.partialRecord(executionProvider, z.number().int()).optional(),
+  /** Why it is the cpu in place of what was asked for. */
+  fallback_reason: z.string().optional(),
   /** Checksum, session and the checks of the manifest. */
   load_ms: milliseconds,
   /** The golden rows. */
   warmup_ms: milliseconds,
+  /** Resident memory after that. */
+  rss_bytes: z.number().int().nonnegative(),
 });
 export type LoadedModel = z.infer<typeof loadedModel>;
 

@@ -6,9 +6,10 @@ import { checkArtifactSize, checkModelFile } from '../models/model-file-check.ts
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
+import { openSession } from './open-session.ts';
 import { BatchOutputError, limitOutputs } from './output-limit.ts';
 import type { ReceivedMessage, RunnerMessage } from './runner-protocol.ts';
-import { warmUp } from './warm-up.ts';
+import { tryRow, warmUp } from './warm-up.ts';
 
 export type RunnerServiceOptions = { engine: InferenceEngine; send: Send };
 
@@ -102,7 +103,7 @@ export class RunnerService {
   }
 
   async #load(message: Extract<ReceivedMessage, { type: 'load' }>) {
-    const { folder, manifest, intraOpNumThreads, golden, filePolicy: policy } = message;
+    const { folder, manifest, intraOpNumThreads, execution, golden, filePolicy: policy } = message;
     const started = performance.now();
     const { artifact } = manifest;
     const path = join(folder, artifact.file);
@@ -112,23 +113,31 @@ export class RunnerService {
     const model = await checkModelFile({ folder, path, policy });
     mustBeHashed(artifact, model?.externalData ?? []);
     for (const data of artifact.data ?? []) await mustHaveSha256(folder, data);
-    const session = await this.#engine.load(path, { intraOpNumThreads });
-    const program = await ModelProgram.create({ manifest, session });
+    const opened = await openSession({ engine: this.#engine, path, intraOpNumThreads, execution });
+    const { session } = opened;
+    const program = await ModelProgram.create({ manifest, session, folder });
     const loaded = performance.now();
 
     if (golden === 'must_match') {
-      const rows = await readGoldenRows(join(folder, manifest.golden.file));
-      const maxBatchSize = manifest.batching.max_batch_size;
-      await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
-      this.#goldenInput = rows[0]?.input;
+      const expected = manifest.golden;
+      if (expected) {
+        const rows = await readGoldenRows(join(folder, expected.file));
+        const maxBatchSize = manifest.batching.max_batch_size;
+        await warmUp({ program, rows, tolerance: expected.tolerance, maxBatchSize });
+        this.#goldenInput = rows[0]?.input;
+      } else {
+        await tryRow(program, manifest.example);
+        this.#goldenInput = manifest.example;
+      }
     }
     this.#program = program;
     this.#maxOutputValues = policy.maxOutputValues;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
-      execution_provider: session.executionProvider,
+      ...(await opened.whatComputed()),
       load_ms: loaded - started,
       warmup_ms: performance.now() - loaded,
+      rss_bytes: process.memoryUsage.rss(),
     };
   }
 }

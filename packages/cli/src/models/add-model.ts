@@ -52,14 +52,14 @@ export async function addModel(options: AddModelOptions): Promise<AddedModel> {
   const { name, modelsDir, baseUrl } = options;
   const version = options.version ?? (await nextVersion(modelsDir, name));
   const made = await stageVersion({ modelsDir, name, version }, (staging) => makeVersion(options, version, staging));
-  const { manifest, folder, request, ...rest } = made;
+  const { manifest, folder, request, tolerance, ...rest } = made;
   return {
     name,
     version,
     folder,
     kind: manifest.kind,
     postprocess: manifest.postprocess,
-    tolerance: manifest.golden.tolerance,
+    tolerance,
     ...rest,
     curl: curlLine({ baseUrl, request, folder }),
   };
@@ -91,6 +91,7 @@ async function makeVersion(options: AddModelOptions, version: string, staging: s
   await mustServe(staging, manifest, runners);
   return {
     manifest,
+    tolerance,
     request,
     batch: trial.layout.batch,
     batch_reason: batchReason(trial),

@@ -17,7 +17,7 @@ type TensorManifest = Extract<ModelManifest, { kind: 'tensor' }>;
  * Rows of nested arrays, one for each input of the graph. Dimensions that vary are filled up to the longest row of those that are
  * run together, behind the row's own values.
  */
-export function tensorRows({ inputs, row: { tensors } }: TensorManifest): RowKind {
+export function tensorRows({ inputs, row: { tensors } }: Pick<TensorManifest, 'inputs' | 'row'>): RowKind {
   for (const input of inputs) {
     const tensor = tensors.find(({ name }) => name === input.name);
     if (!tensor) throw new ModelLoadError(`Input "${input.name}" has no tensor of its name in the row.`);
