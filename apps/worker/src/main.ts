@@ -41,6 +41,7 @@ import { coreBudgetWarning } from './core-budget.ts';
 import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { FolderModelSource } from './models/folder-model-source.ts';
+import { filePolicyOf } from './models/model-file-policy.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
@@ -106,14 +107,7 @@ async function main(): Promise<void> {
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
     runnerMemoryLimitBytes: config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes(),
-    filePolicy: {
-      maxBytes: config.modelMaxBytes,
-      maxExternalBytes: config.modelMaxExternalBytes,
-      maxNodes: config.modelMaxNodes,
-      operatorDomains: config.modelOperatorDomains,
-      allowsOrtFormat: config.modelOrtFormat,
-      maxOutputValues: config.modelMaxOutputValues,
-    },
+    filePolicy: filePolicyOf(config),
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     jobSource: config.jobSource,
