@@ -20,6 +20,7 @@ import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
+import { docsRoutes } from './routes/docs.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
@@ -105,6 +106,7 @@ export function createApp(options: AppOptions): App {
   );
   app.use(modelRoutes({ catalog, publicUrl }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
+  app.use(docsRoutes({ publicUrl }));
   app.use(notFound);
   app.use(problemHandler(logger, metrics));
 
