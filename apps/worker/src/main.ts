@@ -33,6 +33,7 @@ import { type Logger, pino } from 'pino';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
 import { Calibrator } from './calibration/calibrator.ts';
 import { coreBudgetWarning } from './core-budget.ts';
+import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
@@ -80,6 +81,14 @@ async function main(): Promise<void> {
     runnerDepth: config.runnerDepth,
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
+    runnerMemoryLimitBytes: config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes(),
+    filePolicy: {
+      maxBytes: config.modelMaxBytes,
+      maxExternalBytes: config.modelMaxExternalBytes,
+      maxNodes: config.modelMaxNodes,
+      operatorDomains: config.modelOperatorDomains,
+      maxOutputValues: config.modelMaxOutputValues,
+    },
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     jobSource: config.jobSource,

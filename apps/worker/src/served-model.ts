@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import {
+  artifactSha256,
   type Calibration,
   type Clock,
   decisionPolicySha256,
@@ -22,6 +23,7 @@ import { Recalibration } from './calibration/recalibration.ts';
 import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readGoldenRows } from './models/golden-rows.ts';
+import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { CircuitBreaker, type CircuitPolicy, type CircuitTransition } from './resilience/circuit-breaker.ts';
 import { FallbackChain, type FallbackChainOptions, type StandIn } from './resilience/fallback-chain.ts';
 import { type PoolBatch, RunnerPool } from './runner/runner-pool.ts';
@@ -37,6 +39,8 @@ export interface ServedModelVersionOptions {
   startTimeoutMs: number;
   maxBatches: number;
   maxMemoryBytes: number;
+  memoryLimitBytes: number;
+  filePolicy: ModelFilePolicy;
   env: Readonly<Record<string, string | undefined>>;
   /** Finds how large batches should be; without it they grow to the manifest's limit. */
   calibrator: Pick<Calibrator, 'calibrate' | 'measure'> | undefined;
@@ -83,6 +87,8 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       batchTimeoutMs: options.batchTimeoutMs,
       maxBatches: options.maxBatches,
       maxMemoryBytes: options.maxMemoryBytes,
+      memoryLimitBytes: options.memoryLimitBytes,
+      filePolicy: options.filePolicy,
       // A runner that was killed is back long before this; one that cannot start must not hold jobs for ever.
       readyTimeoutMs: options.startTimeoutMs,
       env: options.env,
@@ -271,13 +277,13 @@ export class ServedModelVersion implements ServedVersion, StandIn {
   }
 
   #readOrigin(): ServedVersion['origin'] {
-    const { name, version, artifact } = this.#manifest;
+    const { name, version } = this.#manifest;
     const { loaded } = this.#pool;
     if (!loaded) throw new Error('A version serves before it is loaded. This is a bug.');
     return {
       model: name,
       version,
-      artifact_sha256: artifact.sha256,
+      artifact_sha256: artifactSha256(this.#manifest),
       preprocess_sha256: preprocessSha256(this.#manifest),
       decision_policy_sha256: decisionPolicySha256(this.#manifest),
       runtime: loaded.runtime,

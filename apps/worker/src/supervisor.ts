@@ -16,6 +16,7 @@ import { HeldJobs } from './held-jobs.ts';
 import { logJobEnd } from './job-log.ts';
 import { JobScorer } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
+import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { scanModelRepository } from './models/model-repository.ts';
 import type { OutageLog } from './outage-log.ts';
 import { openJobSources } from './queue/batch/open-job-sources.ts';
@@ -37,6 +38,9 @@ export interface SupervisorOptions {
   runnerDepth: number;
   runnerMaxBatches: number;
   runnerMaxMemoryBytes: number;
+  runnerMemoryLimitBytes: number;
+  /** What model files may be. */
+  filePolicy: ModelFilePolicy;
   lockDurationMs: number;
   stalledIntervalMs: number;
   jobSource: 'batch' | 'stock';
@@ -188,6 +192,8 @@ export class Supervisor {
             startTimeoutMs: this.#options.runnerStartTimeoutMs,
             maxBatches: this.#options.runnerMaxBatches,
             maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
+            memoryLimitBytes: this.#options.runnerMemoryLimitBytes,
+            filePolicy: this.#options.filePolicy,
             env,
             calibrator: this.#options.calibrator,
             circuit: this.#options.circuit,

@@ -43,6 +43,7 @@ const networks = list.superRefine((items, context) => {
 
 const KB = 1024;
 const MB = 1024 * KB;
+const GB = 1024 * MB;
 
 /** Every setting of the platform, its default and its limits. */
 export const SETTINGS = {
@@ -335,6 +336,52 @@ export const SETTINGS = {
     default: '0',
     about:
       'Bytes of resident memory after a batch beyond which a runner is recycled, at most every ten seconds. Leave room for one runner more. 0: no cap.',
+  }),
+  runnerMemoryLimitBytes: setting({
+    env: 'ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: undefined,
+    about:
+      'Bytes of memory of its own with which a runner is killed, while it loads a model or computes a batch; files that it has mapped do not count. Watched on Linux only. Without it: 80 % of what the machine, or the container, has. 0: no limit.',
+  }),
+  modelMaxBytes: setting({
+    env: 'ONQUEUE_MODEL_MAX_BYTES',
+    reader: 'worker',
+    schema: integer(1),
+    default: String(2 * GB),
+    about: 'Bytes of a model file. A version with a larger one is not loaded.',
+  }),
+  modelMaxExternalBytes: setting({
+    env: 'ONQUEUE_MODEL_MAX_EXTERNAL_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: String(16 * GB),
+    about:
+      'Bytes that a model may read beside its file, of all external data together. A version that wants more is not loaded. 0: none may.',
+  }),
+  modelMaxNodes: setting({
+    env: 'ONQUEUE_MODEL_MAX_NODES',
+    reader: 'worker',
+    schema: integer(1),
+    default: '100000',
+    about: 'Operators in a model, with those of its subgraphs and functions. A version with more is not loaded.',
+  }),
+  modelOperatorDomains: setting({
+    env: 'ONQUEUE_MODEL_OPERATOR_DOMAINS',
+    reader: 'worker',
+    schema: list,
+    default: 'ai.onnx,ai.onnx.ml,com.microsoft,com.microsoft.nchwc',
+    about:
+      'The domains that operators of a model may come from, separated by commas. A version that uses another is not loaded; the log names the node. Functions that a model brings along are looked into.',
+  }),
+  modelMaxOutputValues: setting({
+    env: 'ONQUEUE_MODEL_MAX_OUTPUT_VALUES',
+    reader: 'worker',
+    schema: integer(1),
+    default: '4000000',
+    about:
+      'Values in the answer to a row; a text counts one for each eight characters. A row with more fails with `output_too_large`. Batches whose answers have more together are cut.',
   }),
   circuitStrikes: setting({
     env: 'ONQUEUE_CIRCUIT_STRIKES',

@@ -36,5 +36,6 @@ export * from './tabular-row.ts';
 export * from './tenant.ts';
 export * from './tensor-row.ts';
 export * from './tensor-spec.ts';
+export * from './tensor-value.ts';
 export * from './uncaught-error.ts';
 export * from './version-assignment.ts';

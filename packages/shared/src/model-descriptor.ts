@@ -5,6 +5,7 @@ import { customRow } from './custom-row.ts';
 import { publishedFallbacks } from './fallback.ts';
 import { imageRow, imageRowPreprocess } from './image-row.ts';
 import {
+  artifactSha256,
   decisionPolicy,
   decisionPolicySha256,
   type ModelManifest,
@@ -68,7 +69,7 @@ export function describeModel(manifest: ModelManifest, measured: MeasuredModel =
       bulk_min_share: bulkMinShare,
       batch_invariant: manifest.batching.batch_invariant ?? measured.isBatchInvariant,
     },
-    artifact_sha256: manifest.artifact.sha256,
+    artifact_sha256: artifactSha256(manifest),
     preprocess_sha256: preprocessSha256(manifest),
     decision_policy_sha256: decisionPolicySha256(manifest),
     metrics: manifest.training?.metrics,

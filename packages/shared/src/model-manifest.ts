@@ -20,7 +20,7 @@ import { tensorSpec } from './tensor-spec.ts';
 
 /** `models/<name>/<version>/model.json`: all that is needed to serve a model, beside the artifact itself. */
 
-/** Each tensor of a row goes to the input of its name, filled up to the longest row of the batch. */
+/** Each tensor of a row goes to the input of its name, filled up to the longest row that it is run with. */
 const padPreprocess = z.strictObject({ type: z.literal('pad') });
 
 export const postprocess = z.discriminatedUnion('type', [
@@ -65,12 +65,15 @@ export const decisionPolicy = z
   );
 export type DecisionPolicy = z.infer<typeof decisionPolicy>;
 
+/** The graph, and where its weights lie in files of their own (ONNX external data) those too. */
+const modelArtifact = z.strictObject({ ...declaredFile.shape, data: z.array(declaredFile).min(1).optional() });
+
 const common = {
   schema_version: z.literal(1),
   name: modelName,
   version: modelVersion,
   description: z.string(),
-  artifact: declaredFile,
+  artifact: modelArtifact,
   inputs: z.array(tensorSpec).min(1),
   outputs: z.array(tensorSpec).min(1),
   example: z.record(z.string(), z.unknown()),
@@ -102,6 +105,11 @@ const PREPROCESS_CODE = 1;
 export function preprocessSha256(manifest: ModelManifest): string {
   const { kind, row, preprocess, inputs } = manifest;
   return canonicalSha256({ code: PREPROCESS_CODE, kind, row, preprocess, inputs });
+}
+
+/** What identifies the weights: the SHA-256 of the graph's file, or of that and all its data files. Hex. */
+export function artifactSha256({ artifact: { sha256, data } }: Pick<ModelManifest, 'artifact'>): string {
+  return data ? canonicalSha256({ sha256, data }) : sha256;
 }
 
 /** What identifies the way from outputs to an answer: labels, thresholds, bands. SHA-256, hex. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FLOAT32_MAX } from './tensor-row.ts';
+import { FLOAT32_MAX } from './tensor-value.ts';
 
 /** A string has at most so many characters, unless its field says less. */
 const MAX_STRING_LENGTH = 10_000;

@@ -1,4 +1,4 @@
-import { type ModelManifest, type RowTensor, variableSizes } from '@onqueue/shared';
+import { batchAxisOf, type ModelManifest, type RowTensor, variableSizes } from '@onqueue/shared';
 
 export interface LengthBucketsOptions {
   tensors: readonly RowTensor[];
@@ -65,9 +65,9 @@ export class LengthBuckets {
 /** More than there are powers of two in a length, and bounds besides; its powers stay whole numbers for eight sizes. */
 const MAX_BUCKETS = 64;
 
-/** Undefined for rows of one size. */
+/** Undefined for rows that are not padded: they have one size, or the graph takes them one by one. */
 export function lengthBucketsOf(manifest: ModelManifest): LengthBuckets | undefined {
-  if (manifest.kind !== 'tensor') return undefined;
+  if (manifest.kind !== 'tensor' || manifest.inputs.some(takesOneRow)) return undefined;
   const tensors = manifest.row.tensors.filter(({ shape }) => shape.includes(-1));
   if (tensors.length === 0) return undefined;
   const { length_buckets: bounds, max_padded_cost: maxPaddedCost } = manifest.batching;
@@ -76,4 +76,8 @@ export function lengthBucketsOf(manifest: ModelManifest): LengthBuckets | undefi
     ...(bounds ? { bounds: bounds.toSorted((a, b) => a - b) } : {}),
     ...(maxPaddedCost ? { maxPaddedCost } : {}),
   });
+}
+
+function takesOneRow(input: ModelManifest['inputs'][number]): boolean {
+  return batchAxisOf(input) !== 0 || input.shape[0] === 1;
 }

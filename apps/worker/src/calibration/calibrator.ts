@@ -1,5 +1,6 @@
 import { availableParallelism, cpus } from 'node:os';
 import {
+  artifactSha256,
   type Calibration,
   type CalibrationMachine,
   type Clock,
@@ -112,7 +113,7 @@ export class Calibrator {
       runtime: `${runtime.name} ${runtime.version}`,
     };
     return {
-      artifact_sha256: manifest.artifact.sha256,
+      artifact_sha256: artifactSha256(manifest),
       preprocess_sha256: preprocessSha256(manifest),
       machine,
       max_batch_size: manifest.batching.max_batch_size,

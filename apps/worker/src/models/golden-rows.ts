@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { readTextFile } from './regular-file.ts';
 
 /**
  * Rows with the output that training computed for them, one JSON object a line: what proves, at every load, that this
@@ -14,9 +14,12 @@ const goldenRow = z.object({
 /** `line` is its place in the file, from 1 on. */
 export type GoldenRow = z.infer<typeof goldenRow> & { line: number };
 
+/** All are held in memory, by the runner and by its supervisor. */
+const GOLDEN_BYTES = 64 * 1024 * 1024;
+
 /** Rejects, naming the line, when a line is not a golden row, and when there is none at all. */
 export async function readGoldenRows(path: string): Promise<GoldenRow[]> {
-  const lines = (await readFile(path, 'utf8')).split('\n');
+  const lines = (await readTextFile(path, { maxBytes: GOLDEN_BYTES })).split('\n');
   const rows = lines.flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(path, line, index + 1)]));
   if (rows.length === 0) throw new Error(`${path} has no golden rows.`);
   return rows;

@@ -1,8 +1,11 @@
-import { access, readdir, readFile, stat } from 'node:fs/promises';
+import { access, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type ModelManifest, modelManifest } from '@onqueue/shared';
+import jsonc, { type ParseError } from 'jsonc-parser';
+import { readTextFile } from './regular-file.ts';
 
 const MANIFEST = 'model.json';
+const MANIFEST_BYTES = 8 * 1024 * 1024;
 
 /** A version folder that can be served, or why it cannot; `folder` is absolute. */
 export type RepositoryEntry =
@@ -27,6 +30,13 @@ export async function scanModelRepository({ modelsDir }: { modelsDir: string }):
   return entries;
 }
 
+/** One version folder, wherever it lies and whatever it is called: for whoever checks it before it is served. */
+export function readVersionFolder(folder: string): Promise<RepositoryEntry> {
+  return readVersion({ folder: resolve(folder) });
+}
+
+type VersionPlace = { folder: string; name?: string; version?: string };
+
 /** Links are followed: deployments switch versions by linking folders. */
 async function subfolders(folder: string): Promise<string[]> {
   const names = (await readdir(folder)).filter((name) => !name.startsWith('.'));
@@ -41,7 +51,7 @@ async function subfolders(folder: string): Promise<string[]> {
   return names.filter((_, index) => isFolder[index]).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
 }
 
-async function readVersion(place: { folder: string; name: string; version: string }): Promise<RepositoryEntry> {
+async function readVersion(place: VersionPlace): Promise<RepositoryEntry> {
   const { folder } = place;
   const file = join(folder, MANIFEST);
   try {
@@ -52,8 +62,8 @@ async function readVersion(place: { folder: string; name: string; version: strin
   }
 }
 
-async function readManifest(file: string, place: { folder: string; name: string; version: string }) {
-  const text = await readFile(file, 'utf8').catch((error: Error) => {
+async function readManifest(file: string, place: VersionPlace) {
+  const text = await readTextFile(file, { maxBytes: MANIFEST_BYTES }).catch((error: Error) => {
     throw problem(file, `cannot be read: ${error.message}`);
   });
   const parsed = modelManifest.safeParse(parseJson(file, text));
@@ -63,21 +73,26 @@ async function readManifest(file: string, place: { folder: string; name: string;
   }
   const manifest = parsed.data;
   for (const field of ['name', 'version'] as const) {
-    if (manifest[field] !== place[field]) {
+    if (place[field] !== undefined && manifest[field] !== place[field]) {
       throw problem(file, `is "${manifest[field]}" where the folder says "${place[field]}"`, `/${field}`);
     }
   }
   await mustExist(file, join(place.folder, manifest.artifact.file), '/artifact/file');
+  for (const [index, data] of (manifest.artifact.data ?? []).entries()) {
+    await mustExist(file, join(place.folder, data.file), `/artifact/data/${index}/file`);
+  }
   await mustExist(file, join(place.folder, manifest.golden.file), '/golden/file');
   return manifest;
 }
 
+/** JSON, with comments and commas behind the last member for those who like them. */
 function parseJson(file: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw problem(file, `is not JSON: ${(error as Error).message}`);
-  }
+  const faults: ParseError[] = [];
+  const value: unknown = jsonc.parse(text, faults, { allowTrailingComma: true });
+  const [fault] = faults;
+  if (!fault) return value;
+  const line = text.slice(0, fault.offset).split('\n').length;
+  throw problem(file, `is not JSON: ${jsonc.printParseErrorCode(fault.error)} in line ${line}`);
 }
 
 async function mustExist(file: string, path: string, pointer: string): Promise<void> {

@@ -1,3 +1,5 @@
+import type { TensorDtype } from '@onqueue/shared';
+
 /**
  * The port between the product and whatever computes a model. Tensors are plain typed arrays, so that an engine can be
  * replaced, or faked in a test, without anything else noticing.
@@ -25,10 +27,27 @@ export type EngineSession = {
 /** An input or output as the graph declares it; a string in `shape` is a dimension that may vary. */
 export type GraphTensor = { name: string; dtype: string; shape: readonly (number | string)[] };
 
+/** How JavaScript holds the elements of a dtype; a float16 as its bits, since not every Node has an array of them. */
+export type TensorData = {
+  float32: Float32Array;
+  float64: Float64Array;
+  float16: Uint16Array;
+  int8: Int8Array;
+  int16: Int16Array;
+  int32: Int32Array;
+  int64: BigInt64Array;
+  uint8: Uint8Array;
+  uint16: Uint16Array;
+  uint32: Uint32Array;
+  uint64: BigUint64Array;
+  /** 0 and 1. */
+  bool: Uint8Array;
+  string: string[];
+};
+
 /** Row-major values; `data` has as many elements as `dims` multiply to. */
-export type Tensor =
-  | { dtype: 'float32'; data: Float32Array; dims: readonly number[] }
-  | { dtype: 'int64'; data: BigInt64Array; dims: readonly number[] }
-  | { dtype: 'string'; data: string[]; dims: readonly number[] };
+export type Tensor = {
+  [Dtype in TensorDtype]: { dtype: Dtype; data: TensorData[Dtype]; dims: readonly number[] };
+}[TensorDtype];
 
 export type Tensors = { [name: string]: Tensor };

@@ -1,3 +1,4 @@
+import { tensorDtype } from '@onqueue/shared';
 import * as ort from 'onnxruntime-node';
 import type { EngineSession, GraphTensor, InferenceEngine, Tensor, Tensors } from './inference-engine.ts';
 
@@ -55,14 +56,17 @@ function graphTensor(metadata: ort.InferenceSession.ValueMetadata): GraphTensor 
 
 /** Copies nothing: ONNX Runtime reads the typed array in place. */
 function toOrt({ dtype, data, dims }: Tensor): ort.Tensor {
-  // One constructor overload per dtype: the union has to be taken apart for the compiler.
-  if (dtype === 'float32') return new ort.Tensor(dtype, data, dims);
-  if (dtype === 'int64') return new ort.Tensor(dtype, data, dims);
-  return new ort.Tensor(dtype, data, dims);
+  // One constructor overload per dtype; that data and dtype belong together is what the type of a Tensor says.
+  return new ort.Tensor(dtype as 'float32', data as Float32Array, dims);
 }
 
 function fromOrt(name: string, tensor: ort.Tensor | undefined): Tensor {
-  const { type, data, dims } = tensor ?? {};
-  if (type === 'float32' || type === 'int64' || type === 'string') return { dtype: type, data, dims } as Tensor;
-  throw new Error(`Output "${name}" is of the type ${type}, which the manifest has no name for.`);
+  if (!tensor) throw new Error(`Output "${name}" did not come back. This is a bug.`);
+  const { type, data, dims } = tensor;
+  const dtype = tensorDtype.safeParse(type);
+  if (!dtype.success) throw new Error(`Output "${name}" is of the type ${type}, which the manifest has no name for.`);
+  if (dtype.data !== 'float16') return { dtype: dtype.data, data, dims } as Tensor;
+  // A Float16Array on a Node that has one.
+  const { buffer, byteOffset, length } = data as Uint16Array;
+  return { dtype: 'float16', data: new Uint16Array(buffer, byteOffset, length), dims };
 }

@@ -1,6 +1,7 @@
 import type { TensorSpec } from '@onqueue/shared';
 import type { Tensors } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
+import { elementReader } from './tensor-data.ts';
 
 export type Numbers = Float32Array | Float64Array;
 
@@ -15,7 +16,8 @@ export function numericOutput(outputs: readonly TensorSpec[], name: string): Ten
 /** The values of an output, of all rows of the batch. */
 export function numbersOf(fetches: Tensors, name: string): Numbers {
   const tensor = fetches[name];
-  if (tensor?.dtype === 'float32') return tensor.data;
-  if (tensor?.dtype === 'int64') return Float64Array.from(tensor.data, Number);
-  throw new Error(`Output "${name}" came back as ${tensor?.dtype}.`);
+  if (!tensor || tensor.dtype === 'string') throw new Error(`Output "${name}" came back as ${tensor?.dtype}.`);
+  if (tensor.dtype === 'float32' || tensor.dtype === 'float64') return tensor.data;
+  const element = elementReader(tensor);
+  return Float64Array.from({ length: tensor.data.length }, (_, index) => Number(element(index)));
 }

@@ -1,4 +1,4 @@
-import type { ModelManifest, RowResult, TensorSpec } from '@onqueue/shared';
+import { type ModelManifest, type RowResult, rowShapeOf, type TensorSpec } from '@onqueue/shared';
 import { decide } from './decision.ts';
 import type { Tensors } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
@@ -87,7 +87,7 @@ function valueOutputs({ outputs, decision }: ModelManifest, postprocess: ValuePo
 
 function outputWidth(outputs: readonly TensorSpec[], postprocess: ValuePostprocess): number {
   const spec = numericOutput(outputs, postprocess.output);
-  const width = spec.shape.slice(1).reduce((product, size) => product * size, 1);
+  const width = rowShapeOf(spec).reduce((product, size) => product * size, 1);
   const problem = widthProblem(width, postprocess);
   if (!problem) return width;
   throw new ModelLoadError(

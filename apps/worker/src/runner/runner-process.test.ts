@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { balloonModel, writeScore } from '../../../../test/support/models/hostile-models.ts';
 import type { WrittenModel } from '../../../../test/support/models/model-folder.ts';
 import {
   HANGING_STEPS,
@@ -14,8 +15,11 @@ import {
   writeHungryModel,
   writeLinearModel,
   writeLookupModel,
+  writeSequenceModel,
   writeSlowModel,
+  writeSwellingModel,
 } from '../../../../test/support/models/tiny-models.ts';
+import { MODEL_FILE_POLICY } from '../models/model-file-policy.ts';
 import {
   RunnerAbortedError,
   RunnerBatchError,
@@ -100,6 +104,58 @@ test('a batch that does not fit into memory leaves the runner alive', async () =
   await expect(refused).rejects.toThrow(RunnerBatchError);
   await expect(refused).rejects.toMatchObject({ code: 'out_of_memory', isRetryable: true });
   expect((await run(runner, [{ size: 1 }, { size: 2 }])).results).toHaveLength(2);
+});
+
+test('answers that are too large together are for smaller batches, and one that is too large alone fails alone', async () => {
+  const model = await writeSequenceModel({ dir, name: 'sequence', version: '1' });
+  // The golden row answers six: two lists, their four numbers, and one for the whole.
+  const runner = await start(model, { filePolicy: { ...MODEL_FILE_POLICY, maxOutputValues: 10 } });
+  const row = (tokens: number) => ({ tokens: Array(tokens).fill(1) });
+  expect((await run(runner, [row(6)])).results).toMatchObject([{ status: 'succeeded' }]);
+  expect((await run(runner, [row(1), row(7)])).results).toMatchObject([
+    { status: 'succeeded' },
+    { status: 'failed', error: { code: 'output_too_large' } },
+  ]);
+  await expect(run(runner, [row(3), row(3)])).rejects.toMatchObject({ code: 'out_of_memory' });
+  expect(runner.isAlive).toBe(true);
+});
+
+test('a runner that sends what no runner sends is ended, and its supervisor goes on', async () => {
+  const entry = join(dir, 'nonsense.mjs');
+  await writeFile(entry, `process.on('message', () => process.send({ type: 'result', id: 'no number' }));`);
+  const started = start(linear, { entry });
+  await expect(started).rejects.toThrow(RunnerStartError);
+  await expect(started).rejects.toThrow('It sent what no runner sends.');
+});
+
+const MEMORY_LIMIT_BYTES = 512 * 1024 ** 2;
+// Elsewhere nobody says how much memory a process has.
+const onLinux = process.platform === 'linux' ? test : test.skip;
+
+onLinux('a batch that takes more memory than a runner may is ended with it, and the exit says so', async () => {
+  const model = await writeSwellingModel({ dir, name: 'swelling', version: '1' });
+  const runner = await start(model, { memoryLimitBytes: MEMORY_LIMIT_BYTES });
+  expect((await run(runner, [{ size: 1000 }])).results).toHaveLength(1);
+  await expect(run(runner, [{ size: 1_000_000_000 }])).rejects.toThrow(RunnerCrashedError);
+  expect(await runner.exited).toMatchObject({
+    cause: 'memory',
+    signal: 'SIGKILL',
+    output: expect.stringMatching(/It had taken \d+ bytes of memory, more than 536870912/),
+  });
+});
+
+onLinux('a model that takes more memory than a runner may while it loads is given up', async () => {
+  const model = await writeScore({ dir, name: 'balloon', version: '1' }, balloonModel());
+  const started = start(model, { memoryLimitBytes: MEMORY_LIMIT_BYTES });
+  await expect(started).rejects.toThrow(RunnerStartError);
+  await expect(started).rejects.toThrow('(ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES)');
+  await expect(started).rejects.toMatchObject({ reason: 'load_failed' });
+});
+
+onLinux('when memory runs out, the kernel ends a runner before its supervisor', async () => {
+  const runner = await start(linear);
+  const score = async (pid: number | 'self') => Number(await readFile(`/proc/${pid}/oom_score_adj`, 'utf8'));
+  expect(await score(runner.pid)).toBeGreaterThan(await score('self'));
 });
 
 test('a batch that hangs in the engine is ended at its deadline, with the runner', async () => {

@@ -227,6 +227,7 @@ const CAUSE_OF_EXIT = {
   aborted: 'canceled',
   unsound: 'unsound',
   silent: 'silent',
+  memory: 'crash',
 } as const satisfies Record<RunnerExit['cause'], RestartCause>;
 
 function respawnDelayMs(lossesBefore: number): number {

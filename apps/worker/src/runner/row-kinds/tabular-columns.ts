@@ -1,6 +1,7 @@
 import { type ModelManifest, RowFailure, type TensorSpec } from '@onqueue/shared';
-import type { Tensor, Tensors } from '../inference-engine.ts';
+import type { Tensors } from '../inference-engine.ts';
 import { ModelLoadError } from '../model-load-error.ts';
+import { allocateTensor, rowsOf } from '../tensor-data.ts';
 import { type FieldReader, fieldReader } from './field-reader.ts';
 import type { RowKind } from './row-kind.ts';
 
@@ -25,12 +26,12 @@ type Matrix = {
   name: string;
   readers: readonly FieldReader[];
   width: number;
-  allocate(length: number): MatrixData;
+  dtype: TensorSpec['dtype'];
   /** Whether the batch is the only dimension. */
   isFlat: boolean;
 };
 
-type MatrixData = { set(position: number, value: number | string): void; tensor(dims: readonly number[]): Tensor };
+type MatrixData = ReturnType<typeof allocateTensor>;
 
 function matrixOf(input: TensorSpec, manifest: TabularManifest): Matrix {
   const readers = fieldNamesOf(input, manifest).map((name) => {
@@ -45,7 +46,7 @@ function matrixOf(input: TensorSpec, manifest: TabularManifest): Matrix {
       `Input "${input.name}" must have the shape [-1, ${width}], for ${readers.map(({ name }) => `"${name}"`).join(', ')}.`,
     );
   }
-  return { name: input.name, readers, width, isFlat, allocate: ALLOCATE[input.dtype] };
+  return { name: input.name, readers, width, isFlat, dtype: input.dtype };
 }
 
 function fieldNamesOf({ name }: TensorSpec, { preprocess }: TabularManifest): readonly string[] {
@@ -60,7 +61,10 @@ function assertPacksAreInputs({ inputs, preprocess }: TabularManifest): void {
 }
 
 function prepare(rows: readonly unknown[], matrices: readonly Matrix[]) {
-  const targets = matrices.map((matrix) => ({ matrix, data: matrix.allocate(rows.length * matrix.width) }));
+  const targets = matrices.map((matrix) => {
+    const dims = matrix.isFlat ? [rows.length] : [rows.length, matrix.width];
+    return { matrix, data: allocateTensor(matrix.dtype, dims) };
+  });
   const joined: number[] = [];
   const failures = new Map<number, RowFailure>();
   for (const [index, row] of rows.entries()) {
@@ -70,9 +74,7 @@ function prepare(rows: readonly unknown[], matrices: readonly Matrix[]) {
     else joined.push(index);
   }
   const feeds: Tensors = {};
-  for (const { matrix, data } of targets) {
-    feeds[matrix.name] = data.tensor(matrix.isFlat ? [joined.length] : [joined.length, matrix.width]);
-  }
+  for (const { matrix, data } of targets) feeds[matrix.name] = rowsOf(data.tensor, 0, joined.length);
   return { feeds, joined, failures };
 }
 
@@ -100,40 +102,6 @@ function writeRow(row: unknown, position: number, targets: readonly Target[]): R
 /** A position of no category, -1, is zeros throughout. */
 function writeOneHot(data: MatrixData, from: number, width: number, hot: number): void {
   for (let position = 0; position < width; position++) data.set(from + position, Number(position === hot));
-}
-
-const ALLOCATE: Record<TensorSpec['dtype'], (length: number) => MatrixData> = {
-  float32(length) {
-    const data = new Float32Array(length);
-    return {
-      set(position, value) {
-        data[position] = value as number;
-      },
-      tensor: (dims) => ({ dtype: 'float32', data: data.subarray(0, elementsOf(dims)), dims }),
-    };
-  },
-  int64(length) {
-    const data = new BigInt64Array(length);
-    return {
-      set(position, value) {
-        data[position] = BigInt(value);
-      },
-      tensor: (dims) => ({ dtype: 'int64', data: data.subarray(0, elementsOf(dims)), dims }),
-    };
-  },
-  string(length) {
-    const data = new Array<string>(length);
-    return {
-      set(position, value) {
-        data[position] = value as string;
-      },
-      tensor: (dims) => ({ dtype: 'string', data: data.slice(0, elementsOf(dims)), dims }),
-    };
-  },
-};
-
-function elementsOf(dims: readonly number[]): number {
-  return dims.reduce((product, size) => product * size, 1);
 }
 
 function pointerTo(name: string): string {
