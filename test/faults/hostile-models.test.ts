@@ -43,7 +43,7 @@ beforeAll(async () => {
 
 async function take(name: string, model: { folder: string; manifest: ModelManifest }): Promise<void> {
   folders.set(name, model);
-  await copyFile(join(model.folder, model.manifest.golden.file), join(dir, `${name}.jsonl`));
+  await copyFile(join(model.folder, model.manifest.golden?.file ?? ''), join(dir, `${name}.jsonl`));
 }
 
 afterAll(async () => {
@@ -94,7 +94,10 @@ function manifestOf(name: string, file: string, bytes: Buffer): ModelManifest {
   const known = folders.get(name);
   if (!known) throw new Error(`There is no model ${name}. This is a bug.`);
   const { golden } = known.manifest;
-  return { ...withArtifact(known.manifest, file, bytes), golden: { ...golden, file: `${name}.jsonl` } };
+  return {
+    ...withArtifact(known.manifest, file, bytes),
+    golden: { tolerance: golden?.tolerance ?? 0, file: `${name}.jsonl` },
+  };
 }
 
 function withArtifact(manifest: ModelManifest, file: string, bytes: Buffer): ModelManifest {

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import {
   artifactSha256,
   type Calibration,
@@ -22,7 +21,7 @@ import type { MeasuredBatch } from './calibration/measured-batch.ts';
 import { Recalibration } from './calibration/recalibration.ts';
 import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { readGoldenRows } from './models/golden-rows.ts';
+import { readTrialRows } from './models/golden-rows.ts';
 import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { CircuitBreaker, type CircuitPolicy, type CircuitTransition } from './resilience/circuit-breaker.ts';
 import { FallbackChain, type FallbackChainOptions, type StandIn } from './resilience/fallback-chain.ts';
@@ -246,7 +245,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       manifest,
       intraOpNumThreads,
       runtime: loaded.runtime,
-      readRows: async () => (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input),
+      readRows: () => readTrialRows(folder, manifest),
       run: async (rows) => measured(await this.#pool.run(rows, { isAlone: true })),
     };
   }
@@ -267,7 +266,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     const { manifest, folder, clock } = this.#options;
     if (manifest.batching.batch_invariant !== undefined) return;
     try {
-      const rows = (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input);
+      const rows = await readTrialRows(folder, manifest);
       const batchSize = this.#calibration?.max_batch_size ?? Math.min(8, this.maxBatchSize);
       this.#isBatchInvariant = await isBatchInvariant({ rows, batchSize, run: (some) => this.#pool.run(some), clock });
       this.#describe();

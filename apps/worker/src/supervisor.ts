@@ -24,6 +24,7 @@ import type { ServedQueue } from './queue/batch/queue-slot.ts';
 import type { JobSource } from './queue/job-source.ts';
 import type { CircuitPolicy, CircuitTransition } from './resilience/circuit-breaker.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
+import { RunnerProcess } from './runner/runner-process.ts';
 import { ServedModelVersion } from './served-model.ts';
 
 export interface SupervisorOptions {
@@ -168,7 +169,16 @@ export class Supervisor {
 
   async #loadModels(): Promise<void> {
     const { modelsDir, models, logger, clock, metrics, env } = this.#options;
-    const entries = await scanModelRepository({ modelsDir }).catch((error: Error) => {
+    const inspect = (path: string) =>
+      RunnerProcess.inspect({
+        path,
+        intraOpNumThreads: this.#options.intraOpNumThreads,
+        startTimeoutMs: this.#options.runnerStartTimeoutMs,
+        memoryLimitBytes: this.#options.runnerMemoryLimitBytes,
+        filePolicy: this.#options.filePolicy,
+        env,
+      });
+    const entries = await scanModelRepository({ modelsDir, inspect }).catch((error: Error) => {
       throw new NothingToServeError(
         `The model repository ${modelsDir} cannot be read (ONQUEUE_MODELS_DIR): ${error.message}`,
       );
@@ -210,6 +220,12 @@ export class Supervisor {
           this.#versions.push(served);
           const { max_batch_size: limit } = manifest.batching;
           logger.info({ model, version, batch_size_limit: served.maxBatchSize, of: limit }, 'model is ready');
+          if (!manifest.golden) {
+            logger.warn(
+              { model, version, folder },
+              'no golden rows: nothing proves that rows are read as training did',
+            );
+          }
         } catch (cause) {
           logger.error({ model, version, folder }, `model cannot be served: ${(cause as Error).message}`);
         }

@@ -16,6 +16,7 @@ import { modelName, modelVersion } from './model-name.ts';
 import { tabularRow } from './tabular-row.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
+import { textPreprocess, textRow } from './text-row.ts';
 
 /**
  * What a worker publishes about a version that it can serve. The API validates rows against it and never opens a
@@ -38,6 +39,8 @@ const common = {
   batching: z.object({ ...batching.omit({ calibrate: true }).shape, max_queue_delay_ms: z.number() }),
   /** As measured by the worker that published last; none where nothing was measured. */
   calibration: calibration.optional(),
+  /** Whether golden rows were replayed when it was loaded; without it: by a worker of an earlier version, so they were. */
+  golden: z.enum(['replayed', 'none']).optional(),
   /** What may answer while the version cannot. */
   fallbacks: publishedFallbacks.optional(),
   metrics: z.record(z.string(), z.unknown()).optional(),
@@ -48,6 +51,7 @@ export const modelDescriptor = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imageRowPreprocess }),
   z.object({ ...common, kind: z.literal('tensor'), row: tensorRow }),
   z.object({ ...common, kind: z.literal('custom'), row: customRow }),
+  z.object({ ...common, kind: z.literal('text'), row: textRow, preprocess: textPreprocess }),
 ]);
 export type ModelDescriptor = z.infer<typeof modelDescriptor>;
 
@@ -74,5 +78,6 @@ export function describeModel(manifest: ModelManifest, measured: MeasuredModel =
     decision_policy_sha256: decisionPolicySha256(manifest),
     metrics: manifest.training?.metrics,
     calibration: measured.calibration,
+    golden: manifest.golden ? 'replayed' : 'none',
   });
 }

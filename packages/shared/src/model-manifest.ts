@@ -3,6 +3,7 @@ import { batching } from './batching-policy.ts';
 import { canonicalSha256 } from './canonical-json.ts';
 import { customRow, modulePreprocess } from './custom-row.ts';
 import { declaredFile, relativeFile } from './declared-file.ts';
+import { embedPostprocess } from './embed-postprocess.ts';
 import { fallbacks } from './fallback.ts';
 import { imageRow, imageRowPreprocess } from './image-row.ts';
 import { modelName, modelVersion } from './model-name.ts';
@@ -17,6 +18,7 @@ import {
 import { tabularPreprocess, tabularRow } from './tabular-row.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
+import { textPreprocess, textRow } from './text-row.ts';
 
 /** `models/<name>/<version>/model.json`: all that is needed to serve a model, beside the artifact itself. */
 
@@ -41,6 +43,7 @@ export const postprocess = z.discriminatedUnion('type', [
       .min(1),
     allow_non_finite: z.boolean().optional(),
   }),
+  embedPostprocess,
 ]);
 export type Postprocess = z.infer<typeof postprocess>;
 
@@ -81,7 +84,8 @@ const common = {
   decision: decisionPolicy.optional(),
   batching,
   fallbacks: fallbacks.optional(),
-  golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }),
+  /** Every `model.json` has it; only a manifest that was derived from an export has none. */
+  golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }).optional(),
   baseline: relativeFile.optional(),
   card: relativeFile.optional(),
   training: z.looseObject({ script: z.string().optional() }).optional(),
@@ -92,6 +96,7 @@ export const modelManifest = z.discriminatedUnion('kind', [
   z.strictObject({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imageRowPreprocess }),
   z.strictObject({ ...common, kind: z.literal('tensor'), row: tensorRow, preprocess: padPreprocess }),
   z.strictObject({ ...common, kind: z.literal('custom'), row: customRow, preprocess: modulePreprocess }),
+  z.strictObject({ ...common, kind: z.literal('text'), row: textRow, preprocess: textPreprocess }),
 ]);
 export type ModelManifest = z.infer<typeof modelManifest>;
 

@@ -32,6 +32,7 @@ export const ROW_ERRORS = {
     title:
       'The code that comes with the model failed on this row, or made something of it that is no tensor or no answer.',
   },
+  text_too_long: { retryable: false, fault: 'row', title: 'The text has more tokens than the model takes.' },
   non_finite_output: { retryable: false, fault: 'model', title: 'The model answered NaN or infinity for this row.' },
   output_too_large: {
     retryable: false,

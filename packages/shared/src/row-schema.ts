@@ -4,13 +4,15 @@ import { customRowSchema } from './custom-row.ts';
 import type { ModelManifest } from './model-manifest.ts';
 import { fieldSchema, type TabularField } from './tabular-row.ts';
 import { type RowTensor, tensorFault, tensorSchema } from './tensor-row.ts';
+import { TEXT_FIELDS, textRowSchema } from './text-row.ts';
 
 /** The part of a manifest that decides what a row may be; descriptors carry it to the API. */
 export type RowDeclaration =
   | Pick<Extract<ModelManifest, { kind: 'tabular' }>, 'kind' | 'row'>
   | Pick<Extract<ModelManifest, { kind: 'image' }>, 'kind' | 'row'>
   | Pick<Extract<ModelManifest, { kind: 'tensor' }>, 'kind' | 'row'>
-  | Pick<Extract<ModelManifest, { kind: 'custom' }>, 'kind' | 'row'>;
+  | Pick<Extract<ModelManifest, { kind: 'custom' }>, 'kind' | 'row'>
+  | Pick<Extract<ModelManifest, { kind: 'text' }>, 'kind' | 'row'>;
 
 type PlainDeclaration = Exclude<RowDeclaration, { kind: 'custom' }>;
 
@@ -34,12 +36,14 @@ export function rowJsonSchema(declaration: RowDeclaration): Record<string, unkno
 function namesOf(declaration: PlainDeclaration): string[] {
   if (declaration.kind === 'tabular') return declaration.row.fields.map(({ name }) => name);
   if (declaration.kind === 'tensor') return declaration.row.tensors.map(({ name }) => name);
+  if (declaration.kind === 'text') return [...TEXT_FIELDS];
   return Object.keys(declaration.row);
 }
 
 function plainRowSchema(declaration: PlainDeclaration): z.ZodType<Record<string, unknown>> {
   if (declaration.kind === 'tabular') return tabularRowSchema(declaration.row.fields);
   if (declaration.kind === 'tensor') return tensorRowSchema(declaration.row.tensors, tensorSchema);
+  if (declaration.kind === 'text') return textRowSchema(declaration.row);
   return imageRowSchema(declaration.row);
 }
 

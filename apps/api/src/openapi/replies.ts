@@ -50,6 +50,9 @@ const modelVersionSummary = z
       .object({ state: circuitState, open_workers: z.number().int() })
       .describe('Open: the version fails too often, and its workers leave it alone for a while.'),
     artifact_sha256: z.string(),
+    golden: z
+      .enum(['replayed', 'none'])
+      .describe('Whether golden rows prove that the version reads rows as training did.'),
   })
   .meta({ id: 'ModelVersion' });
 

@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import type { ModelManifest } from '@onqueue/shared';
 import { z } from 'zod';
 import { readTextFile } from './regular-file.ts';
 
@@ -23,6 +25,12 @@ export async function readGoldenRows(path: string): Promise<GoldenRow[]> {
   const rows = lines.flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(path, line, index + 1)]));
   if (rows.length === 0) throw new Error(`${path} has no golden rows.`);
   return rows;
+}
+
+/** Rows to run when nothing is compared: the golden ones, or the example of a version that has none. */
+export async function readTrialRows(folder: string, { golden, example }: ModelManifest): Promise<unknown[]> {
+  if (!golden) return [example];
+  return (await readGoldenRows(join(folder, golden.file))).map(({ input }) => input);
 }
 
 /** Where two outputs differ the most; `pointer` is a JSON pointer into the output. */

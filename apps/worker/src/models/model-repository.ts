@@ -1,7 +1,8 @@
 import { access, readdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { type ModelManifest, modelManifest } from '@onqueue/shared';
 import jsonc, { type ParseError } from 'jsonc-parser';
+import { ExportError, type GraphInspector, manifestOfExport } from './hugging-face-export.ts';
 import { readTextFile } from './regular-file.ts';
 
 const MANIFEST = 'model.json';
@@ -17,14 +18,19 @@ type ManifestProblem = { file: string; pointer?: string; detail: string; message
 
 /**
  * Every `<modelsDir>/<name>/<version>/`, in the order of names and versions. A broken folder becomes an entry with an
- * error and hides no other; rejects only when `modelsDir` itself cannot be read.
+ * error and hides no other; rejects only when `modelsDir` itself cannot be read. With `inspect`, a folder of Hugging Face Optimum needs no
+ * manifest.
  */
-export async function scanModelRepository({ modelsDir }: { modelsDir: string }): Promise<RepositoryEntry[]> {
+export async function scanModelRepository(options: {
+  modelsDir: string;
+  inspect?: GraphInspector | undefined;
+}): Promise<RepositoryEntry[]> {
+  const { modelsDir, inspect } = options;
   const root = resolve(modelsDir);
   const entries: RepositoryEntry[] = [];
   for (const name of await subfolders(root)) {
     for (const version of await subfolders(join(root, name))) {
-      entries.push(await readVersion({ folder: join(root, name, version), name, version }));
+      entries.push(await readVersion({ folder: join(root, name, version), name, version, inspect }));
     }
   }
   return entries;
@@ -35,7 +41,7 @@ export function readVersionFolder(folder: string): Promise<RepositoryEntry> {
   return readVersion({ folder: resolve(folder) });
 }
 
-type VersionPlace = { folder: string; name?: string; version?: string };
+type VersionPlace = { folder: string; name?: string; version?: string; inspect?: GraphInspector | undefined };
 
 /** Links are followed: deployments switch versions by linking folders. */
 async function subfolders(folder: string): Promise<string[]> {
@@ -55,11 +61,25 @@ async function readVersion(place: VersionPlace): Promise<RepositoryEntry> {
   const { folder } = place;
   const file = join(folder, MANIFEST);
   try {
-    return { folder, manifest: await readManifest(file, place) };
+    return { folder, manifest: (await derivedManifest(file, place)) ?? (await readManifest(file, place)) };
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;
     return { folder, error: error.problem };
   }
+}
+
+/** Of an export without a manifest of its own. */
+async function derivedManifest(file: string, { folder, name, version, inspect }: VersionPlace) {
+  if (!inspect) return undefined;
+  const hasOwn = await access(file).then(
+    () => true,
+    () => false,
+  );
+  if (hasOwn) return undefined;
+  const place = { folder, name: name ?? basename(dirname(folder)), version: version ?? basename(folder) };
+  return manifestOfExport({ ...place, inspect }).catch((error: unknown) => {
+    throw error instanceof ExportError ? problem(error.file, error.message, error.pointer) : error;
+  });
 }
 
 async function readManifest(file: string, place: VersionPlace) {
@@ -80,6 +100,9 @@ async function readManifest(file: string, place: VersionPlace) {
   await mustExist(file, join(place.folder, manifest.artifact.file), '/artifact/file');
   for (const [index, data] of (manifest.artifact.data ?? []).entries()) {
     await mustExist(file, join(place.folder, data.file), `/artifact/data/${index}/file`);
+  }
+  if (!manifest.golden) {
+    throw problem(file, 'has no golden rows, which prove that rows are read as training did', '/golden');
   }
   await mustExist(file, join(place.folder, manifest.golden.file), '/golden/file');
   return manifest;

@@ -18,7 +18,7 @@ test('every model in models/ has a manifest that can be served', () => {
 });
 
 for (const { folder, manifest } of entries) {
-  if (!manifest) continue;
+  if (!manifest?.golden) continue;
   const { name, version, golden } = manifest;
 
   test(`${name}/${version} answers its golden rows as training did, one by one and in batches`, async () => {
@@ -30,6 +30,22 @@ for (const { folder, manifest } of entries) {
     }
     await program.release();
   });
+
+  if (manifest.kind === 'text') {
+    test(`${name}/${version} makes the tokens of training's library`, async () => {
+      const cases = (await readFile(join(folder, 'parity.jsonl'), 'utf8'))
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      const rowKind = await rowKindOf(manifest, folder);
+      for (const { input, ids } of cases) {
+        const { feeds } = await rowKind.prepare([input]);
+        const found = feeds[manifest.preprocess.ids_input]?.data ?? [];
+        expect([input, Array.from(found, Number)]).toEqual([input, ids]);
+      }
+      expect(cases.length).toBeGreaterThan(100);
+    });
+  }
 
   if (manifest.kind !== 'image') continue;
 

@@ -1,5 +1,6 @@
 import { type ModelManifest, type RowResult, rowShapeOf, type TensorSpec } from '@onqueue/shared';
 import { decide } from './decision.ts';
+import { embeddingOutputs } from './embedding-outputs.ts';
 import type { Tensors } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import type { ModelModule } from './model-module.ts';
@@ -45,6 +46,10 @@ export function batchPostprocess(manifest: ModelManifest, module?: ModelModule):
     if (decision) throw new ModelLoadError('The decision policy reads a score; a module decides for itself.');
     if (!module) throw new Error('The code of a model was not loaded. This is a bug.');
     return moduleOutputs(manifest, postprocess, module);
+  }
+  if (postprocess.type === 'embed') {
+    if (decision) throw new ModelLoadError('The decision policy reads a score, and an embedding has none.');
+    return embeddingOutputs(manifest, postprocess);
   }
   return valueOutputs(manifest, postprocess);
 }

@@ -8,7 +8,7 @@ import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
 import { BatchOutputError, limitOutputs } from './output-limit.ts';
 import type { ReceivedMessage, RunnerMessage } from './runner-protocol.ts';
-import { warmUp } from './warm-up.ts';
+import { tryRow, warmUp } from './warm-up.ts';
 
 export type RunnerServiceOptions = { engine: InferenceEngine; send: Send };
 
@@ -116,11 +116,14 @@ export class RunnerService {
     const program = await ModelProgram.create({ manifest, session, folder });
     const loaded = performance.now();
 
-    if (golden === 'must_match') {
+    if (golden === 'must_match' && manifest.golden) {
       const rows = await readGoldenRows(join(folder, manifest.golden.file));
       const maxBatchSize = manifest.batching.max_batch_size;
       await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
       this.#goldenInput = rows[0]?.input;
+    } else if (golden === 'must_match') {
+      await tryRow(program, manifest.example);
+      this.#goldenInput = manifest.example;
     }
     this.#program = program;
     this.#maxOutputValues = policy.maxOutputValues;

@@ -50,6 +50,14 @@ function shown(value: unknown): string {
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
+/** All that can be proved of a version without golden rows: that it answers. Rejects with a `ModelLoadError` when it does not. */
+export async function tryRow(program: Pick<ModelProgram, 'run'>, row: unknown): Promise<void> {
+  const { results } = await program.run([row]);
+  const [result] = results;
+  if (result?.status === 'succeeded') return;
+  throw new ModelLoadError(`The example of the manifest is not answered: ${result?.error.detail}`);
+}
+
 function differenceOf(result: RowResult | undefined, golden: GoldenRow): Difference {
   return result?.status === 'succeeded'
     ? worstDifference(result.output, golden.output)

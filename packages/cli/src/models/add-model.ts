@@ -59,7 +59,6 @@ export async function addModel(options: AddModelOptions): Promise<AddedModel> {
     folder,
     kind: manifest.kind,
     postprocess: manifest.postprocess,
-    tolerance: manifest.golden.tolerance,
     ...rest,
     curl: curlLine({ baseUrl, request, folder }),
   };
@@ -96,6 +95,7 @@ async function makeVersion(options: AddModelOptions, version: string, staging: s
     batch_reason: batchReason(trial),
     postprocess_reason: choice.reason,
     golden_rows: golden.length,
+    tolerance,
     is_synthetic,
     notes,
   };

@@ -39,11 +39,12 @@ export interface CheckModelOptions {
 /** One after the other: each loads its model. @throws CliError when there is nothing to check. */
 export async function checkModel({ version, at, modelsDir, runners }: CheckModelOptions): Promise<VersionCheck[]> {
   const checks: VersionCheck[] = [];
-  for (const entry of await entriesOf(version, at, modelsDir)) checks.push(await checkVersion(entry, runners));
+  for (const entry of await entriesOf({ version, at, modelsDir, runners }))
+    checks.push(await checkVersion(entry, runners));
   return checks;
 }
 
-async function entriesOf(version: string | undefined, at: CheckModelOptions['at'], modelsDir: string) {
+async function entriesOf({ version, at, modelsDir, runners }: CheckModelOptions) {
   if (version !== undefined) {
     const folder = at(version);
     const isFolder = await stat(join(folder, 'model.json')).then(
@@ -52,7 +53,7 @@ async function entriesOf(version: string | undefined, at: CheckModelOptions['at'
     );
     if (isFolder) return [await readVersionFolder(folder)];
   }
-  const entries = await scanModelRepository({ modelsDir }).catch((cause: Error) => {
+  const entries = await scanModelRepository({ modelsDir, inspect: runners.inspect }).catch((cause: Error) => {
     throw new CliError(`The model repository ${modelsDir} cannot be read: ${cause.message}`, { cause });
   });
   const wanted = version?.split('/').filter(Boolean);
@@ -75,15 +76,17 @@ async function checkVersion(
   if (!manifest) return { folder, status: 'broken', error: error.message };
   const { name, version } = manifest;
   try {
-    const rows = await readGoldenRows(join(folder, manifest.golden.file));
-    const runner = await runners.start({ folder, manifest, golden: 'not_compared' });
+    const { golden } = manifest;
+    const rows = golden ? await readGoldenRows(join(folder, golden.file)) : [];
+    // Without golden rows the start itself tries the example, and there is nothing to compare.
+    const runner = await runners.start({ folder, manifest, golden: golden ? 'not_compared' : 'must_match' });
     try {
       const differences = await replay(rows, manifest, runner.run);
       return {
         folder,
         name,
         version,
-        ...verdict(differences, manifest.golden.tolerance),
+        ...(golden ? verdict(differences, golden.tolerance) : { status: 'ok' as const, rows: 0 }),
         load_ms: Math.round(runner.loadMs),
       };
     } finally {
@@ -158,6 +161,7 @@ export function checkText(checks: readonly VersionCheck[]): string {
     .map(({ folder, name, version, status, error, rows, rows_that_differ, tolerance, worst }) => {
       const title = name ? `${name}/${version}` : folder;
       if (status === 'broken') return `${title}  broken\n  ${error}`;
+      if (rows === 0) return `${title}  ok: it answers its example; no golden rows, so nothing was compared`;
       const line = `row ${worst?.row} at ${worst?.pointer}: expected ${JSON.stringify(worst?.expected)}, got ${JSON.stringify(worst?.actual)}`;
       const largest =
         worst?.difference === null ? 'not a difference of numbers' : `a difference of ${worst?.difference}`;

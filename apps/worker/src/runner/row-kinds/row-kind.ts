@@ -32,6 +32,7 @@ export async function rowKindOf(manifest: ModelManifest, folder: string): Promis
   if (manifest.kind === 'tabular') return tabularColumns(manifest);
   if (manifest.kind === 'tensor') return tensorRows(manifest);
   if (manifest.kind === 'custom') return customRows(manifest, await loadModelModule(manifest.preprocess, folder));
+  if (manifest.kind === 'text') return (await import('./text.ts')).textRows(manifest, folder);
   // libvips costs ~30 ms and ~15 MB: only the runners of image models load it.
   const { imageRows } = await import('./image.ts');
   const { decodeImage } = await import('./image-decoder.ts');
