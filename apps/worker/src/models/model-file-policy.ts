@@ -34,6 +34,7 @@ export function filePolicyOf(config: Config): ModelFilePolicy {
     maxExternalBytes: config.modelMaxExternalBytes,
     maxNodes: config.modelMaxNodes,
     operatorDomains: config.modelOperatorDomains,
+    allowsOrtFormat: config.modelOrtFormat,
     maxOutputValues: config.modelMaxOutputValues,
   };
 }
