@@ -229,7 +229,7 @@ export const SETTINGS = {
     schema: z.string().min(1),
     default: 'models',
     about:
-      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`).',
+      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`; credentials come from where AWS tools look for them).',
   }),
   modelsPollMs: setting({
     env: 'ONQUEUE_MODELS_POLL_MS',
@@ -279,13 +279,34 @@ export const SETTINGS = {
     about:
       'Milliseconds that a job waits in the hands of a worker for an `on_demand` version to be loaded. Then it goes back to the queue, up to `ONQUEUE_UNAVAILABLE_WAIT_S`.',
   }),
-  modelsS3Endpoint: setting({
-    env: 'ONQUEUE_MODELS_S3_ENDPOINT',
+  modelFetchTimeoutMs: setting({
+    env: 'ONQUEUE_MODEL_FETCH_TIMEOUT_MS',
     reader: 'worker',
+    schema: integer(100, 3_600_000),
+    default: '600000',
+    about:
+      'Milliseconds for fetching a version from an object store. Then it is reported as incomplete, and fetched again at the next look.',
+  }),
+  s3Region: setting({
+    env: 'ONQUEUE_S3_REGION',
+    reader: 'both',
+    schema: z.string().min(1),
+    default: 'us-east-1',
+    about: 'The region of the bucket.',
+  }),
+  s3Endpoint: setting({
+    env: 'ONQUEUE_S3_ENDPOINT',
+    reader: 'both',
     schema: z.url({ protocol: /^https?$/ }),
     default: undefined,
-    about:
-      'Where the object store of an `s3://` model repository listens, for one that is not at AWS; buckets are then part of the path. Credentials and region come from the usual `AWS_*` variables or files.',
+    about: "A server that speaks S3 and is not Amazon's, such as MinIO.",
+  }),
+  s3PathStyle: setting({
+    env: 'ONQUEUE_S3_PATH_STYLE',
+    reader: 'both',
+    schema: flag,
+    default: 'false',
+    about: '`true`: the bucket stands in the path and not in the host name, as most other servers want it.',
   }),
   models: setting({
     env: 'ONQUEUE_MODELS',
@@ -556,7 +577,7 @@ export const SETTINGS = {
 
 type Settings = typeof SETTINGS;
 type Value<S> = S extends Setting<infer Schema> ? z.output<Schema> : never;
-type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir';
+type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir' | 's3Endpoint';
 export type Config = {
   [K in keyof Settings]: K extends OptionalSetting ? Value<Settings[K]> | undefined : Value<Settings[K]>;
 };
