@@ -108,7 +108,9 @@ test('one that is uploaded file by file is served when it is whole, and what was
   expect(await cached()).toHaveLength(1);
   await upload('2', ['model.onnx']);
   await stateIs('2', 'ready');
-  expect(await cached()).toHaveLength(2);
+  for (const folder of await cached()) {
+    expect((await readdir(join(root, 'cache', 'models', folder))).sort()).toEqual([...FILES].sort());
+  }
   expect(await runJob(platform.baseUrl, { model: 'linear', input })).toMatchObject({ version: '2' });
 });
 
