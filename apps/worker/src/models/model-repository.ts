@@ -29,7 +29,7 @@ export async function scanModelRepository({ modelsDir }: { modelsDir: string }):
 }
 
 /** What is in the folder of a version: its manifest, if that can be served, and every file that it names is there. */
-export async function readVersion(place: { folder: string; name: string; version: string }): Promise<RepositoryEntry> {
+async function readVersion(place: { folder: string; name: string; version: string }): Promise<RepositoryEntry> {
   const { folder } = place;
   const file = join(folder, MANIFEST);
   try {
