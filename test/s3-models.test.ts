@@ -111,7 +111,9 @@ test('one that is uploaded file by file is served when it is whole, and what was
   for (const folder of await cached()) {
     expect((await readdir(join(root, 'cache', 'models', folder))).sort()).toEqual([...FILES].sort());
   }
-  expect(await runJob(platform.baseUrl, { model: 'linear', version: '2', input })).toMatchObject({ status: 'succeeded' });
+  expect(await runJob(platform.baseUrl, { model: 'linear', version: '2', input })).toMatchObject({
+    status: 'succeeded',
+  });
 });
 
 test('one that is deleted from the bucket is gone', async () => {

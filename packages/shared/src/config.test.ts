@@ -2,10 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import { ConfigError, loadConfig, SETTINGS, unknownSettings } from './config.ts';
 
 describe('loadConfig', () => {
-  test('has a default for everything but the three that have none', () => {
+  test('has a default for everything but those that have none', () => {
     const config = loadConfig({});
     const unset = Object.entries(config).flatMap(([key, value]) => (value === undefined ? [key] : []));
-    expect(unset).toEqual(['publicUrl', 'webhookSecret', 'cacheDir']);
+    expect(unset).toEqual(['publicUrl', 'webhookSecret', 's3Endpoint', 'cacheDir']);
     expect(config).toMatchObject({
       redisUrl: 'redis://127.0.0.1:6379',
       port: 8080,
