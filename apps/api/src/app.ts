@@ -1,7 +1,11 @@
 import {
   type BacklogLimits,
+  type BlobRegister,
+  type BlobStore,
+  BlobSweeper,
   type CompletionListener,
   DeadlineSweeper,
+  type FileIndex,
   type JobReservations,
   type JobStore,
   type ModelRegistry,
@@ -11,16 +15,22 @@ import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { BacklogMonitor } from './backlog-monitor.ts';
+import { Files, type FilesOptions } from './files.ts';
+import { eitherBody } from './http/either-body.ts';
 import { jsonBody } from './http/json-body.ts';
+import { multipartJob } from './http/multipart-job.ts';
 import { notFound, problemHandler } from './http/problem-handler.ts';
 import { protocolGuard } from './http/protocol-guard.ts';
 import { requestContext } from './http/request-context.ts';
+import { JobInputReader } from './job-inputs.ts';
 import { JobWaiter } from './job-waiter.ts';
 import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
+import type { RequestLimits } from './request-record.ts';
 import { docsRoutes } from './routes/docs.ts';
+import { fileRoutes } from './routes/files.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelVersionRoutes } from './routes/model-versions.ts';
 import { modelRoutes } from './routes/models.ts';
@@ -45,8 +55,14 @@ export interface AppOptions {
     maxWaitS: number;
     maxWaiters: number;
     backlog: BacklogLimits;
+    request: RequestLimits;
+    files: FilesOptions['limits'];
+    maxMultipartParts: number;
   };
   partitions: number;
+  blobs: BlobStore;
+  register: BlobRegister;
+  fileIndex: FileIndex;
   checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
   /** Of the platform. */
@@ -74,10 +90,20 @@ export function createApp(options: AppOptions): App {
       // Redis is away: requests say so; the next sweep comes anyway.
     },
   });
-  const readBody = jsonBody({
-    maxBytes: limits.maxBodyBytes,
-    maxDepth: limits.maxJsonDepth,
-    maxNodes: limits.maxJsonNodes,
+  const blobSweeper = new BlobSweeper({
+    blobs: options.blobs,
+    register: options.register,
+    partitions: options.partitions,
+    clock: systemClock,
+    onError: (error) => logger.warn({ err: error }, 'blobs could not be deleted'),
+  });
+  const json = { maxBytes: limits.maxBodyBytes, maxDepth: limits.maxJsonDepth, maxNodes: limits.maxJsonNodes };
+  const readBody = jsonBody(json);
+  const files = new Files({
+    index: options.fileIndex,
+    blobs: options.blobs,
+    register: options.register,
+    limits: limits.files,
   });
   let isDraining = false;
 
@@ -89,6 +115,7 @@ export function createApp(options: AppOptions): App {
   app.use(protocolGuard);
   app.use(operationRoutes({ health, memory, metrics, store, catalog, waiter, isDraining: () => isDraining }));
   app.use(
+    fileRoutes({ files, memory, readBody, publicUrl }),
     jobRoutes({
       store,
       reservations: options.reservations,
@@ -97,11 +124,12 @@ export function createApp(options: AppOptions): App {
       backlogMonitor,
       memory,
       metrics,
-      readBody,
+      readBody: [eitherBody(multipartJob({ ...json, maxParts: limits.maxMultipartParts }), readBody)],
       partitions: options.partitions,
       backlogLimits: limits.backlog,
-      maxRowsPerJob: limits.maxRowsPerJob,
+      inputs: new JobInputReader({ files, limits: { ...json, maxRowsPerJob: limits.maxRowsPerJob } }),
       maxWaitS: limits.maxWaitS,
+      requestLimits: limits.request,
       checkWebhook: options.checkWebhook,
       publicUrl,
     }),
@@ -115,6 +143,7 @@ export function createApp(options: AppOptions): App {
 
   backlogMonitor.start();
   sweeper.start();
+  blobSweeper.start();
   memory.start();
   return {
     express: app,
@@ -122,6 +151,7 @@ export function createApp(options: AppOptions): App {
       isDraining = true;
       backlogMonitor.stop();
       sweeper.stop();
+      blobSweeper.stop();
       memory.stop();
       waiter.releaseAll();
     },

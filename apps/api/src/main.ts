@@ -2,19 +2,23 @@ import {
   armFaultPoints,
   ConfigError,
   endAtUncaughtErrors,
+  JobPayloads,
   loadConfig,
   logError,
   PLATFORM_VERSION,
   systemClock,
   unknownSettings,
 } from '@onqueue/shared';
+import { openBlobStore } from '@onqueue/shared/blobs';
 import {
   checkAtEveryConnect,
   checkRedisServer,
   checkRedisWrites,
   closeRedis,
   connectRedis,
+  RedisBlobRegister,
   RedisCompletionListener,
+  RedisFileIndex,
   RedisJobReservations,
   RedisJobStore,
   RedisKeys,
@@ -41,6 +45,15 @@ async function main(): Promise<void> {
   const redis = connectRedis(target, { kind: 'producer', timeoutMs: config.redisTimeoutMs }, onRedisError);
   const subscriber = connectRedis(target, { kind: 'subscriber' }, onRedisError);
   const keys = new RedisKeys(config.keyPrefix);
+  const blobs = await openBlobStore(config, { redis, keys });
+  const register = new RedisBlobRegister({ redis, keys });
+  const payloads = new JobPayloads({
+    blobs,
+    register,
+    inlineInputBytes: config.inlineInputBytes,
+    inlineResultBytes: config.inlineResultBytes,
+    timeoutMs: config.blobTimeoutMs,
+  });
   const store = new RedisJobStore({
     redis,
     keys,
@@ -49,6 +62,7 @@ async function main(): Promise<void> {
     attempts: config.attempts,
     retryDelayMs: config.retryDelayMs,
     maxPredictions: config.maxPredictions,
+    payloads,
   });
   checkAtEveryConnect(redis, {
     onSuitable: (report) => logger.info(report, 'redis is ready'),
@@ -93,8 +107,14 @@ async function main(): Promise<void> {
       maxWaitS: config.maxWaitS,
       maxWaiters: config.maxWaiters,
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
+      request: config,
+      files: config,
+      maxMultipartParts: config.maxMultipartParts,
     },
     partitions: config.partitions,
+    blobs,
+    register,
+    fileIndex: new RedisFileIndex({ redis, keys }),
     checkWebhook: createWebhookPolicy({
       isConfigured: config.webhookSecret !== undefined,
       allowHttp: config.webhookAllowHttp,
@@ -121,7 +141,7 @@ async function main(): Promise<void> {
     const deadline = setTimeout(() => server.closeAllConnections(), config.apiDrainTimeoutMs);
     server.close(() => {
       clearTimeout(deadline);
-      void Promise.all([closeRedis(redis), closeRedis(subscriber)]).then(() => logger.info('stopped'));
+      void Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]).then(() => logger.info('stopped'));
     });
     server.closeIdleConnections();
   };

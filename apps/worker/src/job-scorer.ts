@@ -5,6 +5,7 @@ import {
   type Origin,
   type RowErrorCode,
   type RowResult,
+  SERVICE_CLASSES,
 } from '@onqueue/shared';
 import type { BatchedRowOutcome, SubmitOptions } from './batching/dynamic-batcher.ts';
 import type { HaltSignal } from './batching/halt-signal.ts';
@@ -84,7 +85,9 @@ export class JobScorer {
       return this.#modelIsUnavailable(job);
     }
     if (!isSuspect) this.#options.retries.countFirstAttempt();
-    const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect });
+    const { service } = job.request;
+    const isUrgent = service !== undefined && SERVICE_CLASSES[service.class].isUrgent;
+    const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect, isUrgent });
     // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
     if (rows.some(({ result }) => isFailed(result, 'model_unavailable'))) {

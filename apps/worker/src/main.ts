@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism, hostname } from 'node:os';
 import {
   armFaultPoints,
+  BlobSweeper,
   type Config,
   ConfigError,
   circuitState,
   DeadlineSweeper,
   endAtUncaughtErrors,
+  JobPayloads,
   loadConfig,
   logError,
   PLATFORM_VERSION,
@@ -16,11 +18,13 @@ import {
   toJobView,
   unknownSettings,
 } from '@onqueue/shared';
+import { openBlobStore } from '@onqueue/shared/blobs';
 import {
   checkAtEveryConnect,
   closeRedis,
   connectRedis,
   listenForHalts,
+  RedisBlobRegister,
   type RedisConnection,
   RedisJobStore,
   RedisKeys,
@@ -30,9 +34,11 @@ import {
   whenReady,
 } from '@onqueue/shared/redis';
 import { type Logger, pino } from 'pino';
+import { ByteRoom } from './byte-room.ts';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
 import { Calibrator } from './calibration/calibrator.ts';
 import { coreBudgetWarning } from './core-budget.ts';
+import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { openModelSource } from './models/open-model-source.ts';
 import { createOperationsServer } from './operations-server.ts';
@@ -60,6 +66,15 @@ async function main(): Promise<void> {
   const outages = new OutageLog({ logger, clock: systemClock });
   const redis = connectWorkerRedis(config, logger, outages);
   const keys = new RedisKeys(config.keyPrefix);
+  const blobs = await openBlobStore(config, { redis, keys });
+  const register = new RedisBlobRegister({ redis, keys });
+  const payloads = new JobPayloads({
+    blobs,
+    register,
+    inlineInputBytes: config.inlineInputBytes,
+    inlineResultBytes: config.inlineResultBytes,
+    timeoutMs: config.blobTimeoutMs,
+  });
   const store = new RedisJobStore({
     redis,
     keys,
@@ -68,6 +83,7 @@ async function main(): Promise<void> {
     attempts: config.attempts,
     retryDelayMs: config.retryDelayMs,
     maxPredictions: config.maxPredictions,
+    payloads,
   });
   const metrics = new WorkerMetrics();
   const cacheDir = config.cacheDir ?? defaultCacheDir(process.env);
@@ -84,11 +100,20 @@ async function main(): Promise<void> {
     models: config.models,
     instances: config.instances,
     intraOpNumThreads: config.intraOpThreads,
+    execution: { providers: config.executionProviders, fallback: config.executionProviderFallback },
+    gpuDevices: config.gpuDevices,
     batchTimeoutMs: config.batchTimeoutMs,
     runnerStartTimeoutMs: config.runnerStartTimeoutMs,
     runnerDepth: config.runnerDepth,
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
+    runnerMemoryLimitBytes: config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes(),
+    filePolicy: {
+      maxBytes: config.modelMaxBytes,
+      maxExternalBytes: config.modelMaxExternalBytes,
+      maxNodes: config.modelMaxNodes,
+      operatorDomains: config.modelOperatorDomains,
+    },
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     jobSource: config.jobSource,
@@ -111,6 +136,8 @@ async function main(): Promise<void> {
     redis,
     keys,
     store,
+    payloads,
+    payloadRoom: new ByteRoom(config.maxLoadedInputBytes),
     registry: new RedisModelRegistry({ redis, keys }),
     cache: new RedisResultCache({ redis, keys, partitionOf: (model) => partitionOf(model, config.partitions) }),
     calibrator: calibratorOf(config, logger),
@@ -128,6 +155,13 @@ async function main(): Promise<void> {
     partitions: config.partitions,
     clock: systemClock,
     onError: (error) => outages.warn(error, 'deadlines could not be looked at'),
+  });
+  const blobSweeper = new BlobSweeper({
+    blobs,
+    register,
+    partitions: config.partitions,
+    clock: systemClock,
+    onError: (error) => outages.warn(error, 'blobs could not be deleted'),
   });
 
   let phase: 'starting' | 'serving' | 'draining' = 'starting';
@@ -173,13 +207,14 @@ async function main(): Promise<void> {
       process.exit(0);
     });
     sweeper.stop();
+    blobSweeper.stop();
     await Promise.all([supervisor.drain(), webhooks?.close()]);
     vigil.end();
     clearTimeout(handBack);
     clearTimeout(deadline);
     operations.close();
     operations.closeAllConnections();
-    await Promise.all([closeRedis(redis), closeRedis(subscriber)]);
+    await Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]);
     logger.info('stopped');
     // Nothing is left to be done; whatever keeps the process alive all the same must not.
     setTimeout(() => process.exit(0), HAND_BACK_MS).unref();
@@ -204,6 +239,7 @@ async function main(): Promise<void> {
   });
   if (phase !== 'starting') return;
   sweeper.start();
+  blobSweeper.start();
   if (config.webhookSecret === undefined) {
     logger.warn('no ONQUEUE_WEBHOOK_SECRET: this worker delivers no webhooks');
   } else {
@@ -301,14 +337,24 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
 }
 
 function observeVersions({ versions, residentBytes }: Supervisor, metrics: WorkerMetrics): void {
-  const { runnersReady, pendingRows: rows, batchSizeLimit, runnerMemoryHeadroom } = metrics;
+  const { runnersReady, pendingRows: rows, batchSizeLimit, circuitState: circuits, runnerMemoryHeadroom } = metrics;
+  const { executionProviderRunners } = metrics;
   // Of versions that are gone nothing is said.
-  for (const gauge of [runnersReady, rows, batchSizeLimit, metrics.circuitState, runnerMemoryHeadroom]) gauge.reset();
+  for (const gauge of [runnersReady, rows, batchSizeLimit, circuits, runnerMemoryHeadroom, executionProviderRunners])
+    gauge.reset();
   metrics.modelMemory.set(residentBytes);
   for (const version of versions) {
     const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit, memoryHeadroomBytes } = version;
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
+    if (version.startTimes) {
+      metrics.runnerStart.set({ ...labels, phase: 'load' }, version.startTimes.load_ms / 1000);
+      metrics.runnerStart.set({ ...labels, phase: 'warmup' }, version.startTimes.warmup_ms / 1000);
+    }
+    const { requested, runnersOn } = version.execution;
+    for (const [used, runners] of runnersOn) {
+      metrics.executionProviderRunners.set({ ...labels, requested, used }, runners);
+    }
     metrics.pendingRows.set(labels, pendingRows);
     metrics.batchSizeLimit.set(labels, maxBatchSize);
     for (const state of circuitState.options)

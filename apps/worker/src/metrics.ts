@@ -11,6 +11,12 @@ export class WorkerMetrics {
     labelNames: ['model', 'version', 'status'],
     registers: [this.registry],
   });
+  readonly serviceTargets = new Counter({
+    name: 'onqueue_service_targets_total',
+    help: 'Jobs with a service class that this worker ended, by whether they did so within the target of their class.',
+    labelNames: ['model', 'service_class', 'met'],
+    registers: [this.registry],
+  });
   readonly rowsFinished = new Counter({
     name: 'onqueue_rows_finished_total',
     help: 'Rows of runs that this worker ended.',
@@ -77,6 +83,18 @@ export class WorkerMetrics {
     name: 'onqueue_runners_ready',
     help: 'Runner processes that can take a batch.',
     labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
+  readonly runnerStart = new Gauge({
+    name: 'onqueue_runner_start_seconds',
+    help: 'What the start of the newest runner took: load (checksum, session, manifest) and warmup (the golden rows).',
+    labelNames: ['model', 'version', 'phase'],
+    registers: [this.registry],
+  });
+  readonly executionProviderRunners = new Gauge({
+    name: 'onqueue_execution_provider_runners',
+    help: 'Runners that can take a batch, by the execution providers that were asked for and the one that computes.',
+    labelNames: ['model', 'version', 'requested', 'used'],
     registers: [this.registry],
   });
   readonly versionState = new Gauge({

@@ -3,6 +3,7 @@ import {
   compareVersions,
   describeModel,
   type FleetNews,
+  type JobPayloads,
   type JobStore,
   LANES,
   type ModelDescriptor,
@@ -16,25 +17,28 @@ import {
 } from '@onqueue/shared';
 import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
 import type { Logger } from 'pino';
+import type { ByteRoom } from './byte-room.ts';
 import type { Calibrator } from './calibration/calibrator.ts';
 import { FleetReporter } from './fleet-reporter.ts';
 import { HeldJobs } from './held-jobs.ts';
 import { logJobEnd } from './job-log.ts';
 import { JobScorer } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
-
 import type { ManagedVersion, WholeVersion } from './models/managed-version.ts';
 import { estimatedRunnerBytes } from './models/memory-estimate.ts';
+import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { ModelManager } from './models/model-manager.ts';
 import type { ModelSource } from './models/model-source.ts';
 import { type RepositorySnapshot, RepositoryWatcher } from './models/repository-watcher.ts';
 import { versionEvents } from './models/version-events.ts';
 import type { OutageLog } from './outage-log.ts';
+import { withPayloads } from './payload-handler.ts';
 import { openPartitionSource } from './queue/batch/open-partition-source.ts';
 import type { PartitionSource, ServedQueue } from './queue/job-source.ts';
 import { ModelQueues } from './queue/model-queues.ts';
 import type { CircuitPolicy, CircuitTransition } from './resilience/circuit-breaker.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
+import type { ExecutionPlan } from './runner/execution-plan.ts';
 import { ServedModelVersion } from './served-model.ts';
 
 export interface SupervisorOptions {
@@ -52,11 +56,16 @@ export interface SupervisorOptions {
   models: readonly string[];
   instances: number;
   intraOpNumThreads: number;
+  execution: ExecutionPlan;
+  gpuDevices: readonly number[];
   batchTimeoutMs: number;
   runnerStartTimeoutMs: number;
   runnerDepth: number;
   runnerMaxBatches: number;
   runnerMaxMemoryBytes: number;
+  runnerMemoryLimitBytes: number;
+  /** What model files may be. */
+  filePolicy: ModelFilePolicy;
   lockDurationMs: number;
   stalledIntervalMs: number;
   jobSource: 'batch' | 'stock';
@@ -79,6 +88,9 @@ export interface SupervisorOptions {
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  payloads: JobPayloads;
+  /** For rows out of the blob store. */
+  payloadRoom: ByteRoom;
   registry: ModelRegistry;
   /** Finds how large batches should be; undefined: as large as the manifests allow. */
   calibrator: Calibrator | undefined;
@@ -269,6 +281,7 @@ export class Supervisor {
       startTimeoutMs: this.#options.runnerStartTimeoutMs,
       maxBatches: this.#options.runnerMaxBatches,
       maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
+      memoryLimitBytes: this.#options.runnerMemoryLimitBytes,
       standInOf: (name, of) => this.#standInOf(name, of),
       onFallbackError: (error) => outages.warn(error, 'results for fallbacks', { model, version }),
       onCircuit: (transition) => this.#onCircuit(manifest, transition),
@@ -319,7 +332,12 @@ export class Supervisor {
   }
 
   #queuesOf(model: string): ServedQueue[] {
-    const { worker, logger, metrics, clock, retryBudget, instances } = this.#options;
+    const { worker, logger, metrics, clock, retryBudget, instances, outages } = this.#options;
+    const payloads = {
+      payloads: this.#options.payloads,
+      room: this.#options.payloadRoom,
+      onError: (error: Error) => outages.warn(error, 'blob store', { model }),
+    };
     const scorer = new JobScorer({
       versions: { get: (version) => this.#manager.get(model, version) },
       summon: (version, halt) => this.#manager.summon(model, version, halt),
@@ -343,7 +361,10 @@ export class Supervisor {
       lane,
       concurrency: concurrencyFor(maxBatchSize, { ...this.#options, instances: most }),
       ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, most) } : {}),
-      handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
+      handler: (job, attempt) =>
+        this.#held.hold(job, (halt) =>
+          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+        ),
     }));
   }
 

@@ -1,3 +1,4 @@
+import type { BlobRef } from './blob-store.ts';
 import type { CircuitState, FleetCircuit } from './circuit-state.ts';
 import type {
   BatchTrace,
@@ -68,12 +69,20 @@ export interface ClaimedJob extends JobRef {
   model: string;
   version: string;
   lane: Lane;
+  /** None as long as they are in the blob store. */
   inputs: readonly Record<string, unknown>[];
+  /** Where they are, when they are not in the record. */
+  inputsRef?: BlobRef;
   request: JobRequestRecord;
   /** Time between queueing and this claim, on Redis' clock. */
   queuedMs: number;
   /** When it was claimed: Unix microseconds of Redis' clock. */
   claimedUs: string;
+}
+
+/** How many rows a job has, wherever they are. */
+export function rowsOf({ inputs, inputsRef }: Pick<ClaimedJob, 'inputs' | 'inputsRef'>): number {
+  return inputsRef?.rows ?? inputs.length;
 }
 
 export type ClaimOutcome =
@@ -90,6 +99,8 @@ export type JobOutcome =
   | {
       state: 'succeeded' | 'failed';
       results: readonly RowResult[];
+      /** Where the results are, when they are too many for the record. */
+      resultsRef?: BlobRef;
       error?: JobError;
       /** All three are missing only when no model ever saw the rows. Equal origins are best the same object. */
       origin?: Origin;
@@ -187,8 +198,11 @@ export interface JobReservation {
  */
 export interface JobReservations {
   find(tenant: string, key: string): Promise<JobReservation | undefined>;
-  /** The reservation that stands from now on: this one, or the one that was there. */
-  reserve(tenant: string, key: string, reservation: JobReservation): Promise<JobReservation>;
+  /**
+   * The reservation that stands from now on: this one, or the one that was there. `maxTtlMs`: no longer than its job is kept,
+   * or a late repeat would make it anew.
+   */
+  reserve(tenant: string, key: string, reservation: JobReservation, maxTtlMs?: number): Promise<JobReservation>;
 }
 
 /** What workers say about the models that they serve, and what operators want of them. */

@@ -26,6 +26,13 @@ export const ROW_ERRORS = {
     fault: 'row',
     title: 'The row cannot be turned into the tensors that the model needs.',
   },
+  text_too_long: { retryable: false, fault: 'row', title: 'The text has more tokens than the model takes.' },
+  model_code_failed: {
+    retryable: false,
+    fault: 'model',
+    title:
+      'The code that comes with the model failed on this row, or made something of it that is no tensor or no answer.',
+  },
   non_finite_output: { retryable: false, fault: 'model', title: 'The model answered NaN or infinity for this row.' },
   inference_failed: { retryable: false, fault: 'row', title: 'The model refused this row.' },
   out_of_memory: {
@@ -42,6 +49,11 @@ export const ROW_ERRORS = {
     retryable: true,
     fault: 'model',
     title: 'The model did not answer within the deadline of a batch.',
+  },
+  result_lost: {
+    retryable: false,
+    fault: 'none',
+    title: 'The result was kept in the blob store, and is not there any more or is not what was stored.',
   },
   canceled: { retryable: false, fault: 'none', title: 'The run of the job ended before the row did.' },
   model_unavailable: {

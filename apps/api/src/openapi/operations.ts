@@ -1,6 +1,7 @@
 import { jobRequest } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
+import { filePaths } from './file-operations.ts';
 import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
 import { json, problems, STORAGE } from './responses.ts';
@@ -24,7 +25,18 @@ export const paths: ZodOpenApiPathsObject = {
             .max(255)
             .optional()
             .meta({ description: 'Names the job: a repeat with the same body finds it, and makes no other.' }),
+          'Cancel-After': z.string().optional().meta({
+            description:
+              'Cancels the first run if it has not ended so long after its acceptance: 1 second to 7 days, as `90s`, `5m`, `1h30m`.',
+            example: '1m',
+          }),
           Prefer: z.string().optional().meta({ description: 'RFC 7240: `wait=N`, whole seconds.', example: 'wait=10' }),
+        }),
+        query: z.object({
+          dry_run: z
+            .enum(['0', '1', 'false', 'true'])
+            .optional()
+            .describe('`1`: the job is checked, answered 200 with what would be made of it, and not stored.'),
         }),
       },
       requestBody: {
@@ -38,13 +50,30 @@ export const paths: ZodOpenApiPathsObject = {
               metadata: { order: 'A-7' },
             },
           },
+          'multipart/form-data': {
+            schema: z.object({
+              image: z
+                .array(z.string().meta({ format: 'binary' }))
+                .optional()
+                .describe('Each is a row `{"image": …}`, in their order.'),
+              job: z.string().optional().describe('JSON: all of a job but its rows.'),
+              model: z.string().optional(),
+              version: z.string().optional(),
+              lane: z.string().optional(),
+              service_class: z.string().optional(),
+            }),
+          },
         },
       },
       responses: {
-        200: json(replies.job, 'The job has ended within the time that `Prefer: wait=N` gave it.'),
+        200: json(
+          z.union([replies.job, replies.jobPlan]),
+          'The job has ended within the time that `Prefer: wait=N` gave it; or, with `dry_run=1`, what would be made of it.',
+        ),
         202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.'),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'too_many_rows', 'webhooks_not_configured'],
+          ['malformed_multipart', 'file_not_found'],
           [
             'model_not_found',
             'version_not_found',
@@ -100,6 +129,7 @@ export const paths: ZodOpenApiPathsObject = {
       ...problems(['job_not_found', 'record_too_new', ...STORAGE]),
     }),
   },
+  ...filePaths,
   '/models': {
     get: {
       operationId: 'listModels',

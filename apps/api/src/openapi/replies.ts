@@ -15,6 +15,7 @@ import {
   postprocess,
   problemDocument,
   runView,
+  serviceLevel,
   tensorSpec,
   versionState,
 } from '@onqueue/shared';
@@ -40,6 +41,19 @@ export const acceptedJob = z
   })
   .meta({ id: 'AcceptedJob', description: 'A job that was stored and waits for a worker.' });
 
+export const jobPlan = z
+  .object({
+    object: z.literal('job_plan'),
+    model: modelName,
+    version: modelVersion,
+    lane,
+    priority: z.number().int(),
+    service: serviceLevel.nullable(),
+    rows: z.object({ total: z.number().int() }),
+    input_bytes: z.number().int().describe('Of the rows as they would be stored.'),
+  })
+  .meta({ id: 'JobPlan', description: 'What would be made of a job. Nothing was stored.' });
+
 export const runList = z
   .object({ object: z.literal('list'), data: z.array(runView.meta({ id: 'Run', description: 'One run of a job.' })) })
   .meta({ id: 'RunList' });
@@ -53,6 +67,9 @@ const modelVersionSummary = z
       .object({ state: circuitState, open_workers: z.number().int() })
       .describe('Open: the version fails too often, and its workers leave it alone for a while.'),
     artifact_sha256: z.string(),
+    golden: z
+      .enum(['replayed', 'none'])
+      .describe('Whether golden rows prove that the version reads rows as training did.'),
   })
   .meta({ id: 'ModelVersion' });
 

@@ -29,7 +29,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   const router = Router();
   router
     .route('/jobs')
-    .post(queryParameters(), ...options.readBody, (request, response) => createJob(options, request, response))
+    .post(queryParameters('dry_run'), ...options.readBody, (request, response) => createJob(options, request, response))
     .all(otherMethods('POST'));
   router
     .route('/jobs/:id')

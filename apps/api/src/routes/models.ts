@@ -90,5 +90,6 @@ function versionSummary({ descriptor, readyWorkers, circuit }: PublishedModel) {
     ready_workers: readyWorkers,
     circuit: { state: circuit.state, open_workers: circuit.openWorkers },
     artifact_sha256: descriptor.artifact_sha256,
+    golden: descriptor.golden ?? 'replayed',
   };
 }

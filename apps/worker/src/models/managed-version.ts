@@ -8,7 +8,7 @@ export type WholeVersion = Extract<WatchedVersion, { status: 'whole' }>;
 /** What a manager needs of a version that is loaded. */
 export type LoadedVersion = Pick<
   ServedModelVersion,
-  'descriptor' | 'instances' | 'isIdle' | 'maxBatchSize' | 'residentBytes' | 'stop'
+  'descriptor' | 'fallbackReason' | 'instances' | 'isIdle' | 'maxBatchSize' | 'residentBytes' | 'stop'
 >;
 
 /**

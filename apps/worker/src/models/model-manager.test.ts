@@ -10,6 +10,7 @@ import type { WatchedVersion } from './repository-watcher.ts';
 const RUNNER_BYTES = 100;
 
 class FakeVersion implements LoadedVersion {
+  readonly fallbackReason = undefined;
   readonly descriptor: LoadedVersion['descriptor'];
   readonly maxBatchSize = 8;
   readonly instances: number;

@@ -34,6 +34,10 @@ export function versionEvents({ logger, metrics, onChange, onRetired }: VersionE
       const limits = { batch_size_limit: served?.maxBatchSize, of: manifest?.batching.max_batch_size };
       const coldStart = coldStartMs === undefined ? {} : { cold_start_ms: Math.round(coldStartMs) };
       logger.info({ model, version, ...limits, ...coldStart }, 'model is ready');
+      if (manifest && !manifest.golden) {
+        logger.warn({ model, version }, 'no golden rows: nothing proves that rows are read as training did');
+      }
+      if (served?.fallbackReason) logger.warn({ model, version }, `computed by the cpu: ${served.fallbackReason}`);
     },
     onFailed({ name: model, version, manifest }, error) {
       metrics.modelLoads.inc({ model, version, outcome: 'failed' });

@@ -1,4 +1,4 @@
-import type { ClaimedJob, JobError, JobErrorCode, JobOutcome, Lane } from '@onqueue/shared';
+import { type ClaimedJob, type JobError, type JobErrorCode, type JobOutcome, type Lane, rowsOf } from '@onqueue/shared';
 
 /** What the queue knows of an attempt. */
 export interface Attempt {
@@ -54,6 +54,11 @@ export function feedLimitOf({ concurrency }: { concurrency: number }): number {
   return Math.max(1, concurrency >> 1);
 }
 
+/** Attempts that a run may have: as the job asked, else as its queue job says. */
+export function attemptsOf({ request }: ClaimedJob, configured: number): number {
+  return request.retries === undefined ? configured : request.retries + 1;
+}
+
 /** A bug, ours or another version's: tried again like a crash, and ended at the last attempt, since every run must end. */
 export function afterFault(job: ClaimedJob, { isLast }: Attempt, { message }: Error): JobOutcome {
   if (!isLast) return { state: 'queued', spendsAttempt: true };
@@ -63,5 +68,5 @@ export function afterFault(job: ClaimedJob, { isLast }: Attempt, { message }: Er
 
 /** The end of a job of which no row has an answer, all for the same reason. */
 export function failedWhole(job: ClaimedJob, error: JobError): JobOutcome {
-  return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+  return { state: 'failed', results: Array.from({ length: rowsOf(job) }, () => ({ status: 'failed', error })), error };
 }

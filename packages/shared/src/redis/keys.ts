@@ -67,6 +67,25 @@ export class RedisKeys {
     return `${this.partition(partition)}scratch`;
   }
 
+  /** Sorted set: blobs by when they go. */
+  blobs(partition: number): string {
+    return `${this.partition(partition)}blobs`;
+  }
+
+  /** Hash: the chunks of a blob. In a slot of its own, so that blobs spread over a cluster. */
+  blob(tenant: string, name: string): string {
+    return `${this.#prefix}:{blob:${tenant}:${name}}`;
+  }
+
+  /** Hash: what is known of a file; sorted set: a tenant's files by when they go. */
+  file(tenant: string, id: string): string {
+    return `${this.#prefix}:{tenant:${tenant}}:file:${id}`;
+  }
+
+  files(tenant: string): string {
+    return `${this.#prefix}:{tenant:${tenant}}:files`;
+  }
+
   /** Channel: ids of jobs that have ended, separated by blanks. */
   done(partition: number): string {
     return `${this.partition(partition)}done`;
