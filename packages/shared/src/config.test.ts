@@ -2,13 +2,12 @@ import { describe, expect, test } from '@jest/globals';
 import { ConfigError, loadConfig, SETTINGS, unknownSettings } from './config.ts';
 
 describe('loadConfig', () => {
-  test('has a default for everything but the eight that have none', () => {
+  test('has a default for everything but those that have none', () => {
     const config = loadConfig({});
     const unset = Object.entries(config).flatMap(([key, value]) => (value === undefined ? [key] : []));
     expect(unset).toEqual([
       'publicUrl',
       'webhookSecret',
-      'modelsS3Endpoint',
       'cacheDir',
       'runnerMemoryLimitBytes',
       'blobDir',

@@ -243,7 +243,7 @@ export const SETTINGS = {
     schema: z.string().min(1),
     default: 'models',
     about:
-      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`).',
+      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`; credentials come from where AWS tools look for them).',
   }),
   modelsPollMs: setting({
     env: 'ONQUEUE_MODELS_POLL_MS',
@@ -293,13 +293,13 @@ export const SETTINGS = {
     about:
       'Milliseconds that a job waits in the hands of a worker for an `on_demand` version to be loaded. Then it goes back to the queue, up to `ONQUEUE_UNAVAILABLE_WAIT_S`.',
   }),
-  modelsS3Endpoint: setting({
-    env: 'ONQUEUE_MODELS_S3_ENDPOINT',
+  modelFetchTimeoutMs: setting({
+    env: 'ONQUEUE_MODEL_FETCH_TIMEOUT_MS',
     reader: 'worker',
-    schema: z.url({ protocol: /^https?$/ }),
-    default: undefined,
+    schema: integer(100, 3_600_000),
+    default: '600000',
     about:
-      'Where the object store of an `s3://` model repository listens, for one that is not at AWS; buckets are then part of the path. Credentials and region come from the usual `AWS_*` variables or files.',
+      'Milliseconds for fetching a version from an object store. Then it is reported as incomplete, and fetched again at the next look.',
   }),
   models: setting({
     env: 'ONQUEUE_MODELS',
