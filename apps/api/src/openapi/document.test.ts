@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { Router } from 'express';
+import { fileRoutes } from '../routes/files.ts';
 import { jobRoutes } from '../routes/jobs.ts';
 import { modelRoutes } from '../routes/models.ts';
 import { openApiRoutes } from '../routes/openapi.ts';
@@ -22,6 +23,7 @@ test('has every route, and none that is not served', () => {
   // Nothing is called: routes are only counted.
   const routers = [
     jobRoutes({ readBody: [] } as never),
+    fileRoutes({ readBody: [] } as never),
     modelRoutes({} as never),
     operationRoutes({} as never),
     openApiRoutes({}),
