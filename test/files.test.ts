@@ -220,7 +220,7 @@ describe('an upload in parts', () => {
   });
 
   test('a part that is refused when it is sent again leaves the one before', async () => {
-    const api = await platform.startApi({ ONQUEUE_MAX_FILES_BYTES: '100', ONQUEUE_KEY_PREFIX: 'again' });
+    const api = await platform.startApi({ ONQUEUE_MAX_FILES_BYTES: '1024', ONQUEUE_KEY_PREFIX: 'again' });
     const send = (path: string, method: string, body: Uint8Array | string) =>
       request<FileBody>(`${api.baseUrl}${path}`, { method, body, headers: { 'content-type': 'application/json' } });
     const { id } = (await send('/uploads', 'POST', '{}')).body;
