@@ -29,8 +29,10 @@ import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
 import type { RequestLimits } from './request-record.ts';
+import { docsRoutes } from './routes/docs.ts';
 import { fileRoutes } from './routes/files.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { modelVersionRoutes } from './routes/model-versions.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
@@ -133,7 +135,9 @@ export function createApp(options: AppOptions): App {
     }),
   );
   app.use(modelRoutes({ catalog, publicUrl }));
+  app.use(modelVersionRoutes({ registry, readBody, publicUrl }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
+  app.use(docsRoutes({ publicUrl }));
   app.use(notFound);
   app.use(problemHandler(logger, metrics));
 

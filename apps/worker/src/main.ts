@@ -38,7 +38,9 @@ import { ByteRoom } from './byte-room.ts';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
 import { Calibrator } from './calibration/calibrator.ts';
 import { coreBudgetWarning } from './core-budget.ts';
+import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { FolderModelSource } from './models/folder-model-source.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
@@ -86,15 +88,30 @@ async function main(): Promise<void> {
   const metrics = new WorkerMetrics();
   const supervisor = new Supervisor({
     worker,
-    modelsDir: config.modelsDir,
+    source: new FolderModelSource({ modelsDir: config.modelsDir }),
+    modelsPollMs: config.modelsPollMs,
+    modelsSettleMs: config.modelsSettleMs,
+    versionPolicy: config.versionPolicy,
+    versionDrainMs: config.versionDrainS * 1000,
+    modelMemoryBudgetBytes: config.modelMemoryBudgetBytes,
+    coldStartTimeoutMs: config.coldStartTimeoutMs,
     models: config.models,
     instances: config.instances,
     intraOpNumThreads: config.intraOpThreads,
+    execution: { providers: config.executionProviders, fallback: config.executionProviderFallback },
+    gpuDevices: config.gpuDevices,
     batchTimeoutMs: config.batchTimeoutMs,
     runnerStartTimeoutMs: config.runnerStartTimeoutMs,
     runnerDepth: config.runnerDepth,
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
+    runnerMemoryLimitBytes: config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes(),
+    filePolicy: {
+      maxBytes: config.modelMaxBytes,
+      maxExternalBytes: config.modelMaxExternalBytes,
+      maxNodes: config.modelMaxNodes,
+      operatorDomains: config.modelOperatorDomains,
+    },
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     jobSource: config.jobSource,
@@ -155,7 +172,7 @@ async function main(): Promise<void> {
         version: descriptor.version,
         ready_runners: readyRunners,
       }));
-      const isServing = phase === 'serving' && supervisor.isTold && models.some((model) => model.ready_runners > 0);
+      const isServing = phase === 'serving' && supervisor.isTold && supervisor.hasWork;
       return { isReady: isServing, detail: { status: isServing ? 'ready' : phase, redis: redis.status, models } };
     },
   });
@@ -317,11 +334,25 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
   });
 }
 
-function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
+function observeVersions({ versions, residentBytes }: Supervisor, metrics: WorkerMetrics): void {
+  const { runnersReady, pendingRows: rows, batchSizeLimit, circuitState: circuits, runnerMemoryHeadroom } = metrics;
+  const { executionProviderRunners } = metrics;
+  // Of versions that are gone nothing is said.
+  for (const gauge of [runnersReady, rows, batchSizeLimit, circuits, runnerMemoryHeadroom, executionProviderRunners])
+    gauge.reset();
+  metrics.modelMemory.set(residentBytes);
   for (const version of versions) {
     const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit, memoryHeadroomBytes } = version;
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
+    if (version.startTimes) {
+      metrics.runnerStart.set({ ...labels, phase: 'load' }, version.startTimes.load_ms / 1000);
+      metrics.runnerStart.set({ ...labels, phase: 'warmup' }, version.startTimes.warmup_ms / 1000);
+    }
+    const { requested, runnersOn } = version.execution;
+    for (const [used, runners] of runnersOn) {
+      metrics.executionProviderRunners.set({ ...labels, requested, used }, runners);
+    }
     metrics.pendingRows.set(labels, pendingRows);
     metrics.batchSizeLimit.set(labels, maxBatchSize);
     for (const state of circuitState.options)

@@ -23,38 +23,43 @@ const MAX_LAG_P99_MS = 8;
 /** The neighbour's jobs: as many as keep its runner busy four fifths of the time while it is healthy. */
 const NEIGHBOUR_PER_S = 20;
 const NEIGHBOUR_JOB_MS = 40;
+/** Four times what the neighbour can do: its queue grows for as long as it lasts. */
+const FLOOD_PER_S = 5 * NEIGHBOUR_PER_S;
 /** It begins before what is measured and outlasts it. */
-const NEIGHBOUR_JOBS = (NEIGHBOUR_PER_S * JOBS) / RATE_PER_S + 2 * NEIGHBOUR_PER_S;
+const NEIGHBOUR_S = JOBS / RATE_PER_S + 2;
 /** Nobody wants the neighbour's jobs of one arm in the next. */
 const NEIGHBOUR_WAIT = { expires_in: 2, timeout: 4 };
 const TRIAL_STEPS = 100_000;
 
-/** What goes on beside the healthy model while its latency is measured. The flood of one tenant would be one more. */
-type Arm = 'busy' | 'crash' | 'hang';
-const ARMS: readonly Arm[] = ['busy', 'crash', 'hang'];
+/** What goes on beside the healthy model while its latency is measured. */
+type Arm = 'busy' | 'crash' | 'hang' | 'flood';
+const ARMS: readonly Arm[] = ['busy', 'crash', 'hang', 'flood'];
 
 const ENV = {
-  ONQUEUE_MODELS: `${MODEL},${ARMS.join()}`,
+  ONQUEUE_MODELS: `${MODEL},busy,crash,hang`,
   ONQUEUE_LOG_LEVEL: 'silent',
   // A hanging row costs its runner's life some times in an arm, not once.
   ONQUEUE_BATCH_TIMEOUT_MS: '1000',
   ...AS_DECLARED,
 };
 
-/** Whether a model that fails costs a healthy one more than a model that works. */
+/** Whether a model that fails, or has more to do than it can, costs a healthy one more than a model that works. */
 export const isolationBench: Bench = {
   name: 'isolation',
-  summary: `${RATE_PER_S} jobs/s of a healthy model, open loop, beside one that is busy, one that crashes, one that hangs`,
+  summary: `${RATE_PER_S} jobs/s of a healthy model, open loop, beside one that is busy, crashes, hangs, or is flooded`,
   figures: {
     p99_ratio: 'healthy p99 beside the worse of the failing neighbours / beside the busy one',
     crash_ratio: 'beside one that crashes on every row / beside the busy one',
     hang_ratio: 'beside one that hangs on every row / beside the busy one',
+    flood_ratio: 'beside one that gets four times what it can do / beside the busy one',
     busy_p99_ms: 'healthy model, from the intended time of POST /jobs to the result by long poll',
     crash_p99_ms: '',
     hang_p99_ms: '',
+    flood_p99_ms: '',
     busy_p50_ms: '',
     crash_p50_ms: '',
     hang_p50_ms: '',
+    flood_p50_ms: '',
     errors: 'jobs of the healthy model that did not succeed',
   },
   async prepare({ cleanup, signal }) {
@@ -63,7 +68,7 @@ export const isolationBench: Bench = {
     const platform = await startPlatform({ inheritEnv: false, env: ENV, modelsDir, signal });
     cleanup.add(() => platform.stop());
     const [healthy, neighbour] = [forkGenerator(cleanup), forkGenerator(cleanup)];
-    const bodies = rows.map(({ input }) => JSON.stringify({ model: MODEL, input }));
+    const bodies = rows.map(({ input }) => JSON.stringify({ model: MODEL, version: VERSION, input }));
     const common = { baseUrl: platform.baseUrl, maxInFlight: MAX_IN_FLIGHT, timeoutMs: TIMEOUT_MS };
     const neighbours = neighbourBodies(await stepsFor(platform.baseUrl, NEIGHBOUR_JOB_MS));
     const send = (count: number, seed: number, ratePerS = RATE_PER_S) =>
@@ -75,12 +80,13 @@ export const isolationBench: Bench = {
       control.begin();
       const reports = {} as Record<Arm, LoadReport>;
       for (const arm of inTurn(round)) {
+        const ratePerS = arm === 'flood' ? FLOOD_PER_S : NEIGHBOUR_PER_S;
         const disturbance = generate(neighbour, {
           ...common,
           bodies: [neighbours[arm]],
-          count: NEIGHBOUR_JOBS,
+          count: ratePerS * NEIGHBOUR_S,
           seed: round,
-          ratePerS: NEIGHBOUR_PER_S,
+          ratePerS,
         });
         // Its circuit, if it has one to open, opens before: what is measured is how one lives beside it.
         await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -133,9 +139,10 @@ async function stepsFor(baseUrl: string, ms: number): Promise<number> {
 }
 
 function neighbourBodies(steps: number): Record<Arm, string> {
-  const bodyOf = (model: Arm, input: object) => JSON.stringify({ model, input, ...NEIGHBOUR_WAIT });
+  const bodyOf = (model: string, input: object) => JSON.stringify({ model, input, ...NEIGHBOUR_WAIT });
   return {
     busy: bodyOf('busy', { steps }),
+    flood: bodyOf('busy', { steps }),
     crash: bodyOf('crash', { divisor: -1 }),
     hang: bodyOf('hang', { steps: Number.MAX_SAFE_INTEGER }),
   };
@@ -147,21 +154,22 @@ function inTurn(round: number): Arm[] {
   return [...ARMS.slice(first), ...ARMS.slice(0, first)];
 }
 
-function figuresOf({ busy, crash, hang }: Record<Arm, LoadReport>): Figures {
-  const [crashRatio, hangRatio] = [crash, hang].map((report) => report.latencyMs.p99 / busy.latencyMs.p99) as [
-    number,
-    number,
-  ];
+function figuresOf({ busy, crash, hang, flood }: Record<Arm, LoadReport>): Figures {
+  const ratioOf = ({ latencyMs }: LoadReport) => latencyMs.p99 / busy.latencyMs.p99;
+  const [crashRatio, hangRatio] = [ratioOf(crash), ratioOf(hang)];
   return {
     p99_ratio: Math.max(crashRatio, hangRatio),
     crash_ratio: crashRatio,
     hang_ratio: hangRatio,
+    flood_ratio: ratioOf(flood),
     busy_p99_ms: busy.latencyMs.p99,
     crash_p99_ms: crash.latencyMs.p99,
     hang_p99_ms: hang.latencyMs.p99,
+    flood_p99_ms: flood.latencyMs.p99,
     busy_p50_ms: busy.latencyMs.p50,
     crash_p50_ms: crash.latencyMs.p50,
     hang_p50_ms: hang.latencyMs.p50,
-    errors: busy.errors + crash.errors + hang.errors,
+    flood_p50_ms: flood.latencyMs.p50,
+    errors: busy.errors + crash.errors + hang.errors + flood.errors,
   };
 }

@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import { executionProviderFallback, executionProviders } from './execution-provider.ts';
 import { parseNetworks } from './network-address.ts';
 import { type PerServiceClass, serviceClass } from './service-class.ts';
 import { parseWebhookSecret } from './standard-webhooks.ts';
+import { versionPolicyText } from './version-policy.ts';
 
 /** Who reads a setting. `docs/configuration.md` is generated from this table. */
 type Reader = 'api' | 'worker' | 'both';
@@ -55,6 +57,7 @@ const perServiceClass = list.transform((items, context): PerServiceClass => {
 
 const KB = 1024;
 const MB = 1024 * KB;
+const GB = 1024 * MB;
 
 /** Every setting of the platform, its default and its limits. */
 export const SETTINGS = {
@@ -239,7 +242,64 @@ export const SETTINGS = {
     reader: 'worker',
     schema: z.string().min(1),
     default: 'models',
-    about: 'The model repository: `<name>/<version>/model.json`.',
+    about:
+      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`).',
+  }),
+  modelsPollMs: setting({
+    env: 'ONQUEUE_MODELS_POLL_MS',
+    reader: 'worker',
+    schema: integer(0, 3_600_000),
+    default: '2000',
+    about:
+      'Milliseconds between two looks at the model repository. A version is taken up when two looks in a row have found it whole and unchanged. 0: it is read once, at start.',
+  }),
+  modelsSettleMs: setting({
+    env: 'ONQUEUE_MODELS_SETTLE_MS',
+    reader: 'worker',
+    schema: integer(0, 3_600_000),
+    default: '10000',
+    about:
+      'Milliseconds without a change after which a version that is not whole is reported as incomplete; until then it is taken for one that is being copied.',
+  }),
+  versionPolicy: setting({
+    env: 'ONQUEUE_VERSION_POLICY',
+    reader: 'worker',
+    schema: versionPolicyText,
+    default: 'all',
+    about:
+      'Which versions of a model are served where it has no `policy.json`: `all`, `latest` or `latest:N`, the newest ones that can be loaded.',
+  }),
+  versionDrainS: setting({
+    env: 'ONQUEUE_VERSION_DRAIN_S',
+    reader: 'worker',
+    schema: integer(0, 86_400),
+    default: '300',
+    about:
+      'Seconds that a version which was removed or unloaded is kept at most for the jobs that were accepted for it. Those that come later fail with `version_gone`.',
+  }),
+  modelMemoryBudgetBytes: setting({
+    env: 'ONQUEUE_MODEL_MEMORY_BUDGET_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: '0',
+    about:
+      "Resident bytes that this worker's runners may have together. Beyond it versions that are `on_demand` are unloaded, the least recently used first; a version that does not fit then is not loaded, and says so. 0: no limit.",
+  }),
+  coldStartTimeoutMs: setting({
+    env: 'ONQUEUE_COLD_START_TIMEOUT_MS',
+    reader: 'worker',
+    schema: integer(100, 3_600_000),
+    default: '60000',
+    about:
+      'Milliseconds that a job waits in the hands of a worker for an `on_demand` version to be loaded. Then it goes back to the queue, up to `ONQUEUE_UNAVAILABLE_WAIT_S`.',
+  }),
+  modelsS3Endpoint: setting({
+    env: 'ONQUEUE_MODELS_S3_ENDPOINT',
+    reader: 'worker',
+    schema: z.url({ protocol: /^https?$/ }),
+    default: undefined,
+    about:
+      'Where the object store of an `s3://` model repository listens, for one that is not at AWS; buckets are then part of the path. Credentials and region come from the usual `AWS_*` variables or files.',
   }),
   models: setting({
     env: 'ONQUEUE_MODELS',
@@ -262,6 +322,30 @@ export const SETTINGS = {
     default: '1',
     about: 'Threads that ONNX Runtime uses inside one run.',
   }),
+  executionProviders: setting({
+    env: 'ONQUEUE_EXECUTION_PROVIDERS',
+    reader: 'worker',
+    schema: list.pipe(executionProviders),
+    default: 'cpu',
+    about:
+      'What computes the models, separated by commas, in the order in which each operator is offered to them: `cpu`, `cuda`, `webgpu`, `tensorrt`, `coreml`, `dml`. `execution_providers` in a manifest goes before it. A version whose providers cannot be used on this machine is not served, and the log names the step that is missing.',
+  }),
+  executionProviderFallback: setting({
+    env: 'ONQUEUE_EXECUTION_PROVIDER_FALLBACK',
+    reader: 'worker',
+    schema: executionProviderFallback,
+    default: 'none',
+    about:
+      '`cpu`: a version whose execution providers cannot be used is served by the cpu instead, with a warning. Its results say so, and `onqueue_execution_provider_runners` counts it.',
+  }),
+  gpuDevices: setting({
+    env: 'ONQUEUE_GPU_DEVICES',
+    reader: 'worker',
+    schema: list.pipe(z.array(integer(0, 1023)).max(64)),
+    default: '',
+    about:
+      'Numbers of the devices that runners are spread over, separated by commas: the first instance of a version has the first, the next the second, and round again. For `cuda`, `tensorrt` and `dml`; `webgpu` and `coreml` let none be chosen, and are refused with it. Empty: what the provider chooses.',
+  }),
   calibrationBudgetMs: setting({
     env: 'ONQUEUE_CALIBRATION_BUDGET_MS',
     reader: 'worker',
@@ -276,7 +360,7 @@ export const SETTINGS = {
     schema: z.string().min(1),
     default: undefined,
     about:
-      "The folder that keeps what was measured over a restart; may be deleted at any time. Without it: `onqueue` in the user's cache folder (`XDG_CACHE_HOME`, `~/.cache`).",
+      "The folder that keeps what was measured and what was fetched over a restart; may be deleted while no worker runs. Without it: `onqueue` in the user's cache folder (`XDG_CACHE_HOME`, `~/.cache`).",
   }),
   attempts: setting({
     env: 'ONQUEUE_ATTEMPTS',
@@ -347,6 +431,44 @@ export const SETTINGS = {
     default: '0',
     about:
       'Bytes of resident memory after a batch beyond which a runner is recycled, at most every ten seconds. Leave room for one runner more. 0: no cap.',
+  }),
+  runnerMemoryLimitBytes: setting({
+    env: 'ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: undefined,
+    about:
+      'Bytes of memory of its own with which a runner is killed, while it loads a model or computes a batch; files that it has mapped do not count. Watched on Linux only. Without it: 80 % of what the machine, or the container, has. 0: no limit.',
+  }),
+  modelMaxBytes: setting({
+    env: 'ONQUEUE_MODEL_MAX_BYTES',
+    reader: 'worker',
+    schema: integer(1),
+    default: String(2 * GB),
+    about: 'Bytes of a model file. A version with a larger one is not loaded.',
+  }),
+  modelMaxExternalBytes: setting({
+    env: 'ONQUEUE_MODEL_MAX_EXTERNAL_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: String(16 * GB),
+    about:
+      'Bytes that a model may read beside its file, of all external data together. A version that wants more is not loaded. 0: none may.',
+  }),
+  modelMaxNodes: setting({
+    env: 'ONQUEUE_MODEL_MAX_NODES',
+    reader: 'worker',
+    schema: integer(1),
+    default: '100000',
+    about: 'Operators in a model, with those of its subgraphs and functions. A version with more is not loaded.',
+  }),
+  modelOperatorDomains: setting({
+    env: 'ONQUEUE_MODEL_OPERATOR_DOMAINS',
+    reader: 'worker',
+    schema: list,
+    default: 'ai.onnx,ai.onnx.ml,com.microsoft,com.microsoft.nchwc',
+    about:
+      'The domains that operators of a model may come from, separated by commas. A version that uses another is not loaded; the log names the node. Functions that a model brings along are looked into.',
   }),
   circuitStrikes: setting({
     env: 'ONQUEUE_CIRCUIT_STRIKES',

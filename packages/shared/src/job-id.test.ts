@@ -8,6 +8,12 @@ describe('job ids', () => {
     expect(parseJobId(newJobId({ createdAtMs: 0, partition: 0xffff }))).toEqual({ createdAtMs: 0, partition: 0xffff });
   });
 
+  test('are read as they were made before', () => {
+    const parts = { createdAtMs: 1_796_065_899_956, partition: 0 };
+    expect(parseJobId('job_038hdvttv800060hk483g3qernr92')).toEqual(parts);
+    expect(newJobId(parts).slice(0, 16)).toBe('job_038hdvttv800');
+  });
+
   test('differ, and sort by creation time', () => {
     const ids = Array.from({ length: 1000 }, (_, ms) =>
       newJobId({ createdAtMs: 1_763_779_200_000 + ms, partition: 0 }),

@@ -34,23 +34,42 @@ export function parseJobId(id: string): JobIdParts | null {
   return { createdAtMs: bytes.readUIntBE(0, 6), partition: bytes.readUInt16BE(6) };
 }
 
+/** The bits of 29 digits that 18 bytes do not fill: they lead, and are 0. */
+const SPARE_BITS = LENGTH * 5 - BYTES * 8;
+
+// By shifts, not by BigInt: an id is made for every job.
 function encode(bytes: Buffer): string {
-  let value = BigInt(`0x${bytes.toString('hex')}`);
   let text = '';
-  for (let i = 0; i < LENGTH; i++) {
-    text = ALPHABET[Number(value & 31n)] + text;
-    value >>= 5n;
+  let pending = 0;
+  let bits = SPARE_BITS;
+  for (const byte of bytes) {
+    pending = (pending << 8) | byte;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      text += ALPHABET[pending >>> bits];
+      pending &= (1 << bits) - 1;
+    }
   }
   return text;
 }
 
 function decode(text: string): Buffer | null {
-  let value = 0n;
+  const bytes = Buffer.alloc(BYTES);
+  let at = 0;
+  let pending = 0;
+  let bits = -SPARE_BITS;
   for (const character of text) {
     const digit = ALPHABET.indexOf(character);
     if (digit < 0) return null;
-    value = (value << 5n) | BigInt(digit);
+    pending = (pending << 5) | digit;
+    bits += 5;
+    if (bits < 8) continue;
+    bits -= 8;
+    const byte = pending >>> bits;
+    if (byte > 0xff) return null;
+    bytes[at++] = byte;
+    pending &= (1 << bits) - 1;
   }
-  const hex = value.toString(16).padStart(BYTES * 2, '0');
-  return hex.length === BYTES * 2 ? Buffer.from(hex, 'hex') : null;
+  return bytes;
 }

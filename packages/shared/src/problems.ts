@@ -96,6 +96,12 @@ export const PROBLEMS = {
     about:
       'Only a job that `failed`, `expired` or was `canceled` can be run again. Post a new job to score the same rows once more.',
   },
+  version_gone: {
+    status: 410,
+    title: 'The version is not served any more.',
+    about:
+      'The version, or every version of the model, has been unloaded by an operator or by the version policy, or was removed from the model repository; `detail` says which. `GET /models/{name}/versions` lists what there is. Jobs that were accepted before are served until the version is drained.',
+  },
   upload_incomplete: {
     status: 409,
     title: 'The upload is not complete.',

@@ -1,7 +1,9 @@
 import { expect, test } from '@jest/globals';
 import type { Router } from 'express';
+import { docsRoutes } from '../routes/docs.ts';
 import { fileRoutes } from '../routes/files.ts';
 import { jobRoutes } from '../routes/jobs.ts';
+import { modelVersionRoutes } from '../routes/model-versions.ts';
 import { modelRoutes } from '../routes/models.ts';
 import { openApiRoutes } from '../routes/openapi.ts';
 import { operationRoutes } from '../routes/operations.ts';
@@ -25,8 +27,10 @@ test('has every route, and none that is not served', () => {
     jobRoutes({ readBody: [] } as never),
     fileRoutes({ readBody: [] } as never),
     modelRoutes({} as never),
+    modelVersionRoutes({ readBody: [] } as never),
     operationRoutes({} as never),
     openApiRoutes({}),
+    docsRoutes({ publicUrl: undefined }),
   ];
   const documented = Object.entries(document.paths ?? {}).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),

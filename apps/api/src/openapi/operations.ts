@@ -2,6 +2,7 @@ import { jobRequest } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
 import { filePaths } from './file-operations.ts';
+import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
 import { json, problems, STORAGE } from './responses.ts';
 
@@ -76,6 +77,7 @@ export const paths: ZodOpenApiPathsObject = {
           [
             'model_not_found',
             'version_not_found',
+            'version_gone',
             'idempotency_key_reused',
             'payload_too_large',
             'unsupported_media_type',
@@ -116,7 +118,7 @@ export const paths: ZodOpenApiPathsObject = {
     post: jobAction('retryJob', 'Run a job again', 'Opens the next run of a failed, expired or canceled job.', {
       202: json(replies.job, 'The job, queued again.'),
       ...problems(
-        ['job_not_found', 'job_not_retryable', 'record_too_new'],
+        ['job_not_found', 'job_not_retryable', 'version_gone', 'record_too_new'],
         ['backlog_full', 'storage_full', ...STORAGE],
       ),
     }),
@@ -144,10 +146,11 @@ export const paths: ZodOpenApiPathsObject = {
       requestParams: { path: z.object({ name: z.string() }) },
       responses: {
         200: json(replies.model, 'The newest version, and what is known of each.'),
-        ...problems(['model_not_found', ...STORAGE]),
+        ...problems(['model_not_found', 'version_gone', ...STORAGE]),
       },
     },
   },
+  ...modelVersionPaths,
   '/livez': {
     get: probe('livez', 'Whether the process is alive', { 200: json(replies.liveness, 'It is.') }),
   },
@@ -166,6 +169,20 @@ export const paths: ZodOpenApiPathsObject = {
     get: probe('openapi', 'This document', {
       200: json(z.record(z.string(), z.unknown()), 'OpenAPI 3.1.'),
     }),
+  },
+  '/docs': {
+    get: probe('docs', 'This document as a page', {
+      200: { description: 'A page that needs no other server.', content: { 'text/html': { schema: z.string() } } },
+    }),
+  },
+  '/docs/{asset}': {
+    get: {
+      ...probe('docsAsset', 'What the page consists of', {
+        200: { description: 'A script or a style sheet.' },
+        ...problems(['not_found']),
+      }),
+      requestParams: { path: z.object({ asset: z.string() }) },
+    },
   },
 };
 

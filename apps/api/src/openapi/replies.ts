@@ -4,17 +4,20 @@ import {
   circuitState,
   decisionPolicy,
   fallbacks,
+  fleetVersionState,
   jobState,
   jobView,
   lane,
   metadata,
   modelName,
   modelVersion,
+  modelWant,
   postprocess,
   problemDocument,
   runView,
   serviceLevel,
   tensorSpec,
+  versionState,
 } from '@onqueue/shared';
 import { z } from 'zod';
 
@@ -64,6 +67,9 @@ const modelVersionSummary = z
       .object({ state: circuitState, open_workers: z.number().int() })
       .describe('Open: the version fails too often, and its workers leave it alone for a while.'),
     artifact_sha256: z.string(),
+    golden: z
+      .enum(['replayed', 'none'])
+      .describe('Whether golden rows prove that the version reads rows as training did.'),
   })
   .meta({ id: 'ModelVersion' });
 
@@ -103,6 +109,43 @@ export const model = z
     decision_policy_sha256: z.string(),
   })
   .meta({ id: 'Model' });
+
+const workersOfVersion = z.object({
+  ...Object.fromEntries(versionState.options.map((state) => [state, z.number().int()])),
+  data: z.array(
+    z.object({
+      worker: z.string(),
+      state: versionState,
+      reason: z.string().nullable(),
+      since: z.iso.datetime().nullable(),
+    }),
+  ),
+});
+
+const wanted = modelWant
+  .nullable()
+  .describe('What an operator ordered last; null: nothing, the version policy decides.');
+
+export const modelVersionState = z
+  .object({
+    object: z.literal('model_version'),
+    model: modelName,
+    version: modelVersion,
+    state: fleetVersionState.describe('Of the worker that is farthest.'),
+    reason: z.string().nullable(),
+    since: z.iso.datetime().nullable(),
+    accepts_jobs: z.boolean(),
+    ready: z.boolean().describe('Whether a worker has it in memory.'),
+    wanted,
+    workers: workersOfVersion.describe('How many workers have it in each state, and what each says.'),
+    artifact_sha256: z.string().nullable(),
+    urls: z.object({ self: z.string(), model: z.string() }),
+  })
+  .meta({ id: 'ModelVersionState', description: 'Where a version is in its life.' });
+
+export const modelVersionList = z
+  .object({ object: z.literal('list'), model: modelName, wanted, data: z.array(modelVersionState) })
+  .meta({ id: 'ModelVersionList' });
 
 export const liveness = z.object({ status: z.literal('ok') }).meta({ id: 'Liveness' });
 

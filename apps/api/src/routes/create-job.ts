@@ -14,6 +14,7 @@ import {
   type NewJob,
   newJobId,
   Problem,
+  type PublishedModel,
   partitionOf,
   serviceOf,
   toJobView,
@@ -187,6 +188,7 @@ async function prepareJob(
   const { catalog, partitions } = options;
   options.checkWebhook(body.webhook);
   const versions = await catalog.versionsOf(body.model, body.version);
+  if (!has(versions, body.version)) await catalog.assertNotGone(body.model, body.version);
   const descriptor = assignVersion(
     body.model,
     versions.map((published) => published.descriptor),
@@ -213,6 +215,10 @@ async function prepareJob(
       ...(cancelAfterS === undefined ? {} : { cancel_after_s: cancelAfterS }),
     },
   };
+}
+
+function has(versions: readonly PublishedModel[], pinned: string | undefined): boolean {
+  return versions.some(({ descriptor }) => descriptor.version === (pinned ?? descriptor.version));
 }
 
 /** The phases before the queue, to the microsecond. */

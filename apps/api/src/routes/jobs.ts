@@ -85,7 +85,11 @@ async function retryJob(options: JobRoutesOptions, request: Request, response: R
   memory.assertAdmits();
   const id = String(request.params.id);
   const before = await readJobOf(store, id);
-  assertAvailable(before.model, before.version, await catalog.versionsOf(before.model, before.version));
+  const versions = await catalog.versionsOf(before.model, before.version);
+  assertAvailable(before.model, before.version, versions);
+  if (!versions.some(({ descriptor }) => descriptor.version === before.version)) {
+    await catalog.assertNotGone(before.model, before.version);
+  }
   const outcome = await store.retry(DEFAULT_TENANT, id, backlogLimits);
   faultPoint('retry.after');
   if (outcome.status === 'not_retryable') {

@@ -1,4 +1,4 @@
-import { type ClaimedJob, type JobError, type JobErrorCode, type JobOutcome, rowsOf } from '@onqueue/shared';
+import { type ClaimedJob, type JobError, type JobErrorCode, type JobOutcome, type Lane, rowsOf } from '@onqueue/shared';
 
 /** What the queue knows of an attempt. */
 export interface Attempt {
@@ -25,6 +25,25 @@ export interface JobSource {
   start(): void;
   /** Claims nothing more, and resolves when everything that was claimed has been committed. */
   drain(): Promise<void>;
+}
+
+/** A source of the queues of one partition, which may become more or fewer while it serves. */
+export interface PartitionSource extends JobSource {
+  /** Claims from these too, which it did not before; also before it is started. */
+  add(queues: readonly ServedQueue[]): void;
+  /** Claims nothing more of a model, and resolves when all that was claimed of it has been committed. */
+  remove(model: string): Promise<void>;
+}
+
+/** A queue that a source serves. */
+export interface ServedQueue {
+  model: string;
+  lane: Lane;
+  handler: JobHandler;
+  /** Jobs in hand at once: enough to fill the batches that run and the next ones. */
+  concurrency: number;
+  /** With so many rows in hand no more jobs are claimed, unless they are fewer than `minJobs`. */
+  rows?: { max: number; minJobs: number };
 }
 
 /**

@@ -120,6 +120,21 @@ export class RedisKeys {
   get circuits(): string {
     return `${this.#prefix}:{fleet}:circuits`;
   }
+
+  /** Hash `<name>/<version>@<worker>` → until when this is true, Unix ms, whether it takes jobs, and the rest as JSON. */
+  get versionStates(): string {
+    return `${this.#prefix}:{fleet}:version-states`;
+  }
+
+  /** Hash `<name>` or `<name>/<version>` → what operators want, as JSON. */
+  get modelOrders(): string {
+    return `${this.#prefix}:{fleet}:orders`;
+  }
+
+  /** Hash `<name>/<version>` → why it takes no jobs any more, as JSON. */
+  get retired(): string {
+    return `${this.#prefix}:{fleet}:retired`;
+  }
 }
 
 /** One BullMQ queue per model and lane. */

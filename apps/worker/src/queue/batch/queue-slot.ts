@@ -1,20 +1,9 @@
-import { type ClaimedJob, type Clock, faultPoint, type JobOutcome, type Lane, rowsOf } from '@onqueue/shared';
+import { type ClaimedJob, type Clock, faultPoint, type JobOutcome, rowsOf } from '@onqueue/shared';
 import { originArguments } from '@onqueue/shared/redis';
-import { afterFault, type JobHandler } from '../job-source.ts';
+import { afterFault, type ServedQueue } from '../job-source.ts';
 import type { LockKeeper } from './lock-keeper.ts';
 import type { ScriptCall } from './scripts/script-call.ts';
 import { type EndedJob, endedJob, type HeldJob, parseSwapReply, type SwapReply } from './swap-codec.ts';
-
-/** A queue that a source serves. */
-export interface ServedQueue {
-  model: string;
-  lane: Lane;
-  handler: JobHandler;
-  /** Jobs in hand at once: enough to fill the batches that run and the next ones. */
-  concurrency: number;
-  /** With so many rows in hand no more jobs are claimed, unless they are fewer than `minJobs`. */
-  rows?: { max: number; minJobs: number };
-}
 
 export interface QueueSlotOptions extends ServedQueue {
   partition: number;
