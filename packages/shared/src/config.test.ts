@@ -14,6 +14,7 @@ describe('loadConfig', () => {
         'blobDir',
         's3Bucket',
         's3Endpoint',
+        'modelsS3Endpoint',
       ]),
     );
     expect(config).toMatchObject({
