@@ -40,6 +40,15 @@ describe('loadConfig', () => {
     });
   });
 
+  test('reads a number for each service class, all of them and positive', () => {
+    const read = (text: string) => loadConfig({ ONQUEUE_SERVICE_PRICES: text }).servicePrices;
+    expect(read('batch=0.1, realtime=3,standard=1')).toEqual({ realtime: 3, standard: 1, batch: 0.1 });
+    for (const wrong of ['realtime=1', 'realtime=1,standard=1,batch=0', 'realtime=1,standard=1,batch=x', '1,2,3']) {
+      expect(() => read(wrong)).toThrow('ONQUEUE_SERVICE_PRICES');
+    }
+    expect(() => read('realtime=1,standard=1,batch=1,gold=1')).toThrow('ONQUEUE_SERVICE_PRICES');
+  });
+
   test('takes an empty variable for an unset one', () => {
     expect(loadConfig({ ONQUEUE_PORT: '' }).port).toBe(8080);
   });

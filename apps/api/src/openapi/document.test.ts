@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import type { Router } from 'express';
 import { docsRoutes } from '../routes/docs.ts';
+import { fileRoutes } from '../routes/files.ts';
 import { jobRoutes } from '../routes/jobs.ts';
 import { modelVersionRoutes } from '../routes/model-versions.ts';
 import { modelRoutes } from '../routes/models.ts';
@@ -24,6 +25,7 @@ test('has every route, and none that is not served', () => {
   // Nothing is called: routes are only counted.
   const routers = [
     jobRoutes({ readBody: [] } as never),
+    fileRoutes({ readBody: [] } as never),
     modelRoutes({} as never),
     modelVersionRoutes({ readBody: [] } as never),
     operationRoutes({} as never),
