@@ -191,10 +191,10 @@ describe('a request that is wrong', () => {
   });
 
   test.each([
-    ['/jobs', 'DELETE', 'POST, OPTIONS'],
-    ['/jobs', 'GET', 'POST, OPTIONS'],
+    ['/jobs', 'DELETE', 'GET, POST, HEAD, OPTIONS'],
+    ['/jobs/a/result', 'POST', 'GET, HEAD, OPTIONS'],
     ['/jobs/a/cancel', 'PUT', 'POST, OPTIONS'],
-    ['/jobs/a', 'DELETE', 'GET, HEAD, OPTIONS'],
+    ['/jobs/a', 'PUT', 'GET, DELETE, HEAD, OPTIONS'],
     ['/models', 'POST', 'GET, HEAD, OPTIONS'],
     ['/livez', 'POST', 'GET, HEAD, OPTIONS'],
   ])('to %s by %s is told which methods are allowed', async (path, method, allowed) => {

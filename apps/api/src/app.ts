@@ -2,9 +2,12 @@ import {
   type BacklogLimits,
   type CompletionListener,
   DeadlineSweeper,
+  type JobIndex,
+  type JobRemovals,
   type JobReservations,
   type JobStore,
   type ModelRegistry,
+  type QueuePlaces,
   systemClock,
 } from '@onqueue/shared';
 import express, { type Express } from 'express';
@@ -16,6 +19,7 @@ import { notFound, problemHandler } from './http/problem-handler.ts';
 import { protocolGuard } from './http/protocol-guard.ts';
 import { requestContext } from './http/request-context.ts';
 import { JobWaiter } from './job-waiter.ts';
+import { ListPruner } from './list-pruner.ts';
 import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
@@ -30,6 +34,9 @@ import type { WebhookPolicy } from './webhook-policy.ts';
 export interface AppOptions {
   store: JobStore;
   reservations: JobReservations;
+  index: JobIndex;
+  removals: JobRemovals;
+  places: QueuePlaces;
   registry: ModelRegistry;
   listener: CompletionListener;
   health: StoreHealth;
@@ -42,9 +49,12 @@ export interface AppOptions {
     maxRowsPerJob: number;
     maxWaitS: number;
     maxWaiters: number;
+    listMaxLooks: number;
     backlog: BacklogLimits;
   };
   partitions: number;
+  retentionMs: number;
+  indexedMetadata: readonly string[];
   checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
   /** Of the platform. */
@@ -72,6 +82,7 @@ export function createApp(options: AppOptions): App {
       // Redis is away: requests say so; the next sweep comes anyway.
     },
   });
+  const pruner = new ListPruner({ index: options.index, partitions: options.partitions, clock: systemClock });
   let isDraining = false;
 
   const app = express();
@@ -85,6 +96,12 @@ export function createApp(options: AppOptions): App {
     jobRoutes({
       store,
       reservations: options.reservations,
+      index: options.index,
+      removals: options.removals,
+      places: options.places,
+      retentionMs: options.retentionMs,
+      indexedMetadata: options.indexedMetadata,
+      listMaxLooks: limits.listMaxLooks,
       catalog,
       waiter,
       backlogMonitor,
@@ -111,6 +128,7 @@ export function createApp(options: AppOptions): App {
   backlogMonitor.start();
   sweeper.start();
   memory.start();
+  pruner.start();
   return {
     express: app,
     drain() {
@@ -118,6 +136,7 @@ export function createApp(options: AppOptions): App {
       backlogMonitor.stop();
       sweeper.stop();
       memory.stop();
+      pruner.stop();
       waiter.releaseAll();
     },
   };

@@ -15,10 +15,13 @@ import {
   closeRedis,
   connectRedis,
   RedisCompletionListener,
+  RedisJobIndex,
+  RedisJobRemovals,
   RedisJobReservations,
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
+  RedisQueuePlaces,
   readServerMemory,
 } from '@onqueue/shared/redis';
 import { createApiLogger } from './api-logger.ts';
@@ -41,14 +44,16 @@ async function main(): Promise<void> {
   const redis = connectRedis(target, { kind: 'producer', timeoutMs: config.redisTimeoutMs }, onRedisError);
   const subscriber = connectRedis(target, { kind: 'subscriber' }, onRedisError);
   const keys = new RedisKeys(config.keyPrefix);
+  const retentionMs = config.retentionS * 1000;
   const store = new RedisJobStore({
     redis,
     keys,
     partitions: config.partitions,
-    retentionMs: config.retentionS * 1000,
+    retentionMs,
     attempts: config.attempts,
     retryDelayMs: config.retryDelayMs,
     maxPredictions: config.maxPredictions,
+    indexedMetadata: config.indexedMetadata,
   });
   checkAtEveryConnect(redis, {
     onSuitable: (report) => logger.info(report, 'redis is ready'),
@@ -65,6 +70,9 @@ async function main(): Promise<void> {
       keys,
       ttlMs: Math.min(config.idempotencyTtlS, config.retentionS) * 1000,
     }),
+    index: new RedisJobIndex({ redis, keys, partitions: config.partitions, retentionMs }),
+    removals: new RedisJobRemovals({ redis, keys, retentionMs, maxAuditLines: config.maxAuditLines }),
+    places: new RedisQueuePlaces({ redis, keys }),
     registry: new RedisModelRegistry({
       redis,
       keys,
@@ -92,9 +100,12 @@ async function main(): Promise<void> {
       maxRowsPerJob: config.maxRowsPerJob,
       maxWaitS: config.maxWaitS,
       maxWaiters: config.maxWaiters,
+      listMaxLooks: config.listMaxLooks,
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
     },
     partitions: config.partitions,
+    retentionMs,
+    indexedMetadata: config.indexedMetadata,
     checkWebhook: createWebhookPolicy({
       isConfigured: config.webhookSecret !== undefined,
       allowHttp: config.webhookAllowHttp,

@@ -42,6 +42,12 @@ export interface Backlog {
   finishedRows: number;
 }
 
+/** A backlog, with what is known of each lane. */
+export interface LaneBacklog extends Backlog {
+  oldestUnclaimed: OldestUnclaimed[];
+  finishedJobsOf: Readonly<Record<Lane, number>>;
+}
+
 /** The oldest job of a lane that no worker has claimed; none: age 0. */
 export interface OldestUnclaimed {
   lane: Lane;
@@ -170,7 +176,7 @@ export interface JobStore {
   feed(partition: number, queues: readonly FedQueue[]): Promise<void>;
   /** A tenant's share of every queue in which others wait too, in relation to theirs; 1 for whom nothing was set. 0.001…1000. */
   setWeight(tenant: string, weight: number): Promise<void>;
-  backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }>;
+  backlog(model: string): Promise<LaneBacklog>;
 }
 
 /** What an idempotency key stands for. */

@@ -1,16 +1,40 @@
 import { jobRequest, PROBLEMS, type ProblemCode } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
+import { jobListQuery } from '../routes/list-jobs.ts';
 import * as replies from './replies.ts';
 
 /** What any request may meet that Redis has to answer. */
 const STORAGE = ['storage_unavailable', 'storage_unsuitable'] as const;
+
+const wait = z.string().regex(/^\d+$/).optional().describe('Seconds to hold the answer for, until the job has ended.');
+const ifNoneMatch = z.string().optional().describe('The `ETag` of the answer that the client has.');
 
 const jobId = { path: z.object({ id: z.string().meta({ example: 'job_038g18kw5j000yedna7n93cy7skaf' }) }) };
 
 /** Each route with its parameters, bodies and problems. A test compares them with what Express serves. */
 export const paths: ZodOpenApiPathsObject = {
   '/jobs': {
+    get: {
+      operationId: 'listJobs',
+      tags: ['Jobs'],
+      summary: 'List jobs, the newest first',
+      description:
+        '`metadata[key]=value`, of keys that the server indexes, narrows the list further. A page can have fewer jobs than `limit` though there are more: `has_more` counts.',
+      requestParams: {
+        query: jobListQuery.extend({
+          metadata: z
+            .record(z.string(), z.string())
+            .optional()
+            .meta({ param: { style: 'deepObject', explode: true }, example: { order: 'A-7' } }),
+        }),
+      },
+      responses: {
+        200: json(replies.jobList, 'A page.'),
+        304: { description: 'It is as the client has it.' },
+        ...problems(['invalid_request', ...STORAGE]),
+      },
+    },
     post: {
       operationId: 'createJob',
       tags: ['Jobs'],
@@ -59,37 +83,76 @@ export const paths: ZodOpenApiPathsObject = {
     },
   },
   '/jobs/{id}': {
+    delete: jobAction(
+      'deleteJob',
+      'Delete a job',
+      'Only one that has ended. Its data is removed now; that it was deleted is remembered for 30 days. May be repeated.',
+      {
+        200: json(replies.deletedJob, 'It is deleted.'),
+        ...problems(['job_not_found', 'job_gone', 'job_not_finished', 'record_too_new', ...STORAGE]),
+      },
+    ),
     get: {
       operationId: 'readJob',
       tags: ['Jobs'],
       summary: 'Read a job',
       requestParams: {
         ...jobId,
-        query: z.object({
-          wait: z
-            .string()
-            .regex(/^\d+$/)
-            .optional()
-            .describe('Seconds to hold the answer for, until the job has ended.'),
+        query: z.object({ wait }),
+        header: z.object({ 'If-None-Match': ifNoneMatch }),
+      },
+      responses: {
+        200: json(replies.job, 'The job as it is, with its `ETag`. `Retry-After` while it has not ended.'),
+        304: { description: 'It is as the client has it.' },
+        ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', 'too_many_waiters', ...STORAGE]),
+      },
+    },
+  },
+  '/jobs/{id}/result': {
+    get: {
+      operationId: 'readJobResult',
+      tags: ['Jobs'],
+      summary: 'Read the result of a job that has ended',
+      description:
+        '200 says that there is a result; `status` and `error` say whether the job succeeded. As NDJSON: its rows, one a line.',
+      requestParams: {
+        ...jobId,
+        query: z.object({ wait }),
+        header: z.object({
+          Accept: z.string().optional().meta({ example: 'application/x-ndjson' }),
+          'If-None-Match': ifNoneMatch,
         }),
       },
       responses: {
-        200: json(replies.job, 'The job as it is. `Retry-After` while it has not ended.'),
-        ...problems(['invalid_request', 'job_not_found', 'record_too_new', 'too_many_waiters', ...STORAGE]),
+        200: {
+          description: 'The result, with its `ETag`.',
+          content: {
+            'application/json': { schema: replies.result },
+            'application/x-ndjson': {
+              schema: replies.resultLine,
+              example: '{"index":0,"status":"succeeded","output":{"score":6}}\n',
+            },
+          },
+        },
+        304: { description: 'It is as the client has it.' },
+        ...problems(
+          ['invalid_request', 'job_not_found', 'job_gone', 'job_not_finished', 'job_without_rows'],
+          ['record_too_new', 'too_many_waiters', ...STORAGE],
+        ),
       },
     },
   },
   '/jobs/{id}/cancel': {
     post: jobAction('cancelJob', 'Cancel a job', 'Final at once, also for a job that runs.', {
       200: json(replies.job, 'The job, canceled.'),
-      ...problems(['job_not_found', 'job_ended', 'record_too_new', ...STORAGE]),
+      ...problems(['job_not_found', 'job_gone', 'job_ended', 'record_too_new', ...STORAGE]),
     }),
   },
   '/jobs/{id}/retry': {
     post: jobAction('retryJob', 'Run a job again', 'Opens the next run of a failed, expired or canceled job.', {
       202: json(replies.job, 'The job, queued again.'),
       ...problems(
-        ['job_not_found', 'job_not_retryable', 'record_too_new'],
+        ['job_not_found', 'job_gone', 'job_not_retryable', 'record_too_new'],
         ['backlog_full', 'storage_full', ...STORAGE],
       ),
     }),
@@ -97,7 +160,7 @@ export const paths: ZodOpenApiPathsObject = {
   '/jobs/{id}/runs': {
     get: jobAction('listRuns', 'List the runs of a job', 'The latest one first.', {
       200: json(replies.runList, 'Every run.'),
-      ...problems(['job_not_found', 'record_too_new', ...STORAGE]),
+      ...problems(['job_not_found', 'job_gone', 'record_too_new', ...STORAGE]),
     }),
   },
   '/models': {

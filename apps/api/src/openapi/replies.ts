@@ -4,7 +4,9 @@ import {
   circuitState,
   decisionPolicy,
   fallbacks,
+  jobResult,
   jobState,
+  jobSummary,
   jobView,
   lane,
   metadata,
@@ -19,7 +21,38 @@ import { z } from 'zod';
 
 /** The bodies that the API answers with, as schemas: the OpenAPI document shows them, and tests hold every reply to them. */
 
-export const job = jobView.meta({ id: 'Job', description: 'A job, its results and what made them.' });
+export const job = jobView
+  .extend({
+    position: z
+      .number()
+      .int()
+      .optional()
+      .describe('Of a queued job: how many jobs are ahead of it. Absent when unknown.'),
+    estimated_start_at: z.iso
+      .datetime()
+      .optional()
+      .describe('When it starts if its queue goes on as in the last seconds. Absent while nothing has been measured.'),
+  })
+  .meta({ id: 'Job', description: 'A job, its results and what made them.' });
+
+export const jobList = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(jobSummary.meta({ id: 'JobSummary', description: 'A job without its results.' })),
+    has_more: z.boolean(),
+    next: z.string().nullable().describe('`starting_after` of the next page; null on the last one.'),
+  })
+  .meta({ id: 'JobList' });
+
+export const result = jobResult.meta({ id: 'JobResult', description: 'How a job ended, and its rows.' });
+
+export const resultLine = z
+  .looseObject({ index: z.number().int(), status: z.enum(['succeeded', 'failed']) })
+  .meta({ id: 'ResultLine', description: 'One line of NDJSON: an entry of `results` and which row it is of.' });
+
+export const deletedJob = z
+  .object({ id: z.string(), object: z.literal('job'), deleted: z.literal(true), deleted_at: z.iso.datetime() })
+  .meta({ id: 'DeletedJob' });
 
 export const acceptedJob = z
   .object({

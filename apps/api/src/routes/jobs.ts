@@ -1,39 +1,36 @@
-import {
-  DEFAULT_TENANT,
-  faultPoint,
-  isTerminal,
-  type JobRecord,
-  type JobStore,
-  jobUrls,
-  Problem,
-  toJobView,
-  toRunView,
-} from '@onqueue/shared';
+import { DEFAULT_TENANT, faultPoint, jobUrls, Problem, toJobView, toRunView } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { assertAvailable } from '../availability.ts';
 import { backlogFull } from '../backlog-full.ts';
-import { abortOnClose } from '../http/abort-on-close.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { type CreateJobOptions, createJob } from './create-job.ts';
+import { deleteJob } from './delete-job.ts';
+import { findJob, throwMissing } from './find-job.ts';
+import { type JobResultOptions, readJobResult } from './job-result.ts';
+import { type ListJobsOptions, listJobs } from './list-jobs.ts';
+import { type ReadJobOptions, readJob } from './read-job.ts';
 
-export interface JobRoutesOptions extends CreateJobOptions {
+export interface JobRoutesOptions extends CreateJobOptions, ReadJobOptions, JobResultOptions, ListJobsOptions {
   readBody: RequestHandler[];
 }
 
-/** How soon a client that polls may ask again about a job that has not ended. */
-const POLL_AGAIN_S = 1;
-
-/** `POST /jobs`, `GET /jobs/:id`, and what can be done with a job. */
+/** `POST /jobs`, `GET /jobs`, and what can be read of a job and done with it. */
 export function jobRoutes(options: JobRoutesOptions): Router {
   const router = Router();
   router
     .route('/jobs')
     .post(queryParameters(), ...options.readBody, (request, response) => createJob(options, request, response))
-    .all(otherMethods('POST'));
+    .get((request, response) => listJobs(options, request, response))
+    .all(otherMethods('GET', 'POST'));
   router
     .route('/jobs/:id')
     .get(queryParameters('wait'), (request, response) => readJob(options, request, response))
+    .delete(queryParameters(), (request, response) => deleteJob(options, request, response))
+    .all(otherMethods('GET', 'DELETE'));
+  router
+    .route('/jobs/:id/result')
+    .get(queryParameters('wait'), (request, response) => readJobResult(options, request, response))
     .all(otherMethods('GET'));
   router
     .route('/jobs/:id/cancel')
@@ -50,31 +47,19 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   return router;
 }
 
-async function readJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
-  const id = String(request.params.id);
-  const waitS = parseWait(request.query.wait, options.maxWaitS);
-  const job =
-    waitS > 0
-      ? await options.waiter.wait(DEFAULT_TENANT, id, waitS * 1000, abortOnClose(response))
-      : await options.store.read(DEFAULT_TENANT, id);
-  if (response.destroyed) return;
-  if (job === null) throw jobNotFound();
-  response.locals.jobId = id;
-  if (!isTerminal(job.state)) response.set('Retry-After', String(POLL_AGAIN_S));
-  response.set('Cache-Control', 'no-store').json(toJobView(job, options.publicUrl));
-}
-
 /** Final at once. Canceling a job that is canceled already changes nothing, and is no error. */
-async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+async function cancelJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+  const { store, publicUrl } = options;
   const id = String(request.params.id);
-  await readJobOf(store, id);
+  // The scripts ask no record which version wrote it; one that we cannot read we leave alone.
+  await findJob(options, id);
   const outcome = await store.cancel(DEFAULT_TENANT, id);
   faultPoint('cancel.after');
   if (outcome.status === 'ended' && outcome.state !== 'canceled') {
     throw new Problem('job_ended', `The job is ${outcome.state} already.`);
   }
   const job = outcome.status === 'missing' ? null : await store.read(DEFAULT_TENANT, id);
-  if (job === null) throw jobNotFound();
+  if (job === null) return throwMissing(options, id);
   response.locals.jobId = id;
   response.json(toJobView(job, publicUrl));
 }
@@ -84,7 +69,7 @@ async function retryJob(options: JobRoutesOptions, request: Request, response: R
   const { store, catalog, publicUrl, backlogLimits, memory } = options;
   memory.assertAdmits();
   const id = String(request.params.id);
-  const before = await readJobOf(store, id);
+  const before = await findJob(options, id);
   assertAvailable(before.model, before.version, await catalog.versionsOf(before.model, before.version));
   const outcome = await store.retry(DEFAULT_TENANT, id, backlogLimits);
   faultPoint('retry.after');
@@ -95,43 +80,17 @@ async function retryJob(options: JobRoutesOptions, request: Request, response: R
     );
   }
   const job = outcome.status === 'missing' ? null : await store.read(DEFAULT_TENANT, id);
-  if (job === null) throw jobNotFound();
+  if (job === null) return throwMissing(options, id);
   if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
   response.locals.jobId = id;
   response.status(202).location(jobUrls(id, publicUrl).self).json(toJobView(job, publicUrl));
 }
 
 /** Every run of the job, the latest one first. */
-async function listRuns({ store }: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+async function listRuns(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
   const id = String(request.params.id);
-  const job = await store.read(DEFAULT_TENANT, id);
-  if (job === null) throw jobNotFound();
-  const earlier = await store.runs(DEFAULT_TENANT, id);
+  const job = await findJob(options, id);
+  const earlier = await options.store.runs(DEFAULT_TENANT, id);
   const data = [job, ...earlier.toReversed()].map((run) => toRunView(run, job));
   response.json({ object: 'list', data });
-}
-
-/**
- * The scripts change a record without asking which version wrote it; one that we cannot read we leave alone.
- * @throws Problem record_too_new, job_not_found
- */
-async function readJobOf(store: JobStore, id: string): Promise<JobRecord> {
-  const job = await store.read(DEFAULT_TENANT, id);
-  if (job === null) throw jobNotFound();
-  return job;
-}
-
-function jobNotFound(): Problem {
-  return new Problem('job_not_found', 'There is no such job, or it is past its expires_at.');
-}
-
-/** Seconds: `?wait=10`. Any number of digits: what is longer than allowed is cut, however long. */
-function parseWait(value: unknown, maxWaitS: number): number {
-  if (value === undefined) return 0;
-  if (typeof value !== 'string' || !/^\d+$/.test(value)) {
-    throw new Problem('invalid_request', '`wait` is a whole number of seconds, such as ?wait=10.', {
-      errors: [{ pointer: '?wait', detail: 'a whole number of seconds' }],
-    });
-  }
-  return Math.min(Number(value), maxWaitS);
 }

@@ -15,14 +15,15 @@ import type {
   FedQueue,
   JobRef,
   JobStore,
+  LaneBacklog,
   NewJob,
-  OldestUnclaimed,
   RetryOutcome,
   SweepOutcome,
 } from '../ports.ts';
 import { Problem } from '../problems.ts';
 import type { RedisConnection } from './connection.ts';
 import { queueJobId, queueName, type RedisKeys } from './keys.ts';
+import { metadataTags } from './metadata-tags.ts';
 import { RedisOrigins } from './origins.ts';
 import { type ClaimReply, commitArguments, originArguments, toClaimOutcome, toCommitOutcome } from './record-codec.ts';
 import { BACKLOG_LUA } from './scripts/backlog.ts';
@@ -46,6 +47,8 @@ export interface RedisJobStoreOptions {
   retryDelayMs: number;
   /** Prediction records kept per model, about; 0 keeps none. */
   maxPredictions: number;
+  /** The metadata keys that new jobs are listed under; none unless given. */
+  indexedMetadata?: readonly string[];
 }
 
 /** The scripts, by the names of their commands. */
@@ -135,6 +138,7 @@ export class RedisJobStore implements JobStore {
       webhook ?? '',
       timeoutS === undefined ? '' : Math.round(timeoutS * 1000),
       expiresInS === undefined ? '' : Math.round(expiresInS * 1000),
+      metadataTags(job.request.metadata ?? {}, this.#options.indexedMetadata ?? []).join(' '),
     ])) as ['accepted', string] | BacklogFullReply;
     if (reply[0] === 'accepted') return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000) };
     return toBacklogFull(reply);
@@ -236,7 +240,7 @@ export class RedisJobStore implements JobStore {
     );
   }
 
-  async backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }> {
+  async backlog(model: string): Promise<LaneBacklog> {
     const partition = partitionOf(model, this.#options.partitions);
     const listsOf = (lane: Lane) => [
       `${this.#keys.bullPrefix(partition)}:${queueName(model, lane)}:wait`,
@@ -251,6 +255,9 @@ export class RedisJobStore implements JobStore {
     return {
       ...toBacklog(counts.map(Number)),
       oldestUnclaimed: LANES.map((name, index) => ({ lane: name, ageS: ageOf(oldest[index] ?? '', nowMs) })),
+      finishedJobsOf: Object.fromEntries(
+        LANES.map((name, index) => [name, Number(counts[COUNTS + index] ?? 0)]),
+      ) as LaneBacklog['finishedJobsOf'],
     };
   }
 
@@ -321,6 +328,9 @@ function queueJobData(tenant: string): string {
 function toBacklog([jobs = 0, rows = 0, bytes = 0, finishedJobs = 0, finishedRows = 0]: readonly number[]): Backlog {
   return { jobs, rows, bytes, finishedJobs, finishedRows };
 }
+
+/** Of a model; those of its lanes come after them. */
+const COUNTS = 5;
 
 function ageOf(queuedAtMs: string, nowMs: number): number {
   return queuedAtMs === '' ? 0 : Math.max(0, (nowMs - Number(queuedAtMs)) / 1000);

@@ -75,8 +75,13 @@ local function endRun(tenant, id, record, outcome)
   if outcome.state == 'succeeded' then redis.call('HDEL', key, 'inputs') end
   redis.call('PEXPIRE', key, RETENTION_MS)
   if record.run ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, RETENTION_MS) end
+  -- A list that is of the wrong kind must not keep a job from ending.
+  if outcome.state ~= 'succeeded' then
+    redis.pcall('ZADD', P .. 'jobs:' .. tenant .. ':' .. record.model .. ':' .. outcome.state, 0, id)
+  end
   count(record.model, {
-    jobs = -1, rows = -record.rows, bytes = -record.bytes, finished_jobs = 1, finished_rows = tonumber(record.rows)})
+    jobs = -1, rows = -record.rows, bytes = -record.bytes, finished_jobs = 1, finished_rows = tonumber(record.rows),
+    ['finished_jobs:' .. (record.lane or 'interactive')] = 1})
   if record.hasDeadline then redis.call('ZREM', DUE, dueMember(tenant, id, record.run)) end
   if record.webhook then
     local type = 'job.' .. outcome.state

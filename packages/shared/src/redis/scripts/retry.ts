@@ -1,4 +1,5 @@
 import { JOB_SCHEMA_VERSION } from '../../job.ts';
+import { INDEX_FUNCTIONS } from './index-functions.ts';
 import { PLACE_QUEUE_JOB } from './place-queue-job.ts';
 import { RECORD_FUNCTIONS } from './record-functions.ts';
 
@@ -14,6 +15,7 @@ export const RETRY_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
 ${PLACE_QUEUE_JOB}
+${INDEX_FUNCTIONS}
 local tenant, id = ARGV[3], ARGV[4]
 local key = recordKey(tenant, id)
 local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes', 'lane', 'expires_in_ms', 'attempt',
@@ -45,6 +47,7 @@ if record[7] then
   redis.call('HSET', key, 'queue_due_ms', due)
   redis.call('ZADD', DUE, due, dueMember(tenant, id, nextRun))
 end
+unlistEnd(tenant, id, model, state)
 count(model, {jobs = 1, rows = record[4], bytes = record[5]})
 placeQueueJob(isParked, model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], ARGV[8], ARGV[9])
 tell()
