@@ -6,6 +6,7 @@ import {
   type JobRemovals,
   type JobReservations,
   type JobStore,
+  type LaneControls,
   type ModelRegistry,
   type QueuePlaces,
   systemClock,
@@ -14,6 +15,7 @@ import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { BacklogMonitor } from './backlog-monitor.ts';
+import { EventReaders } from './events/event-readers.ts';
 import { jsonBody } from './http/json-body.ts';
 import { notFound, problemHandler } from './http/problem-handler.ts';
 import { protocolGuard } from './http/protocol-guard.ts';
@@ -25,6 +27,7 @@ import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { laneRoutes } from './routes/lanes.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
@@ -37,6 +40,7 @@ export interface AppOptions {
   index: JobIndex;
   removals: JobRemovals;
   places: QueuePlaces;
+  lanes: LaneControls;
   registry: ModelRegistry;
   listener: CompletionListener;
   health: StoreHealth;
@@ -50,9 +54,14 @@ export interface AppOptions {
     maxWaitS: number;
     maxWaiters: number;
     listMaxLooks: number;
+    maxJobsPerCall: number;
+    maxEventReaders: number;
+    eventsHeartbeatMs: number;
+    eventsMaxBufferBytes: number;
     backlog: BacklogLimits;
   };
   partitions: number;
+  eventsPollMs: number;
   retentionMs: number;
   indexedMetadata: readonly string[];
   checkWebhook: WebhookPolicy;
@@ -73,6 +82,7 @@ export function createApp(options: AppOptions): App {
   const metrics = new ApiMetrics();
   const catalog = new ModelCatalog({ registry });
   const waiter = new JobWaiter({ store, listener, maxWaiters: limits.maxWaiters });
+  const readers = new EventReaders({ max: limits.maxEventReaders });
   const backlogMonitor = new BacklogMonitor({ store, catalog });
   const sweeper = new DeadlineSweeper({
     store,
@@ -91,7 +101,19 @@ export function createApp(options: AppOptions): App {
   app.use(helmet());
   app.use(requestContext({ logger, metrics }));
   app.use(protocolGuard);
-  app.use(operationRoutes({ health, memory, metrics, store, catalog, waiter, isDraining: () => isDraining }));
+  app.use(
+    operationRoutes({
+      health,
+      memory,
+      metrics,
+      store,
+      lanes: options.lanes,
+      catalog,
+      waiter,
+      readers,
+      isDraining: () => isDraining,
+    }),
+  );
   app.use(
     jobRoutes({
       store,
@@ -102,6 +124,12 @@ export function createApp(options: AppOptions): App {
       retentionMs: options.retentionMs,
       indexedMetadata: options.indexedMetadata,
       listMaxLooks: limits.listMaxLooks,
+      maxJobsPerCall: limits.maxJobsPerCall,
+      listener,
+      readers,
+      pollMs: options.eventsPollMs,
+      heartbeatMs: limits.eventsHeartbeatMs,
+      maxBufferBytes: limits.eventsMaxBufferBytes,
       catalog,
       waiter,
       backlogMonitor,
@@ -120,7 +148,8 @@ export function createApp(options: AppOptions): App {
       publicUrl,
     }),
   );
-  app.use(modelRoutes({ catalog, publicUrl }));
+  app.use(modelRoutes({ catalog, lanes: options.lanes, publicUrl }));
+  app.use(laneRoutes({ lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(notFound);
   app.use(problemHandler(logger, metrics));
@@ -138,6 +167,7 @@ export function createApp(options: AppOptions): App {
       memory.stop();
       pruner.stop();
       waiter.releaseAll();
+      readers.releaseAll();
     },
   };
 }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { CircuitState, FleetCircuit } from './circuit-state.ts';
 import type {
   BatchTrace,
@@ -57,7 +58,9 @@ export interface OldestUnclaimed {
 export type EnqueueOutcome =
   | { status: 'accepted'; createdAtMs: number }
   /** The cap of this dimension would be passed. Nothing was stored. */
-  | { status: 'backlog_full'; dimension: 'jobs' | 'rows' | 'bytes'; backlog: Backlog };
+  | { status: 'backlog_full'; dimension: 'jobs' | 'rows' | 'bytes'; backlog: Backlog }
+  /** An operator lets the lane run empty: it takes nothing new. */
+  | { status: 'lane_draining' };
 
 /** Names a run of a job. */
 export interface JobRef {
@@ -79,6 +82,8 @@ export interface ClaimedJob extends JobRef {
   queuedMs: number;
   /** When it was claimed: Unix microseconds of Redis' clock. */
   claimedUs: string;
+  /** Of a run of the unfinished rows alone, which `inputs` are: what the others have, and where in the job these stand. */
+  kept?: { run: number; results: readonly RowResult[]; rows: readonly number[]; total: number };
 }
 
 export type ClaimOutcome =
@@ -134,7 +139,11 @@ export type RetryOutcome =
   | { status: 'missing' }
   /** Only a run that ended without success is retried. */
   | { status: 'not_retryable'; state: JobState }
-  | Extract<EnqueueOutcome, { status: 'backlog_full' }>;
+  | Exclude<EnqueueOutcome, { status: 'accepted' }>;
+
+/** Which rows the next run scores: `unfinished` ones are those without an answer; the others keep theirs. */
+export const retriedRows = z.enum(['all', 'unfinished']);
+export type RetriedRows = z.infer<typeof retriedRows>;
 
 /** A queue whose wait list is kept short, so that tenants have their shares. */
 export interface FedQueue {
@@ -167,7 +176,7 @@ export interface JobStore {
   /** Ends a run that has not ended; final at once, also for one that a worker holds. */
   cancel(tenant: string, id: string): Promise<CancelOutcome>;
   /** Opens the next run of a job that failed, expired or was canceled. */
-  retry(tenant: string, id: string, limits: BacklogLimits): Promise<RetryOutcome>;
+  retry(tenant: string, id: string, limits: BacklogLimits, rows?: RetriedRows): Promise<RetryOutcome>;
   /** The runs of a job before its latest one, oldest first. */
   runs(tenant: string, id: string): Promise<RunRecord[]>;
   /** Ends up to `limit` runs of a partition whose time is up. */

@@ -139,6 +139,12 @@ export const PROBLEMS = {
     about:
       'The model has failed too often of late, and every worker that serves it leaves it alone for a while (its circuit is open). Nothing was stored; jobs that were accepted before wait. `Retry-After` is when the first worker tries it again. Other models, and models with `fallbacks` that answer in their place, are not affected.',
   },
+  lane_draining: {
+    status: 503,
+    title: 'The lane takes no jobs now.',
+    about:
+      "An operator lets the model's lane run empty (`POST /admin/models/{name}/lanes/{lane}/drain`). Nothing was stored. `resume` opens it again; `GET /models/{name}` shows the states of its lanes.",
+  },
   storage_unavailable: {
     status: 503,
     title: 'The job store cannot be used now.',

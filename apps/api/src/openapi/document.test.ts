@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import type { Router } from 'express';
 import { jobRoutes } from '../routes/jobs.ts';
+import { laneRoutes } from '../routes/lanes.ts';
 import { modelRoutes } from '../routes/models.ts';
 import { openApiRoutes } from '../routes/openapi.ts';
 import { operationRoutes } from '../routes/operations.ts';
@@ -23,6 +24,7 @@ test('has every route, and none that is not served', () => {
   const routers = [
     jobRoutes({ readBody: [] } as never),
     modelRoutes({} as never),
+    laneRoutes({} as never),
     operationRoutes({} as never),
     openApiRoutes({}),
   ];

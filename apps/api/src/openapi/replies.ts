@@ -3,12 +3,15 @@ import {
   calibration,
   circuitState,
   decisionPolicy,
+  eventGap,
   fallbacks,
+  jobEvent,
   jobResult,
   jobState,
   jobSummary,
   jobView,
   lane,
+  laneState,
   metadata,
   modelName,
   modelVersion,
@@ -18,6 +21,7 @@ import {
   tensorSpec,
 } from '@onqueue/shared';
 import { z } from 'zod';
+import { retriedJob } from '../routes/retry-jobs.ts';
 
 /** The bodies that the API answers with, as schemas: the OpenAPI document shows them, and tests hold every reply to them. */
 
@@ -49,6 +53,37 @@ export const result = jobResult.meta({ id: 'JobResult', description: 'How a job 
 export const resultLine = z
   .looseObject({ index: z.number().int(), status: z.enum(['succeeded', 'failed']) })
   .meta({ id: 'ResultLine', description: 'One line of NDJSON: an entry of `results` and which row it is of.' });
+
+export const eventStream = z.string().meta({
+  id: 'EventStream',
+  description:
+    'Server-Sent Events. `id` and `event` are those of the `data`, which is a JobEvent or an EventGap as JSON.',
+  example: 'id: 1-0\nevent: job.queued\ndata: {"id":"1-0","type":"job.queued","run":1,"status":"queued"}\n\n',
+});
+
+export const event = jobEvent.meta({ id: 'JobEvent', description: 'One event of a job.' });
+export const gap = eventGap.meta({ id: 'EventGap', description: 'Told in the place of events that are not there.' });
+
+export const retriedJobs = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(retriedJob.meta({ id: 'RetriedJob' })),
+    has_more: z.boolean(),
+    next: z.string().nullable().describe('`starting_after` of the next call.'),
+    stopped_by: z
+      .string()
+      .nullable()
+      .describe('The code of the problem that the next job met; `Retry-After` comes with it.'),
+  })
+  .meta({ id: 'RetriedJobs' });
+
+export const laneChange = z
+  .object({ object: z.literal('lane'), model: modelName, lane, state: laneState })
+  .meta({ id: 'Lane' });
+
+export const purge = z
+  .object({ object: z.literal('purge'), model: modelName, lane, purged: z.number().int(), has_more: z.boolean() })
+  .meta({ id: 'Purge' });
 
 export const deletedJob = z
   .object({ id: z.string(), object: z.literal('job'), deleted: z.literal(true), deleted_at: z.iso.datetime() })
@@ -107,6 +142,7 @@ export const model = z
     versions: z.array(
       modelVersionSummary.extend({ calibration: calibration.nullable() }).meta({ id: 'ServedVersion' }),
     ),
+    lanes: z.record(lane, laneState).describe('What operators have each lane do.'),
     kind: z.string(),
     description: z.string(),
     signature: z.object({ inputs: z.array(tensorSpec), outputs: z.array(tensorSpec) }),

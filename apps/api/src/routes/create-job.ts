@@ -262,7 +262,7 @@ async function enqueue(options: CreateJobOptions, job: NewJob): Promise<number> 
   faultPoint('enqueue.before');
   const outcome = await store.enqueue(job, backlogLimits);
   faultPoint('enqueue.after');
-  if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
+  if (outcome.status !== 'accepted') throw backlogFull(options, job.model, outcome);
   const labels = { model: job.model, version: job.version, lane: job.lane };
   metrics.jobsAccepted.inc(labels);
   metrics.rowsAccepted.inc(labels, job.inputs.length);

@@ -1,17 +1,23 @@
-import { DEFAULT_TENANT, faultPoint, jobUrls, Problem, toJobView, toRunView } from '@onqueue/shared';
+import { DEFAULT_TENANT, faultPoint, Problem, toJobView, toRunView } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
-import { assertAvailable } from '../availability.ts';
-import { backlogFull } from '../backlog-full.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { type CreateJobOptions, createJob } from './create-job.ts';
 import { deleteJob } from './delete-job.ts';
 import { findJob, throwMissing } from './find-job.ts';
+import { type JobEventsOptions, jobEventsRoute } from './job-events.ts';
 import { type JobResultOptions, readJobResult } from './job-result.ts';
 import { type ListJobsOptions, listJobs } from './list-jobs.ts';
 import { type ReadJobOptions, readJob } from './read-job.ts';
+import { type RetryJobsOptions, retryJob, retryJobs } from './retry-jobs.ts';
 
-export interface JobRoutesOptions extends CreateJobOptions, ReadJobOptions, JobResultOptions, ListJobsOptions {
+export interface JobRoutesOptions
+  extends CreateJobOptions,
+    ReadJobOptions,
+    JobResultOptions,
+    ListJobsOptions,
+    JobEventsOptions,
+    RetryJobsOptions {
   readBody: RequestHandler[];
 }
 
@@ -24,6 +30,10 @@ export function jobRoutes(options: JobRoutesOptions): Router {
     .get((request, response) => listJobs(options, request, response))
     .all(otherMethods('GET', 'POST'));
   router
+    .route('/jobs/retry')
+    .post(queryParameters(), ...options.readBody, (request, response) => retryJobs(options, request, response))
+    .all(otherMethods('POST'));
+  router
     .route('/jobs/:id')
     .get(queryParameters('wait'), (request, response) => readJob(options, request, response))
     .delete(queryParameters(), (request, response) => deleteJob(options, request, response))
@@ -33,12 +43,16 @@ export function jobRoutes(options: JobRoutesOptions): Router {
     .get(queryParameters('wait'), (request, response) => readJobResult(options, request, response))
     .all(otherMethods('GET'));
   router
+    .route('/jobs/:id/events')
+    .get(queryParameters('starting_after'), jobEventsRoute(options))
+    .all(otherMethods('GET'));
+  router
     .route('/jobs/:id/cancel')
     .post(queryParameters(), (request, response) => cancelJob(options, request, response))
     .all(otherMethods('POST'));
   router
     .route('/jobs/:id/retry')
-    .post(queryParameters(), (request, response) => retryJob(options, request, response))
+    .post(queryParameters('rows'), (request, response) => retryJob(options, request, response))
     .all(otherMethods('POST'));
   router
     .route('/jobs/:id/runs')
@@ -62,28 +76,6 @@ async function cancelJob(options: JobRoutesOptions, request: Request, response: 
   if (job === null) return throwMissing(options, id);
   response.locals.jobId = id;
   response.json(toJobView(job, publicUrl));
-}
-
-/** Opens the next run; the job keeps its id. */
-async function retryJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
-  const { store, catalog, publicUrl, backlogLimits, memory } = options;
-  memory.assertAdmits();
-  const id = String(request.params.id);
-  const before = await findJob(options, id);
-  assertAvailable(before.model, before.version, await catalog.versionsOf(before.model, before.version));
-  const outcome = await store.retry(DEFAULT_TENANT, id, backlogLimits);
-  faultPoint('retry.after');
-  if (outcome.status === 'not_retryable') {
-    throw new Problem(
-      'job_not_retryable',
-      `The job is ${outcome.state}; only failed, expired and canceled ones run again.`,
-    );
-  }
-  const job = outcome.status === 'missing' ? null : await store.read(DEFAULT_TENANT, id);
-  if (job === null) return throwMissing(options, id);
-  if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
-  response.locals.jobId = id;
-  response.status(202).location(jobUrls(id, publicUrl).self).json(toJobView(job, publicUrl));
 }
 
 /** Every run of the job, the latest one first. */

@@ -25,13 +25,13 @@ const MAX_LIMIT = 100;
 const time = z.iso.datetime({ offset: true, error: 'a time such as 2026-11-22T03:20:26Z' });
 
 /** Which jobs are meant; of the query of `GET /jobs` and the body of `POST /jobs/retry`. */
-const jobFilter = z.strictObject({
+export const jobFilter = z.strictObject({
   model: modelName.optional(),
   status: jobState.optional(),
   created_after: time.optional().describe('At or after this time.'),
   created_before: time.optional().describe('Before this time.'),
 });
-const jobCursor = z
+export const jobCursor = z
   .string()
   .refine((id) => parseJobId(id) !== null, 'the id of a job')
   .describe('The page begins behind this job: `next` of the page before.');
@@ -65,7 +65,7 @@ export interface JobFilter extends z.infer<typeof jobFilter> {
   metadata?: Readonly<Record<string, string>>;
 }
 
-function toJobQuery(filter: JobFilter, maxLooks: number): Omit<JobQuery, 'limit'> {
+export function toJobQuery(filter: JobFilter, maxLooks: number): Omit<JobQuery, 'limit'> {
   const { model, status, created_after: after, created_before: before, metadata = {} } = filter;
   return {
     tenant: DEFAULT_TENANT,
@@ -79,7 +79,11 @@ function toJobQuery(filter: JobFilter, maxLooks: number): Omit<JobQuery, 'limit'
 }
 
 /** @throws Problem invalid_request for a key that jobs are not listed under */
-function assertIndexed(keys: readonly string[], indexed: readonly string[], pointerOf: (key: string) => string): void {
+export function assertIndexed(
+  keys: readonly string[],
+  indexed: readonly string[],
+  pointerOf: (key: string) => string,
+): void {
   const unknown = keys.filter((key) => !indexed.includes(key));
   if (unknown.length === 0) return;
   const remedy = indexed.length === 0 ? 'no key is (ONQUEUE_INDEXED_METADATA)' : `indexed are ${indexed.join(', ')}`;

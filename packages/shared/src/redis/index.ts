@@ -7,6 +7,7 @@ export * from './redis-job-index.ts';
 export * from './redis-job-removals.ts';
 export * from './redis-job-reservations.ts';
 export * from './redis-job-store.ts';
+export * from './redis-lane-controls.ts';
 export * from './redis-model-registry.ts';
 export * from './redis-outbox.ts';
 export * from './redis-queue-places.ts';

@@ -17,6 +17,7 @@ import type {
   JobStore,
   LaneBacklog,
   NewJob,
+  RetriedRows,
   RetryOutcome,
   SweepOutcome,
 } from '../ports.ts';
@@ -204,7 +205,7 @@ export class RedisJobStore implements JobStore {
     return reply === 'canceled' ? { status: 'canceled' } : { status: 'ended', state: terminalState.parse(reply) };
   }
 
-  async retry(tenant: string, id: string, limits: BacklogLimits): Promise<RetryOutcome> {
+  async retry(tenant: string, id: string, limits: BacklogLimits, rows: RetriedRows = 'all'): Promise<RetryOutcome> {
     const parts = parseJobId(id);
     if (!parts) return { status: 'missing' };
     const reply = (await this.#run('onqueueRetry', parts.partition, [
@@ -215,6 +216,7 @@ export class RedisJobStore implements JobStore {
       limits.maxBytes,
       queueJobData(tenant),
       this.#queueOptions,
+      rows === 'unfinished' ? '1' : '',
     ])) as ['missing'] | ['not_retryable', string] | ['queued', number] | BacklogFullReply;
     if (reply[0] === 'missing') return { status: 'missing' };
     if (reply[0] === 'not_retryable') return { status: 'not_retryable', state: jobState.parse(reply[1]) };
@@ -315,9 +317,10 @@ const madeBy = z.object({
 /** Shares are ratios; a weight of 1,000 beside one of 0.001 is as good as a priority. */
 const tenantWeight = z.number().min(0.001).max(1000);
 
-type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes', ...number[]];
+type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes' | 'draining', ...number[]];
 
-function toBacklogFull([, dimension, ...counts]: BacklogFullReply) {
+function toBacklogFull([, dimension, ...counts]: BacklogFullReply): Exclude<EnqueueOutcome, { status: 'accepted' }> {
+  if (dimension === 'draining') return { status: 'lane_draining' };
   return { status: 'backlog_full' as const, dimension, backlog: toBacklog(counts) };
 }
 
