@@ -231,7 +231,7 @@ export const SETTINGS = {
     schema: list.pipe(z.array(z.string().max(40)).max(MAX_INDEXED_METADATA_KEYS)),
     default: '',
     about:
-      'The metadata keys that `GET /jobs?metadata[key]=value` finds jobs by, separated by commas, 10 at most. Each costs some 110 bytes of Redis a job that has it. Jobs that were posted before a key was named here are not found by it.',
+      'The metadata keys that `GET /jobs?metadata[key]=value` finds jobs by, separated by commas, 10 at most. Each costs some 150 bytes of Redis a job that has it. Jobs that were posted before a key was named here are not found by it.',
   }),
   listMaxLooks: setting({
     env: 'ONQUEUE_LIST_MAX_LOOKS',
