@@ -1,4 +1,5 @@
 import { LaunchError, onShutdownSignals } from '@onqueue/launcher';
+import { apiBench } from './api/api-bench.ts';
 import { backfillBench } from './backfill/backfill-bench.ts';
 import { type Bench, type BenchContext, MeasurementError } from './bench.ts';
 import { Cleanup } from './cleanup.ts';
@@ -25,6 +26,7 @@ const BENCHES: readonly Bench[] = [
   efficiencyBench,
   latencyBench,
   loadBench,
+  apiBench,
   memoryBench,
   isolationBench,
 ];

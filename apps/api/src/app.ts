@@ -26,6 +26,7 @@ import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
+import { docsRoutes } from './routes/docs.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { laneRoutes } from './routes/lanes.ts';
 import { modelRoutes } from './routes/models.ts';
@@ -151,6 +152,7 @@ export function createApp(options: AppOptions): App {
   app.use(modelRoutes({ catalog, lanes: options.lanes, publicUrl }));
   app.use(laneRoutes({ lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
+  app.use(docsRoutes({ publicUrl }));
   app.use(notFound);
   app.use(problemHandler(logger, metrics));
 

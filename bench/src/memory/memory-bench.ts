@@ -2,7 +2,7 @@ import { startPlatform } from '@onqueue/launcher';
 import { DEFAULT_TENANT, newJobId } from '@onqueue/shared';
 import { closeRedis, connectRedis, queueName, RedisJobStore, RedisKeys, readServerMemory } from '@onqueue/shared/redis';
 import { Queue } from 'bullmq';
-import { type Bench, type BenchContext, type Figures, MeasurementError, type RoundSample } from '../bench.ts';
+import { type Bench, type BenchContext, MeasurementError, type RoundSample } from '../bench.ts';
 import { timeDrain } from '../throughput/drain.ts';
 import { REDIS_OPTIONS } from '../throughput/private-redis.ts';
 import { AS_DECLARED } from '../workload.ts';
@@ -26,19 +26,17 @@ export const memoryBench: Bench = {
   figures: {
     bytes_queued: 'used_memory per job that waits: record, input and queue entry',
     bytes_finished: 'used_memory per job that has ended: record, result, provenance and timings',
-    rss_ratio: 'RSS after a million jobs / after 10,000, the greater of the next two (round 1 only)',
+    rss_ratio: 'RSS after a million jobs / after 10,000, the greater of the next two (measured once)',
     api_rss_ratio: 'of the API',
     worker_rss_ratio: 'of the worker',
     late_rss_ratio: 'RSS after a million jobs / after 100,000, the greater of API and worker',
   },
   async prepare(context) {
     const body = JSON.stringify({ model: MODEL, input: INPUT });
-    let soak: Figures | undefined = await measureSoak(context, { model: MODEL, body });
+    const soak = await measureSoak(context, { model: MODEL, body });
     return async () => {
       const { figures, noise } = await measureRound(context);
-      const once = soak;
-      soak = undefined;
-      return { figures: { ...figures, ...once }, noise };
+      return { figures: { ...figures, ...soak }, noise };
     };
   },
 };

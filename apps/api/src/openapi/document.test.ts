@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { Router } from 'express';
+import { docsRoutes } from '../routes/docs.ts';
 import { jobRoutes } from '../routes/jobs.ts';
 import { laneRoutes } from '../routes/lanes.ts';
 import { modelRoutes } from '../routes/models.ts';
@@ -27,6 +28,7 @@ test('has every route, and none that is not served', () => {
     laneRoutes({} as never),
     operationRoutes({} as never),
     openApiRoutes({}),
+    docsRoutes({ publicUrl: undefined }),
   ];
   const documented = Object.entries(document.paths ?? {}).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),

@@ -275,6 +275,20 @@ export const paths: ZodOpenApiPathsObject = {
       200: json(z.record(z.string(), z.unknown()), 'OpenAPI 3.1.'),
     }),
   },
+  '/docs': {
+    get: probe('docs', 'This document as a page', {
+      200: { description: 'A page that needs no other server.', content: { 'text/html': { schema: z.string() } } },
+    }),
+  },
+  '/docs/{asset}': {
+    get: {
+      ...probe('docsAsset', 'What the page consists of', {
+        200: { description: 'A script or a style sheet.' },
+        ...problems(['not_found']),
+      }),
+      requestParams: { path: z.object({ asset: z.string() }) },
+    },
+  },
 };
 
 function jobAction(
