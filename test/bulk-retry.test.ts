@@ -98,7 +98,7 @@ test.each([
 test('only the rows without an answer run again; the others keep theirs, and say which run made them', async () => {
   const inputs = [{ index: 1 }, { index: 99 }, { index: 2 }, { index: 98 }];
   const before = await runJob(baseUrl, { model: 'lookup', inputs });
-  expect(before).toMatchObject({ status: 'failed', rows: { succeeded: 2, failed: 2 }, provenance: { batch_size: 4 } });
+  expect(before).toMatchObject({ status: 'failed', rows: { succeeded: 2, failed: 2 } });
   const retry = (query: string) => request<JobBody>(`${baseUrl}/jobs/${before.id}/retry${query}`, { method: 'POST' });
   expect(await retry('?rows=unfinished')).toMatchObject({ status: 202, body: { run: 2, rows: { total: 4 } } });
   const after = await endedJob(baseUrl, before.id);
@@ -106,7 +106,7 @@ test('only the rows without an answer run again; the others keep theirs, and say
     status: 'failed',
     run: 2,
     rows: { total: 4, succeeded: 2, failed: 2 },
-    provenance: { run: 2, batch_size: 2 },
+    provenance: { run: 2 },
     error: { row: 1, detail: expect.stringContaining('Row 1 of 4 failed') },
     results: [
       { ...before.results?.[0], run: 1 },
@@ -126,7 +126,7 @@ test('only the rows without an answer run again; the others keep theirs, and say
   expect(await endedJob(baseUrl, before.id)).toMatchObject({ run: 4, results: after.results });
   // All rows, unless asked otherwise.
   await retry('');
-  expect(await endedJob(baseUrl, before.id)).toMatchObject({ run: 5, provenance: { batch_size: 4 } });
+  expect(await endedJob(baseUrl, before.id)).toMatchObject({ run: 5, provenance: { run: 5 } });
   expect((await read(before.id)).results?.[0]).not.toHaveProperty('run');
   expect(await retry('?rows=some')).toMatchObject({ status: 400, body: { errors: [{ pointer: '?rows' }] } });
 });

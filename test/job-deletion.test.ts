@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newJobId } from '@onqueue/shared';
 import { closeRedis, connectRedis, type RedisConnection, RedisKeys } from '@onqueue/shared/redis';
-import { acceptedJob, endedJob, request, runJob } from './support/client.ts';
+import { acceptedJob, endedJob, postJob, request, runJob } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
 import { until } from './support/until.ts';
@@ -79,6 +79,16 @@ describe('DELETE /jobs/:id', () => {
     await remove(id);
     expect(await redis.exists(keys.runs(0, 'default', id))).toBe(0);
     expect(await redis.zscore(keys.jobs(0, 'default', 'lookup', 'failed'), id)).toBeNull();
+  });
+
+  test('is not undone by a late repeat of the post that made the job', async () => {
+    const headers = { 'idempotency-key': 'deleted-later', prefer: 'wait=30' };
+    const { body } = await postJob(baseUrl, { model: 'linear', input }, headers);
+    await remove(body.id);
+    expect(await postJob(baseUrl, { model: 'linear', input }, headers)).toMatchObject({
+      status: 410,
+      body: { code: 'job_gone' },
+    });
   });
 
   test('is for jobs that have ended', async () => {

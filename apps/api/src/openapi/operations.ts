@@ -80,6 +80,7 @@ export const paths: ZodOpenApiPathsObject = {
             'model_not_found',
             'version_not_found',
             'idempotency_key_reused',
+            'job_gone',
             'payload_too_large',
             'unsupported_media_type',
           ],

@@ -7,7 +7,6 @@ import {
   type JobRecord,
   type JobRequest,
   type JobReservations,
-  type JobStore,
   jobRequest,
   jobUrls,
   type NewJob,
@@ -29,9 +28,9 @@ import type { MemoryGuard } from '../memory-guard.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
 import type { WebhookPolicy } from '../webhook-policy.ts';
+import { type FindJobOptions, throwMissing } from './find-job.ts';
 
-export interface CreateJobOptions extends BacklogFullOptions {
-  store: JobStore;
+export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   reservations: JobReservations;
   catalog: ModelCatalog;
   waiter: JobWaiter;
@@ -106,17 +105,22 @@ function answer({ publicUrl }: CreateJobOptions, response: Response, submitted: 
   });
 }
 
-/** The job that an earlier request with this key has made. @throws Problem idempotency_key_reused */
+/** The job that an earlier request with this key has made. @throws Problem idempotency_key_reused, job_gone */
 async function findMade(
-  { store, reservations }: CreateJobOptions,
+  { store, reservations, removals, retentionMs }: CreateJobOptions,
   key: string,
   bodySha256: string,
 ): Promise<JobRecord | undefined> {
   const reservation = await reservations.find(DEFAULT_TENANT, key);
   if (!reservation) return undefined;
   assertSameBody(reservation.bodySha256, bodySha256);
+  const made = await store.read(DEFAULT_TENANT, reservation.jobId);
+  if (made) return made;
+  // A repeat that is late must not bring a job back that was deleted.
+  const removedAtMs = await removals.removedAtMs(DEFAULT_TENANT, reservation.jobId);
+  if (removedAtMs !== undefined) return throwMissing({ removals, retentionMs }, reservation.jobId);
   // Whoever reserved it may have gone before it was made.
-  return (await store.read(DEFAULT_TENANT, reservation.jobId)) ?? undefined;
+  return undefined;
 }
 
 /**

@@ -9,10 +9,12 @@ import { type RowResult, rowResult } from '../row-result.ts';
  */
 const keptResults = z.object({ run: z.number().int(), results: z.array(rowResult) });
 
-/** The job with the rows that are to be scored; whole where nothing is kept, or nothing is unfinished. */
+/** The job with the rows that are to be scored; whole where nothing is kept that can be read, or nothing is unfinished. */
 export function withKept(job: ClaimedJob, text = ''): ClaimedJob {
   if (text === '') return job;
-  const { run, results } = keptResults.parse(JSON.parse(text));
+  const parsed = keptResults.safeParse(JSON.parse(text));
+  if (!parsed.success) return job;
+  const { run, results } = parsed.data;
   const rows = job.inputs.flatMap((_, row) => (results[row]?.status === 'succeeded' ? [] : [row]));
   if (rows.length === 0) return job;
   const inputs = rows.map((row) => job.inputs[row] ?? {});

@@ -39,7 +39,8 @@ redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
 redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'origin', 'batch', 'timings',
   'queue_due_ms', 'run_due_ms')
 -- What the last run has, or what it was to add to.
-local kept = ARGV[10] == '1' and (record[12] and '{"run":' .. run .. ',"results":' .. record[12] .. '}' or record[18])
+local hasResults = string.sub(record[12] or '', 1, 1) == '['
+local kept = ARGV[10] == '1' and (hasResults and '{"run":' .. run .. ',"results":' .. record[12] .. '}' or record[18])
 if kept then redis.call('HSET', key, 'kept', kept) else redis.call('HDEL', key, 'kept') end
 local nextRun = redis.call('HINCRBY', key, 'run', 1)
 redis.call('HSET', key, 'state', 'queued', 'attempt', 0, 'queued_us', NOW_US)
