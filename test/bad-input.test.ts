@@ -116,7 +116,7 @@ describe('a request that is wrong', () => {
   test.each([
     [
       { model: 'digits' },
-      'The job is not valid: /inputs: give exactly one of `inputs` (an array of rows) and `input` (one row).',
+      'The job is not valid: /inputs: give exactly one of `inputs` (an array of rows), `input` (one row) and `input_file`.',
     ],
     [null, 'The job is not valid: the body: invalid input: expected object, received null.'],
     [[], 'The job is not valid: the body: invalid input: expected object, received array.'],
@@ -234,7 +234,7 @@ describe('a request that is wrong', () => {
     ['GET', '/jobs/job_x?WAIT=5', '?WAIT', 'there is wait'],
     ['GET', '/jobs/job_x?wait[]=5', '?wait[]', 'there is wait'],
     ['GET', '/jobs/job_x?wait=5&foo', '?foo', 'there is wait'],
-    ['POST', '/jobs?foo=1', '?foo', 'there are none here'],
+    ['POST', '/jobs?foo=1', '?foo', 'there is dry_run'],
     ['POST', '/jobs/job_x/cancel?foo=1', '?foo', 'there are none here'],
     ['POST', '/jobs/job_x/retry?foo=1', '?foo', 'there is rows'],
     ['GET', '/jobs/job_x/runs?foo=1', '?foo', 'there are none here'],

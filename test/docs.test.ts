@@ -39,6 +39,7 @@ test('the table of job errors has every code that a script or the worker gives a
   const files = [
     ...readdirSync(join(root, scripts)).map((name) => `${scripts}/${name}`),
     'apps/worker/src/queue/job-source.ts',
+    'apps/worker/src/payload-handler.ts',
   ];
   const codes = files.flatMap((path) => [...read(path).matchAll(/\bcode(?:: JobErrorCode)? = '(\w+)'/g)]);
   expect(new Set(codes.map(([, code]) => code))).toEqual(new Set(Object.keys(JOB_ERRORS)));

@@ -17,7 +17,7 @@ interface GoldenRow {
 }
 
 function goldenRows(folder: string, manifest: ModelManifest): GoldenRow[] {
-  return readFileSync(join(folder, manifest.golden.file), 'utf8')
+  return readFileSync(join(folder, manifest.golden?.file ?? ''), 'utf8')
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
@@ -31,9 +31,9 @@ beforeAll(async () => {
 
 afterAll(() => platform?.stop());
 
-test('the repository ships fraud and digits', () => {
+test('the repository ships fraud, digits and language', () => {
   expect(versions.map(({ name, version }) => `${name}/${version}`)).toEqual(
-    expect.arrayContaining(['digits/1', 'fraud/1']),
+    expect.arrayContaining(['digits/1', 'fraud/1', 'language/1']),
   );
 });
 
@@ -46,7 +46,7 @@ describe.each(versions)('$name $version', ({ name, version, folder }) => {
     expect(job.status).toBe('succeeded');
     const outputs = job.results?.map(({ output }) => output) ?? [];
     for (const [row, { output }] of golden.entries()) {
-      expect({ row, ...outputs[row] }).toEqual({ row, ...within(output, manifest.golden.tolerance) });
+      expect({ row, ...outputs[row] }).toEqual({ row, ...within(output, manifest.golden?.tolerance ?? 0) });
     }
   });
 

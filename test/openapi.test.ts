@@ -33,7 +33,7 @@ afterAll(async () => {
 
 /** What the document leaves open in a reply; nothing when the reply is as it says. */
 function faultsOf(
-  method: 'get' | 'post' | 'delete',
+  method: 'get' | 'post' | 'put' | 'delete',
   path: string,
   { status, headers, body }: Answer<unknown>,
 ): unknown {
@@ -105,6 +105,41 @@ describe('every reply is as /openapi.json says', () => {
     }
     const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' };
     expect(faultsOf('post', '/jobs/retry', await request(`${baseUrl}/jobs/retry`, init))).toBeUndefined();
+  });
+
+  test('of a dry run, and of a job with all that it may ask for', async () => {
+    const body = JSON.stringify({
+      model: 'linear',
+      input: linear,
+      service_class: 'realtime',
+      delay: 0.2,
+      retention: 60,
+    });
+    const headers = { 'content-type': 'application/json' };
+    const planned = await request(`${baseUrl}/jobs?dry_run=1`, { method: 'POST', headers, body });
+    expect([planned.status, faultsOf('post', '/jobs', planned)]).toEqual([200, undefined]);
+    const posted = await postJob(baseUrl, body);
+    expect(faultsOf('get', '/jobs/{id}', await request(`${baseUrl}/jobs/${posted.body.id}`))).toBeUndefined();
+    await endedJob(baseUrl, posted.body.id);
+  });
+
+  test('of files and uploads', async () => {
+    const send = (method: string, path: string, body: string, type = 'application/json') =>
+      request<{ id: string }>(`${baseUrl}${path}`, { method, headers: { 'content-type': type }, body });
+    const stored = await send('POST', '/files', 'content', 'text/plain');
+    expect([stored.status, faultsOf('post', '/files', stored)]).toEqual([201, undefined]);
+    expect(faultsOf('get', '/files/{id}', await request(`${baseUrl}/files/${stored.body.id}`))).toBeUndefined();
+    expect(faultsOf('get', '/files/{id}', await request(`${baseUrl}/files/none`))).toBeUndefined();
+    const begun = await send('POST', '/uploads', '{}');
+    expect([begun.status, faultsOf('post', '/uploads', begun)]).toEqual([201, undefined]);
+    const { id } = begun.body;
+    const early = await send('POST', `/uploads/${id}/complete`, '{}');
+    expect([early.status, faultsOf('post', '/uploads/{id}/complete', early)]).toEqual([409, undefined]);
+    const part = await send('PUT', `/uploads/${id}/parts/1`, 'content', 'text/plain');
+    expect(faultsOf('put', '/uploads/{id}/parts/{number}', part)).toBeUndefined();
+    expect(faultsOf('get', '/uploads/{id}', await request(`${baseUrl}/uploads/${id}`))).toBeUndefined();
+    const complete = await send('POST', `/uploads/${id}/complete`, '{}');
+    expect([complete.status, faultsOf('post', '/uploads/{id}/complete', complete)]).toEqual([201, undefined]);
   });
 
   test('of models', async () => {

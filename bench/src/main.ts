@@ -3,6 +3,7 @@ import { apiBench } from './api/api-bench.ts';
 import { backfillBench } from './backfill/backfill-bench.ts';
 import { type Bench, type BenchContext, MeasurementError } from './bench.ts';
 import { Cleanup } from './cleanup.ts';
+import { coldstartBench } from './coldstart/coldstart-bench.ts';
 import { parseCommandLine, UsageError, usage } from './command-line.ts';
 import { efficiencyBench } from './efficiency/efficiency-bench.ts';
 import { gainBench } from './gain/gain-bench.ts';
@@ -29,6 +30,7 @@ const BENCHES: readonly Bench[] = [
   apiBench,
   memoryBench,
   isolationBench,
+  coldstartBench,
 ];
 
 /** Runs one bench. The exit code tells whether it could measure, never whether the numbers are good. */

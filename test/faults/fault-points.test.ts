@@ -41,6 +41,10 @@ const API_POINTS: Partial<Record<FaultPointName, Ask>> = {
     expect(await client.submit(quickOrder(1), armed)).toBeUndefined();
     return async () => {};
   },
+  'inputs.stored.after': async (client, { armed }) => {
+    expect(await client.submit(quickOrder(5), armed)).toBeUndefined();
+    return async () => {};
+  },
   'enqueue.after': async (client, { armed }) => {
     expect(await client.submit(quickOrder(2), armed)).toBeUndefined();
     return async () => {}; // Nobody knows its id but its webhook; the verdict looks at that.
@@ -82,6 +86,7 @@ const EXTRA_WAYS: Partial<Record<FaultPointName, Way>> = {
   // Two attempts fail in a way that the next one may mend. One job only: runners that die are started ever more slowly.
   'attempt.failed.before': { visits: FAILURES, orders: () => [crashOrder()], env: { ONQUEUE_MODELS: 'linear,crash' } },
   'attempt.failed.after': { visits: FAILURES, orders: () => [crashOrder()], env: { ONQUEUE_MODELS: 'linear,crash' } },
+  'results.stored.after': { env: { ONQUEUE_INLINE_RESULT_BYTES: '0' } },
   // Locks are renewed every 250 ms, while the job takes longer.
   'renew.before': {
     orders: () => [slowOrder(1500)],
@@ -114,7 +119,14 @@ const EXTRA_WAYS: Partial<Record<FaultPointName, Way>> = {
 /** Those that BullMQ's own worker has no place for. */
 const BATCH_ONLY = ['marker.after', 'renew.before', 'renew.after', 'sweep.stalled.before', 'sweep.stalled.after'];
 /** Of the source that is not whole every day: where it writes in two steps what the other does in one. */
-const EVERY_DAY = ['claim.after', 'commit.after', 'requeue.before', 'attempt.failed.before', 'finish.after'];
+const EVERY_DAY = [
+  'claim.after',
+  'results.stored.after',
+  'commit.after',
+  'requeue.before',
+  'attempt.failed.before',
+  'finish.after',
+];
 
 onEverySource((source, isWhole) => {
   const points = WORKER_POINTS.filter((name) => source === 'batch' || !BATCH_ONLY.includes(name));
@@ -149,7 +161,8 @@ test(
     for (let round = 0; round < sized({ small: 1, full: 20 }); round++) {
       for (const [name, ask] of Object.entries(API_POINTS)) {
         const fault = `${name}=kill`;
-        const api = await stage.platform.startApi(trace.env(fault));
+        const blobs = name === 'inputs.stored.after' ? { ONQUEUE_INLINE_INPUT_BYTES: '0' } : {};
+        const api = await stage.platform.startApi({ ...trace.env(fault), ...blobs });
         scene.history.record({ kind: 'fault', what: fault });
         // Held, so that what is to be canceled has not ended.
         for (const worker of scene.workers) worker.pause();

@@ -1,7 +1,11 @@
 import {
   type BacklogLimits,
+  type BlobRegister,
+  type BlobStore,
+  BlobSweeper,
   type CompletionListener,
   DeadlineSweeper,
+  type FileIndex,
   type JobIndex,
   type JobRemovals,
   type JobReservations,
@@ -16,19 +20,26 @@ import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { BacklogMonitor } from './backlog-monitor.ts';
 import { EventReaders } from './events/event-readers.ts';
+import { Files, type FilesOptions } from './files.ts';
+import { eitherBody } from './http/either-body.ts';
 import { jsonBody } from './http/json-body.ts';
+import { multipartJob } from './http/multipart-job.ts';
 import { notFound, problemHandler } from './http/problem-handler.ts';
 import { protocolGuard } from './http/protocol-guard.ts';
 import { requestContext } from './http/request-context.ts';
+import { JobInputReader } from './job-inputs.ts';
 import { JobWaiter } from './job-waiter.ts';
 import { ListPruner } from './list-pruner.ts';
 import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
+import type { RequestLimits } from './request-record.ts';
 import { docsRoutes } from './routes/docs.ts';
+import { fileRoutes } from './routes/files.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { laneRoutes } from './routes/lanes.ts';
+import { modelVersionRoutes } from './routes/model-versions.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
@@ -60,11 +71,17 @@ export interface AppOptions {
     eventsHeartbeatMs: number;
     eventsMaxBufferBytes: number;
     backlog: BacklogLimits;
+    request: RequestLimits;
+    files: FilesOptions['limits'];
+    maxMultipartParts: number;
   };
   partitions: number;
   eventsPollMs: number;
   retentionMs: number;
   indexedMetadata: readonly string[];
+  blobs: BlobStore;
+  register: BlobRegister;
+  fileIndex: FileIndex;
   checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
   /** Of the platform. */
@@ -94,6 +111,21 @@ export function createApp(options: AppOptions): App {
     },
   });
   const pruner = new ListPruner({ index: options.index, partitions: options.partitions, clock: systemClock });
+  const blobSweeper = new BlobSweeper({
+    blobs: options.blobs,
+    register: options.register,
+    partitions: options.partitions,
+    clock: systemClock,
+    onError: (error) => logger.warn({ err: error }, 'blobs could not be deleted'),
+  });
+  const json = { maxBytes: limits.maxBodyBytes, maxDepth: limits.maxJsonDepth, maxNodes: limits.maxJsonNodes };
+  const readBody = jsonBody(json);
+  const files = new Files({
+    index: options.fileIndex,
+    blobs: options.blobs,
+    register: options.register,
+    limits: limits.files,
+  });
   let isDraining = false;
 
   const app = express();
@@ -116,6 +148,7 @@ export function createApp(options: AppOptions): App {
     }),
   );
   app.use(
+    fileRoutes({ files, memory, readBody, publicUrl }),
     jobRoutes({
       store,
       reservations: options.reservations,
@@ -136,21 +169,19 @@ export function createApp(options: AppOptions): App {
       backlogMonitor,
       memory,
       metrics,
-      readBody: jsonBody({
-        maxBytes: limits.maxBodyBytes,
-        maxDepth: limits.maxJsonDepth,
-        maxNodes: limits.maxJsonNodes,
-      }),
+      readBody: [eitherBody(multipartJob({ ...json, maxParts: limits.maxMultipartParts }), readBody)],
       partitions: options.partitions,
       backlogLimits: limits.backlog,
-      maxRowsPerJob: limits.maxRowsPerJob,
+      inputs: new JobInputReader({ files, limits: { ...json, maxRowsPerJob: limits.maxRowsPerJob } }),
       maxWaitS: limits.maxWaitS,
+      requestLimits: limits.request,
       checkWebhook: options.checkWebhook,
       publicUrl,
     }),
   );
   app.use(modelRoutes({ catalog, lanes: options.lanes, publicUrl }));
   app.use(laneRoutes({ lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
+  app.use(modelVersionRoutes({ registry, readBody, publicUrl }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(docsRoutes({ publicUrl }));
   app.use(notFound);
@@ -158,6 +189,7 @@ export function createApp(options: AppOptions): App {
 
   backlogMonitor.start();
   sweeper.start();
+  blobSweeper.start();
   memory.start();
   pruner.start();
   return {
@@ -166,6 +198,7 @@ export function createApp(options: AppOptions): App {
       isDraining = true;
       backlogMonitor.stop();
       sweeper.stop();
+      blobSweeper.stop();
       memory.stop();
       pruner.stop();
       waiter.releaseAll();

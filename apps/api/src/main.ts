@@ -2,19 +2,23 @@ import {
   armFaultPoints,
   ConfigError,
   endAtUncaughtErrors,
+  JobPayloads,
   loadConfig,
   logError,
   PLATFORM_VERSION,
   systemClock,
   unknownSettings,
 } from '@onqueue/shared';
+import { openBlobStore } from '@onqueue/shared/blobs';
 import {
   checkAtEveryConnect,
   checkRedisServer,
   checkRedisWrites,
   closeRedis,
   connectRedis,
+  RedisBlobRegister,
   RedisCompletionListener,
+  RedisFileIndex,
   RedisJobIndex,
   RedisJobRemovals,
   RedisJobReservations,
@@ -46,6 +50,15 @@ async function main(): Promise<void> {
   const subscriber = connectRedis(target, { kind: 'subscriber' }, onRedisError);
   const keys = new RedisKeys(config.keyPrefix);
   const retentionMs = config.retentionS * 1000;
+  const blobs = await openBlobStore(config, { redis, keys });
+  const register = new RedisBlobRegister({ redis, keys });
+  const payloads = new JobPayloads({
+    blobs,
+    register,
+    inlineInputBytes: config.inlineInputBytes,
+    inlineResultBytes: config.inlineResultBytes,
+    timeoutMs: config.blobTimeoutMs,
+  });
   const store = new RedisJobStore({
     redis,
     keys,
@@ -55,6 +68,7 @@ async function main(): Promise<void> {
     retryDelayMs: config.retryDelayMs,
     maxPredictions: config.maxPredictions,
     indexedMetadata: config.indexedMetadata,
+    payloads,
   });
   checkAtEveryConnect(redis, {
     onSuitable: (report) => logger.info(report, 'redis is ready'),
@@ -114,11 +128,17 @@ async function main(): Promise<void> {
       eventsHeartbeatMs: config.eventsHeartbeatS * 1000,
       eventsMaxBufferBytes: config.eventsMaxBufferBytes,
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
+      request: config,
+      files: config,
+      maxMultipartParts: config.maxMultipartParts,
     },
     partitions: config.partitions,
     eventsPollMs: config.eventsPollMs,
     retentionMs,
     indexedMetadata: config.indexedMetadata,
+    blobs,
+    register,
+    fileIndex: new RedisFileIndex({ redis, keys }),
     checkWebhook: createWebhookPolicy({
       isConfigured: config.webhookSecret !== undefined,
       allowHttp: config.webhookAllowHttp,
@@ -145,7 +165,7 @@ async function main(): Promise<void> {
     const deadline = setTimeout(() => server.closeAllConnections(), config.apiDrainTimeoutMs);
     server.close(() => {
       clearTimeout(deadline);
-      void Promise.all([closeRedis(redis), closeRedis(subscriber)]).then(() => logger.info('stopped'));
+      void Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]).then(() => logger.info('stopped'));
     });
     server.closeIdleConnections();
   };

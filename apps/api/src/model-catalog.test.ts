@@ -19,7 +19,10 @@ function setUp(published: PublishedModel[]) {
         return new Promise((resolve) => answers.push(() => resolve(seen)));
       },
       publish: async () => {},
-      beat: async () => {},
+      beat: async () => ({ orders: [], unpublished: [], retired: [] }),
+      retire: async () => true,
+      order: async (subject, want) => ({ ...subject, want, atMs: 0 }),
+      versions: async () => ({ order: undefined, versions: [] }),
     },
   });
   return {

@@ -1,4 +1,4 @@
-import { type Clock, type ModelRegistry, type PublishedModel, rowSchema, systemClock } from '@onqueue/shared';
+import { type Clock, type ModelRegistry, Problem, type PublishedModel, rowSchema, systemClock } from '@onqueue/shared';
 import type { z } from 'zod';
 
 /** How long an answer of the registry is believed. */
@@ -34,6 +34,20 @@ export class ModelCatalog {
     const isKnown =
       pinned === undefined ? known.length > 0 : known.some(({ descriptor }) => descriptor.version === pinned);
     return isKnown ? known : ofName(await this.#readAnew());
+  }
+
+  /**
+   * For a model or a version that is not among those that take jobs: nothing when it never was.
+   * @throws Problem version_gone
+   */
+  async assertNotGone(name: string, version?: string): Promise<void> {
+    const { versions } = await this.#registry.versions(name);
+    const gone = versions.filter((known) => !known.descriptor && (version ?? known.version) === known.version);
+    const newest = gone.find(({ retirement }) => retirement);
+    if (!newest?.retirement) return;
+    const which =
+      version === undefined ? `Every version of model "${name}" is gone; of the newest:` : `Version ${version}:`;
+    throw new Problem('version_gone', `${which} ${newest.retirement.reason}`);
   }
 
   rowSchemaOf({ descriptor }: Pick<PublishedModel, 'descriptor'>): z.ZodType<Record<string, unknown>> {

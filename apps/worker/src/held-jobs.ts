@@ -41,6 +41,12 @@ export class HeldJobs {
     return this.#holds.size === 0 && this.#uncommitted.size === 0;
   }
 
+  /** Whether a job of this version is being computed, or waits for it. */
+  holds({ name, version }: { name: string; version: string }): boolean {
+    for (const { job } of this.#holds) if (job.model === name && job.version === version) return true;
+    return false;
+  }
+
   /** Runs the work with a signal that `halt` sets off; `handBackAll()` ends it before its time. */
   hold(job: ClaimedJob, work: (signal: HaltSignal) => Promise<JobOutcome>): Promise<JobOutcome> {
     if (this.#isHandingBack) return Promise.resolve(HANDED_BACK);

@@ -27,6 +27,7 @@ export function logJobEnd(
   const failed = outcome.results.filter((row) => row.status === 'failed').length;
   const phases = Object.entries(phasesOf(job, outcome, storeMs));
   countEnd(metrics, job, outcome, failed);
+  countTarget(metrics, job, phases);
   for (const [phase, ms] of phases) metrics.phaseDuration.observe({ model: job.model, phase }, ms / 1000);
   // A line that nobody reads is not worth being put together, thousands of times a second.
   if (!logger.isLevelEnabled('info')) return;
@@ -86,4 +87,15 @@ function countEnd(
   if (failed < results.length)
     metrics.rowsFinished.inc({ model, version, status: 'succeeded' }, results.length - failed);
   if (failed > 0) metrics.rowsFinished.inc({ model, version, status: 'failed' }, failed);
+}
+
+/** As far as this worker knows: from queueing to its last phase. */
+function countTarget(
+  metrics: WorkerMetrics,
+  { model, request: { service } }: ClaimedJob,
+  phases: readonly [string, number][],
+) {
+  if (!service) return;
+  const totalMs = phases.reduce((sum, [, ms]) => sum + ms, 0);
+  metrics.serviceTargets.inc({ model, service_class: service.class, met: String(totalMs <= service.slo_s * 1000) });
 }

@@ -73,6 +73,14 @@ function scorer(rows: BatchedRowOutcome[], options: Partial<JobScorerOptions> = 
 }
 
 describe('JobScorer', () => {
+  test('names the execution provider of the batch, where that is another than the version began with', async () => {
+    const row = outcome(ok);
+    const onCuda = { ...row, batch: { ...row.batch, executionProvider: 'cuda' as const } };
+    expect(await scorer([onCuda, onCuda]).score(job(), attempt, halt)).toMatchObject({
+      origin: { ...origin, execution_provider: 'cuda' },
+    });
+  });
+
   test('succeeds when every row did, and says what made the result', async () => {
     const batches = [outcome(ok, { startedAtMs: 9, size: 1 }), outcome(ok, { startedAtMs: 2, size: 64 })];
     expect(await scorer(batches).score(job(), attempt, halt)).toEqual({

@@ -5,6 +5,7 @@ import {
   type Origin,
   type RowErrorCode,
   type RowResult,
+  SERVICE_CLASSES,
 } from '@onqueue/shared';
 import type { BatchedRowOutcome, SubmitOptions } from './batching/dynamic-batcher.ts';
 import type { HaltSignal } from './batching/halt-signal.ts';
@@ -23,8 +24,12 @@ export interface ServedVersion {
 }
 
 export interface JobScorerOptions {
-  /** The versions of one model, by version. */
-  versions: ReadonlyMap<string, ServedVersion>;
+  /** The versions of one model that are in memory, by version. */
+  versions: Pick<ReadonlyMap<string, ServedVersion>, 'get'>;
+  /** Loads a version that is loaded on demand; undefined when it is not here, or did not become ready in time. */
+  summon?: (version: string, halt: HaltSignal) => Promise<ServedVersion | undefined>;
+  /** Whether no worker takes jobs of the version any more. */
+  isGone?: (version: string) => Promise<boolean>;
   worker: string;
   /** How long a job may wait for a worker that has its version, from when it was queued. */
   versionWaitMs: number;
@@ -68,7 +73,9 @@ export class JobScorer {
   }
 
   async #score(job: ClaimedJob, { isLast, isSuspect }: Attempt, halt: HaltSignal): Promise<JobOutcome> {
-    const served = this.#options.versions.get(job.version);
+    const { versions, summon } = this.#options;
+    const served = versions.get(job.version) ?? (await summon?.(job.version, halt));
+    if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
     if (!served) return this.#versionIsElsewhere(job);
     if (served.circuit.state === 'open') {
       const outcome = await this.#fallBack(job, served, { rows: [], halt, isApart: isSuspect });
@@ -78,7 +85,9 @@ export class JobScorer {
       return this.#modelIsUnavailable(job);
     }
     if (!isSuspect) this.#options.retries.countFirstAttempt();
-    const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect });
+    const { service } = job.request;
+    const isUrgent = service !== undefined && SERVICE_CLASSES[service.class].isUrgent;
+    const rows = await served.submit(job.inputs, { lane: job.lane, halt, isApart: isSuspect, isUrgent });
     // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
     if (rows.some(({ result }) => isFailed(result, 'model_unavailable'))) {
@@ -144,7 +153,11 @@ export class JobScorer {
   }
 
   /** The queue is the model's, so a job may reach a worker that has other versions of it. */
-  #versionIsElsewhere(job: ClaimedJob): JobOutcome {
+  async #versionIsElsewhere(job: ClaimedJob): Promise<JobOutcome> {
+    if (await this.#options.isGone?.(job.version)) {
+      const detail = `Version ${job.version} of "${job.model}" was unloaded or removed, and this job came after it was drained.`;
+      return failedWhole(job, { code: 'version_gone', detail });
+    }
     if (job.queuedMs < this.#options.versionWaitMs) return { state: 'queued', spendsAttempt: false };
     const waitedS = Math.round(job.queuedMs / 1000);
     const detail = `In ${waitedS} s no worker with version ${job.version} of "${job.model}" took this job.`;

@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism, hostname } from 'node:os';
 import {
   armFaultPoints,
+  BlobSweeper,
   type Config,
   ConfigError,
   circuitState,
   DeadlineSweeper,
   endAtUncaughtErrors,
+  JobPayloads,
   loadConfig,
   logError,
   PLATFORM_VERSION,
@@ -16,11 +18,13 @@ import {
   toJobView,
   unknownSettings,
 } from '@onqueue/shared';
+import { openBlobStore } from '@onqueue/shared/blobs';
 import {
   checkAtEveryConnect,
   closeRedis,
   connectRedis,
   listenForHalts,
+  RedisBlobRegister,
   type RedisConnection,
   RedisJobStore,
   RedisKeys,
@@ -30,10 +34,13 @@ import {
   whenReady,
 } from '@onqueue/shared/redis';
 import { type Logger, pino } from 'pino';
+import { ByteRoom } from './byte-room.ts';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
 import { Calibrator } from './calibration/calibrator.ts';
 import { coreBudgetWarning } from './core-budget.ts';
+import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { FolderModelSource } from './models/folder-model-source.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
@@ -59,6 +66,15 @@ async function main(): Promise<void> {
   const outages = new OutageLog({ logger, clock: systemClock });
   const redis = connectWorkerRedis(config, logger, outages);
   const keys = new RedisKeys(config.keyPrefix);
+  const blobs = await openBlobStore(config, { redis, keys });
+  const register = new RedisBlobRegister({ redis, keys });
+  const payloads = new JobPayloads({
+    blobs,
+    register,
+    inlineInputBytes: config.inlineInputBytes,
+    inlineResultBytes: config.inlineResultBytes,
+    timeoutMs: config.blobTimeoutMs,
+  });
   const store = new RedisJobStore({
     redis,
     keys,
@@ -67,19 +83,35 @@ async function main(): Promise<void> {
     attempts: config.attempts,
     retryDelayMs: config.retryDelayMs,
     maxPredictions: config.maxPredictions,
+    payloads,
   });
   const metrics = new WorkerMetrics();
   const supervisor = new Supervisor({
     worker,
-    modelsDir: config.modelsDir,
+    source: new FolderModelSource({ modelsDir: config.modelsDir }),
+    modelsPollMs: config.modelsPollMs,
+    modelsSettleMs: config.modelsSettleMs,
+    versionPolicy: config.versionPolicy,
+    versionDrainMs: config.versionDrainS * 1000,
+    modelMemoryBudgetBytes: config.modelMemoryBudgetBytes,
+    coldStartTimeoutMs: config.coldStartTimeoutMs,
     models: config.models,
     instances: config.instances,
     intraOpNumThreads: config.intraOpThreads,
+    execution: { providers: config.executionProviders, fallback: config.executionProviderFallback },
+    gpuDevices: config.gpuDevices,
     batchTimeoutMs: config.batchTimeoutMs,
     runnerStartTimeoutMs: config.runnerStartTimeoutMs,
     runnerDepth: config.runnerDepth,
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
+    runnerMemoryLimitBytes: config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes(),
+    filePolicy: {
+      maxBytes: config.modelMaxBytes,
+      maxExternalBytes: config.modelMaxExternalBytes,
+      maxNodes: config.modelMaxNodes,
+      operatorDomains: config.modelOperatorDomains,
+    },
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     jobSource: config.jobSource,
@@ -102,6 +134,8 @@ async function main(): Promise<void> {
     redis,
     keys,
     store,
+    payloads,
+    payloadRoom: new ByteRoom(config.maxLoadedInputBytes),
     registry: new RedisModelRegistry({ redis, keys }),
     cache: new RedisResultCache({ redis, keys, partitionOf: (model) => partitionOf(model, config.partitions) }),
     calibrator: calibratorOf(config, logger),
@@ -120,6 +154,13 @@ async function main(): Promise<void> {
     clock: systemClock,
     onError: (error) => outages.warn(error, 'deadlines could not be looked at'),
   });
+  const blobSweeper = new BlobSweeper({
+    blobs,
+    register,
+    partitions: config.partitions,
+    clock: systemClock,
+    onError: (error) => outages.warn(error, 'blobs could not be deleted'),
+  });
 
   let phase: 'starting' | 'serving' | 'draining' = 'starting';
   const operations = createOperationsServer({
@@ -131,7 +172,7 @@ async function main(): Promise<void> {
         version: descriptor.version,
         ready_runners: readyRunners,
       }));
-      const isServing = phase === 'serving' && supervisor.isTold && models.some((model) => model.ready_runners > 0);
+      const isServing = phase === 'serving' && supervisor.isTold && supervisor.hasWork;
       return { isReady: isServing, detail: { status: isServing ? 'ready' : phase, redis: redis.status, models } };
     },
   });
@@ -164,13 +205,14 @@ async function main(): Promise<void> {
       process.exit(0);
     });
     sweeper.stop();
+    blobSweeper.stop();
     await Promise.all([supervisor.drain(), webhooks?.close()]);
     vigil.end();
     clearTimeout(handBack);
     clearTimeout(deadline);
     operations.close();
     operations.closeAllConnections();
-    await Promise.all([closeRedis(redis), closeRedis(subscriber)]);
+    await Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]);
     logger.info('stopped');
     // Nothing is left to be done; whatever keeps the process alive all the same must not.
     setTimeout(() => process.exit(0), HAND_BACK_MS).unref();
@@ -195,6 +237,7 @@ async function main(): Promise<void> {
   });
   if (phase !== 'starting') return;
   sweeper.start();
+  blobSweeper.start();
   if (config.webhookSecret === undefined) {
     logger.warn('no ONQUEUE_WEBHOOK_SECRET: this worker delivers no webhooks');
   } else {
@@ -291,11 +334,25 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
   });
 }
 
-function observeVersions({ versions }: Supervisor, metrics: WorkerMetrics): void {
+function observeVersions({ versions, residentBytes }: Supervisor, metrics: WorkerMetrics): void {
+  const { runnersReady, pendingRows: rows, batchSizeLimit, circuitState: circuits, runnerMemoryHeadroom } = metrics;
+  const { executionProviderRunners } = metrics;
+  // Of versions that are gone nothing is said.
+  for (const gauge of [runnersReady, rows, batchSizeLimit, circuits, runnerMemoryHeadroom, executionProviderRunners])
+    gauge.reset();
+  metrics.modelMemory.set(residentBytes);
   for (const version of versions) {
     const { descriptor, readyRunners, pendingRows, maxBatchSize, circuit, memoryHeadroomBytes } = version;
     const labels = { model: descriptor.name, version: descriptor.version };
     metrics.runnersReady.set(labels, readyRunners);
+    if (version.startTimes) {
+      metrics.runnerStart.set({ ...labels, phase: 'load' }, version.startTimes.load_ms / 1000);
+      metrics.runnerStart.set({ ...labels, phase: 'warmup' }, version.startTimes.warmup_ms / 1000);
+    }
+    const { requested, runnersOn } = version.execution;
+    for (const [used, runners] of runnersOn) {
+      metrics.executionProviderRunners.set({ ...labels, requested, used }, runners);
+    }
     metrics.pendingRows.set(labels, pendingRows);
     metrics.batchSizeLimit.set(labels, maxBatchSize);
     for (const state of circuitState.options)

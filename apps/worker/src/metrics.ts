@@ -11,6 +11,12 @@ export class WorkerMetrics {
     labelNames: ['model', 'version', 'status'],
     registers: [this.registry],
   });
+  readonly serviceTargets = new Counter({
+    name: 'onqueue_service_targets_total',
+    help: 'Jobs with a service class that this worker ended, by whether they did so within the target of their class.',
+    labelNames: ['model', 'service_class', 'met'],
+    registers: [this.registry],
+  });
   readonly rowsFinished = new Counter({
     name: 'onqueue_rows_finished_total',
     help: 'Rows of runs that this worker ended.',
@@ -77,6 +83,55 @@ export class WorkerMetrics {
     name: 'onqueue_runners_ready',
     help: 'Runner processes that can take a batch.',
     labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
+  readonly runnerStart = new Gauge({
+    name: 'onqueue_runner_start_seconds',
+    help: 'What the start of the newest runner took: load (checksum, session, manifest) and warmup (the golden rows).',
+    labelNames: ['model', 'version', 'phase'],
+    registers: [this.registry],
+  });
+  readonly executionProviderRunners = new Gauge({
+    name: 'onqueue_execution_provider_runners',
+    help: 'Runners that can take a batch, by the execution providers that were asked for and the one that computes.',
+    labelNames: ['model', 'version', 'requested', 'used'],
+    registers: [this.registry],
+  });
+  readonly versionState = new Gauge({
+    name: 'onqueue_model_version_state',
+    help: '1 for the state that a version of the repository is in on this worker, 0 for the others.',
+    labelNames: ['model', 'version', 'state'],
+    registers: [this.registry],
+  });
+  readonly modelLoads = new Counter({
+    name: 'onqueue_model_loads_total',
+    help: 'Loads of a version, with warm-up and golden rows, by how they ended: ready, failed.',
+    labelNames: ['model', 'version', 'outcome'],
+    registers: [this.registry],
+  });
+  readonly modelUnloads = new Counter({
+    name: 'onqueue_model_unloads_total',
+    help: 'Versions whose runners were ended, by why: removed, unloaded, memory, replaced.',
+    labelNames: ['model', 'version', 'cause'],
+    registers: [this.registry],
+  });
+  readonly modelLoadDuration = new Histogram({
+    name: 'onqueue_model_load_duration_seconds',
+    help: 'From the start of the runners of a version until all are proved and measured.',
+    labelNames: ['model'],
+    buckets: DURATION_BUCKETS,
+    registers: [this.registry],
+  });
+  readonly modelColdStart = new Histogram({
+    name: 'onqueue_model_cold_start_seconds',
+    help: 'From the first job that found an on_demand version unloaded until it was ready.',
+    labelNames: ['model'],
+    buckets: DURATION_BUCKETS,
+    registers: [this.registry],
+  });
+  readonly modelMemory = new Gauge({
+    name: 'onqueue_models_resident_bytes',
+    help: 'Resident memory of all runners, and what loads under way have reserved, where there is a budget.',
     registers: [this.registry],
   });
   readonly runnerMemoryHeadroom = new Gauge({

@@ -8,6 +8,7 @@ import type {
   WorkerTimings,
 } from '@onqueue/shared';
 import type { BatchedRowOutcome } from './batching/dynamic-batcher.ts';
+import { originOn } from './origin-on-provider.ts';
 
 /** What computed rows of a job, and how each of them went. */
 export interface Computed {
@@ -35,7 +36,7 @@ export function scoredJob(
     state,
     results,
     ...(error ? { error } : {}),
-    origin,
+    origin: originOn(last.batch.executionProvider, origin),
     batch: {
       batch_size: last.batch.size,
       batches: rows.length === 1 ? 1 : new Set(rows.map(({ batch }) => batch)).size,

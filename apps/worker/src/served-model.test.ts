@@ -9,6 +9,7 @@ import { writeLinearModel } from '../../../test/support/models/tiny-models.ts';
 import { until } from '../../../test/support/until.ts';
 import { HaltSignal } from './batching/halt-signal.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { MODEL_FILE_POLICY } from './models/model-file-policy.ts';
 import { ServedModelVersion, type ServedModelVersionOptions } from './served-model.ts';
 
 let dir: string;
@@ -32,6 +33,8 @@ async function start(model: WrittenModel, options: Partial<ServedModelVersionOpt
     runnerDepth: 2,
     maxBatches: 0,
     maxMemoryBytes: 0,
+    memoryLimitBytes: 0,
+    filePolicy: MODEL_FILE_POLICY,
     batchTimeoutMs: 30_000,
     startTimeoutMs: 30_000,
     env: {},

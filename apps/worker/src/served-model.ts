@@ -1,9 +1,10 @@
-import { join } from 'node:path';
 import {
+  artifactSha256,
   type Calibration,
   type Clock,
   decisionPolicySha256,
   describeModel,
+  type ExecutionProvider,
   type ModelDescriptor,
   type ModelManifest,
   preprocessSha256,
@@ -21,22 +22,30 @@ import type { MeasuredBatch } from './calibration/measured-batch.ts';
 import { Recalibration } from './calibration/recalibration.ts';
 import type { ServedVersion } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { readGoldenRows } from './models/golden-rows.ts';
+import { readTrialRows } from './models/golden-rows.ts';
+import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { CircuitBreaker, type CircuitPolicy, type CircuitTransition } from './resilience/circuit-breaker.ts';
 import { FallbackChain, type FallbackChainOptions, type StandIn } from './resilience/fallback-chain.ts';
+import { CPU_ALONE, type ExecutionPlan, executionPlanOf } from './runner/execution-plan.ts';
 import { type PoolBatch, RunnerPool } from './runner/runner-pool.ts';
+import type { LoadedModel } from './runner/runner-protocol.ts';
 
 export interface ServedModelVersionOptions {
   folder: string;
   manifest: ModelManifest;
   instances: number;
   intraOpNumThreads: number;
+  /** What the worker has its models computed by; the cpu unless given. The manifest goes before it. */
+  execution?: ExecutionPlan | undefined;
+  gpuDevices?: readonly number[] | undefined;
   /** Batches that a runner holds at most, with the one that it computes. */
   runnerDepth: number;
   batchTimeoutMs: number;
   startTimeoutMs: number;
   maxBatches: number;
   maxMemoryBytes: number;
+  memoryLimitBytes: number;
+  filePolicy: ModelFilePolicy;
   env: Readonly<Record<string, string | undefined>>;
   /** Finds how large batches should be; without it they grow to the manifest's limit. */
   calibrator: Pick<Calibrator, 'calibrate' | 'measure'> | undefined;
@@ -78,11 +87,15 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       manifest,
       instances: options.instances,
       intraOpNumThreads: options.intraOpNumThreads,
+      execution: executionPlanOf(manifest, options.execution ?? CPU_ALONE),
+      gpuDevices: options.gpuDevices,
       depth: options.runnerDepth,
       startTimeoutMs: options.startTimeoutMs,
       batchTimeoutMs: options.batchTimeoutMs,
       maxBatches: options.maxBatches,
       maxMemoryBytes: options.maxMemoryBytes,
+      memoryLimitBytes: options.memoryLimitBytes,
+      filePolicy: options.filePolicy,
       // A runner that was killed is back long before this; one that cannot start must not hold jobs for ever.
       readyTimeoutMs: options.startTimeoutMs,
       env: options.env,
@@ -158,8 +171,42 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     return this.#pool.readyCount;
   }
 
+  /** How many of the ready runners compute on which execution provider, and what was asked for. */
+  get execution(): { requested: string; runnersOn: ReadonlyMap<ExecutionProvider, number> } {
+    const { manifest, execution = CPU_ALONE } = this.#options;
+    const runnersOn = new Map<ExecutionProvider, number>();
+    for (const { execution_provider: name } of this.#pool.loadedRunners) {
+      runnersOn.set(name, (runnersOn.get(name) ?? 0) + 1);
+    }
+    return { requested: executionPlanOf(manifest, execution).providers.join(','), runnersOn };
+  }
+
+  /** Of the newest runner. */
+  get startTimes(): Pick<LoadedModel, 'load_ms' | 'warmup_ms'> | undefined {
+    return this.#pool.loaded;
+  }
+
+  /** Why runners compute on the cpu in place of what was asked for, if one does. */
+  get fallbackReason(): string | undefined {
+    return this.#pool.loadedRunners.find((runner) => runner.fallback_reason)?.fallback_reason;
+  }
+
   get memoryHeadroomBytes(): number | undefined {
     return this.#pool.memoryHeadroomBytes;
+  }
+
+  /** Of its runners, together. */
+  get residentBytes(): number {
+    return this.#pool.residentBytes;
+  }
+
+  get instances(): number {
+    return this.#options.instances;
+  }
+
+  /** Whether no row waits and no batch is computed. */
+  get isIdle(): boolean {
+    return this.#batcher.isIdle;
   }
 
   get pendingRows(): number {
@@ -240,7 +287,8 @@ export class ServedModelVersion implements ServedVersion, StandIn {
       manifest,
       intraOpNumThreads,
       runtime: loaded.runtime,
-      readRows: async () => (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input),
+      executionProvider: loaded.execution_provider,
+      readRows: () => readTrialRows(folder, manifest),
       run: async (rows) => measured(await this.#pool.run(rows, { isAlone: true })),
     };
   }
@@ -261,7 +309,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     const { manifest, folder, clock } = this.#options;
     if (manifest.batching.batch_invariant !== undefined) return;
     try {
-      const rows = (await readGoldenRows(join(folder, manifest.golden.file))).map(({ input }) => input);
+      const rows = await readTrialRows(folder, manifest);
       const batchSize = this.#calibration?.max_batch_size ?? Math.min(8, this.maxBatchSize);
       this.#isBatchInvariant = await isBatchInvariant({ rows, batchSize, run: (some) => this.#pool.run(some), clock });
       this.#describe();
@@ -271,13 +319,13 @@ export class ServedModelVersion implements ServedVersion, StandIn {
   }
 
   #readOrigin(): ServedVersion['origin'] {
-    const { name, version, artifact } = this.#manifest;
+    const { name, version } = this.#manifest;
     const { loaded } = this.#pool;
     if (!loaded) throw new Error('A version serves before it is loaded. This is a bug.');
     return {
       model: name,
       version,
-      artifact_sha256: artifact.sha256,
+      artifact_sha256: artifactSha256(this.#manifest),
       preprocess_sha256: preprocessSha256(this.#manifest),
       decision_policy_sha256: decisionPolicySha256(this.#manifest),
       runtime: loaded.runtime,

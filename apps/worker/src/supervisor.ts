@@ -1,42 +1,71 @@
 import {
   type Clock,
   compareVersions,
+  describeModel,
+  type FleetNews,
+  type JobPayloads,
   type JobStore,
   LANES,
   type ModelDescriptor,
   type ModelManifest,
   type ModelRegistry,
   partitionOf,
+  preprocessSha256,
   type ResultCache,
+  type VersionBeat,
+  type VersionPolicy,
 } from '@onqueue/shared';
 import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
 import type { Logger } from 'pino';
+import type { ByteRoom } from './byte-room.ts';
 import type { Calibrator } from './calibration/calibrator.ts';
+import { FleetReporter } from './fleet-reporter.ts';
 import { HeldJobs } from './held-jobs.ts';
 import { logJobEnd } from './job-log.ts';
 import { JobScorer } from './job-scorer.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { scanModelRepository } from './models/model-repository.ts';
+import type { ManagedVersion, WholeVersion } from './models/managed-version.ts';
+import { estimatedRunnerBytes } from './models/memory-estimate.ts';
+import type { ModelFilePolicy } from './models/model-file-policy.ts';
+import { ModelManager } from './models/model-manager.ts';
+import type { ModelSource } from './models/model-source.ts';
+import { type RepositorySnapshot, RepositoryWatcher } from './models/repository-watcher.ts';
+import { versionEvents } from './models/version-events.ts';
 import type { OutageLog } from './outage-log.ts';
-import { openJobSources } from './queue/batch/open-job-sources.ts';
-import type { ServedQueue } from './queue/batch/queue-slot.ts';
-import type { JobSource } from './queue/job-source.ts';
+import { withPayloads } from './payload-handler.ts';
+import { openPartitionSource } from './queue/batch/open-partition-source.ts';
+import type { PartitionSource, ServedQueue } from './queue/job-source.ts';
+import { ModelQueues } from './queue/model-queues.ts';
 import type { CircuitPolicy, CircuitTransition } from './resilience/circuit-breaker.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
+import type { ExecutionPlan } from './runner/execution-plan.ts';
 import { ServedModelVersion } from './served-model.ts';
 
 export interface SupervisorOptions {
   worker: string;
-  modelsDir: string;
+  /** The model repository. */
+  source: ModelSource;
+  /** How often it is looked at; 0: once. */
+  modelsPollMs: number;
+  modelsSettleMs: number;
+  versionPolicy: VersionPolicy;
+  versionDrainMs: number;
+  modelMemoryBudgetBytes: number;
+  coldStartTimeoutMs: number;
   /** Empty: every model of the repository. */
   models: readonly string[];
   instances: number;
   intraOpNumThreads: number;
+  execution: ExecutionPlan;
+  gpuDevices: readonly number[];
   batchTimeoutMs: number;
   runnerStartTimeoutMs: number;
   runnerDepth: number;
   runnerMaxBatches: number;
   runnerMaxMemoryBytes: number;
+  runnerMemoryLimitBytes: number;
+  /** What model files may be. */
+  filePolicy: ModelFilePolicy;
   lockDurationMs: number;
   stalledIntervalMs: number;
   jobSource: 'batch' | 'stock';
@@ -59,6 +88,9 @@ export interface SupervisorOptions {
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  payloads: JobPayloads;
+  /** For rows out of the blob store. */
+  payloadRoom: ByteRoom;
   registry: ModelRegistry;
   /** Finds how large batches should be; undefined: as large as the manifests allow. */
   calibrator: Calibrator | undefined;
@@ -68,20 +100,14 @@ export interface SupervisorOptions {
   outages: OutageLog;
 }
 
-/** How often a worker says which versions it serves, and for how long it is believed. */
-const BEAT_MS = 2000;
-const BEAT_TTL_MS = 7000;
-/** How long a worker that ends tries to say so. */
-const SAY_GONE_MS = 1000;
-
 /** There is nothing to serve; the message says what to mend. */
 export class NothingToServeError extends Error {
   override readonly name = 'NothingToServeError';
 }
 
 /**
- * Owns everything between the queue and the runners: loads the models, publishes them, takes their jobs, has them
- * scored and committed.
+ * Owns everything between the queue and the runners: takes jobs of the models that its ModelManager has, has them scored and committed,
+ * and tells the fleet of both.
  *
  * starting ── start() ──> serving ── drain() ──> drained. A drain may come at any time: what was being started then is
  * stopped with the rest. A supervisor that dies on the way loses nothing: its locks run out, and other workers take up
@@ -89,18 +115,64 @@ export class NothingToServeError extends Error {
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  readonly #versions: ServedModelVersion[] = [];
-  readonly #sources: JobSource[] = [];
+  readonly #manager: ModelManager<ServedModelVersion>;
+  readonly #watcher: RepositoryWatcher;
+  readonly #reporter: FleetReporter;
+  readonly #queues: ModelQueues;
   readonly #held: HeldJobs;
-  readonly #published = new Set<ModelDescriptor>();
-  #beat: NodeJS.Timeout | undefined;
+  /** What stood in Redis when this worker began. */
+  #published: readonly ModelDescriptor[] = [];
+  /** Of versions that are not in memory; the same object as long as they are the same. */
+  readonly #described = new WeakMap<ModelManifest, ModelDescriptor>();
   #started: Promise<void> | undefined;
+  #isServing = false;
   readonly #stopping = new AbortController();
-  #toldAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#held = new HeldJobs({ clock: options.clock });
+    const { clock, logger, metrics, outages } = options;
+    this.#held = new HeldJobs({ clock });
+    this.#manager = new ModelManager({
+      load: (version, { instances }) => this.#load(version, instances),
+      instances: options.instances,
+      policy: options.versionPolicy,
+      budgetBytes: options.modelMemoryBudgetBytes,
+      estimateBytes: estimatedRunnerBytes,
+      coldStartTimeoutMs: options.coldStartTimeoutMs,
+      drainMs: options.versionDrainMs,
+      isPublished: (manifest) => this.#isPublished(manifest),
+      isBusy: (version) => this.#held.holds(version),
+      hasOlder: (model, ageMs) => this.#hasOlder(model, ageMs),
+      clock,
+      events: versionEvents({
+        logger,
+        metrics,
+        onChange: () => this.#changed(),
+        onRetired: (version, retirement) => this.#reporter.retire(version, retirement),
+      }),
+    });
+    this.#watcher = new RepositoryWatcher({
+      source: options.source,
+      models: options.models,
+      pollMs: options.modelsPollMs,
+      settleMs: options.modelsSettleMs,
+      clock,
+      onSnapshot: (snapshot) => this.#manager.apply(snapshot),
+      onError: (error) => outages.warn(error, 'model repository'),
+    });
+    this.#reporter = new FleetReporter({
+      ...options,
+      versions: () => this.#beats(),
+      reports: () => this.#manager.reports(),
+      descriptors: () => this.#descriptors(),
+      onNews: (news) => this.#hear(news),
+    });
+    this.#queues = new ModelQueues({
+      partitionOf: (model) => partitionOf(model, options.partitions),
+      openPartition: (partition) => this.#openPartition(partition),
+      queuesOf: (model) => this.#queuesOf(model),
+      hasJobs: async (model) => (await options.store.backlog(model)).jobs > 0,
+    });
   }
 
   /** @throws NothingToServeError when not one version could be loaded. */
@@ -111,26 +183,43 @@ export class Supervisor {
 
   async #start(): Promise<void> {
     if (this.#stopping.signal.aborted) return;
-    await this.#loadModels();
-    this.#warnOfMissingStandIns();
+    await this.#readPublished();
+    const snapshot = await this.#firstLook();
     if (this.#stopping.signal.aborted) return;
-    this.#beat = setInterval(() => void this.#sayReady(), BEAT_MS);
-    await this.#sayReady();
-    const names = [...new Set(this.#versions.map(({ descriptor }) => descriptor.name))];
-    const partitionOfModel = (model: string) => partitionOf(model, this.#options.partitions);
-    for (const partition of new Set(names.map(partitionOfModel))) {
-      const models = names.filter((model) => partitionOfModel(model) === partition);
-      await this.#startSources(partition, models);
-    }
+    // Orders are heard before anything is loaded: what was unloaded stays so.
+    await this.#reporter.start();
+    this.#manager.apply(snapshot);
+    await this.#manager.settled();
+    if (this.#stopping.signal.aborted) return;
+    this.#assertServing();
+    this.#warnOfMissingStandIns();
+    this.#isServing = true;
+    await this.#reporter.tell();
+    await this.#queues.serve(this.#manager.models);
   }
 
+  /** Those that are in memory. */
   get versions(): readonly ServedModelVersion[] {
-    return this.#versions;
+    return this.#manager.served;
+  }
+
+  get managed(): readonly ManagedVersion[] {
+    return this.#manager.versions;
+  }
+
+  get residentBytes(): number {
+    return this.#manager.residentBytes;
+  }
+
+  /** Whether it can take jobs of a version, or was told to take none. */
+  get hasWork(): boolean {
+    const isTaking = this.versions.some(({ readyRunners }) => readyRunners > 0);
+    return isTaking || this.managed.every(({ state }) => state === 'unloaded');
   }
 
   /** Whether Redis has lately heard which versions it serves. */
   get isTold(): boolean {
-    return this.#options.clock.now() - this.#toldAtMs < BEAT_TTL_MS;
+    return this.#reporter.isTold;
   }
 
   /** Whether it holds no job: none is being computed, and none waits for its commit. */
@@ -146,14 +235,14 @@ export class Supervisor {
   /** Stops claiming, lets what was claimed end and be committed, then ends the runners. With Redis away it waits for it. */
   async drain(): Promise<void> {
     this.#stopping.abort();
-    clearInterval(this.#beat);
-    const gone = this.#sayGone();
+    this.#watcher.stop();
+    const gone = this.#reporter.end();
     // Jobs that are held for a circuit go back at once.
-    for (const { circuit } of this.#versions) circuit.stop();
-    await Promise.all(this.#sources.map((source) => source.drain()));
+    for (const { circuit } of this.versions) circuit.stop();
+    await this.#queues.drain();
     // Why it could not start is told by whoever started it.
-    await this.#started?.catch(() => undefined);
-    await Promise.all(this.#versions.map((version) => version.stop()));
+    const started = this.#started?.catch(() => undefined);
+    await Promise.all([this.#manager.stop(), started]);
     await gone;
   }
 
@@ -162,67 +251,70 @@ export class Supervisor {
     this.#held.handBackAll();
   }
 
-  async #loadModels(): Promise<void> {
-    const { modelsDir, models, logger, clock, metrics, env } = this.#options;
-    const entries = await scanModelRepository({ modelsDir }).catch((error: Error) => {
+  async #firstLook(): Promise<RepositorySnapshot> {
+    const { source } = this.#options;
+    try {
+      return await this.#watcher.start();
+    } catch (error) {
       throw new NothingToServeError(
-        `The model repository ${modelsDir} cannot be read (ONQUEUE_MODELS_DIR): ${error.message}`,
-      );
-    });
-    const wanted = entries.filter(({ manifest }) => !manifest || models.length === 0 || models.includes(manifest.name));
-    await Promise.all(
-      wanted.map(async ({ folder, manifest, error }) => {
-        if (!manifest) {
-          logger.error({ folder }, error.message);
-          return;
-        }
-        const { name: model, version } = manifest;
-        try {
-          const served = await ServedModelVersion.start({
-            folder,
-            manifest,
-            instances: this.#options.instances,
-            intraOpNumThreads: this.#options.intraOpNumThreads,
-            runnerDepth: this.#options.runnerDepth,
-            batchTimeoutMs: this.#options.batchTimeoutMs,
-            startTimeoutMs: this.#options.runnerStartTimeoutMs,
-            maxBatches: this.#options.runnerMaxBatches,
-            maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
-            env,
-            calibrator: this.#options.calibrator,
-            circuit: this.#options.circuit,
-            cache: this.#options.cache,
-            standInOf: (name, version) => this.#standInOf(name, version),
-            onFallbackError: (error) => this.#options.outages.warn(error, 'results for fallbacks', { model, version }),
-            clock,
-            metrics,
-            onCircuit: (transition) => this.#onCircuit(manifest, transition),
-            onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
-            onRecalibrated: ({ max_batch_size: batch_size_limit }) =>
-              logger.info({ model, version, batch_size_limit }, 'batch sizes measured while serving'),
-          });
-          this.#versions.push(served);
-          const { max_batch_size: limit } = manifest.batching;
-          logger.info({ model, version, batch_size_limit: served.maxBatchSize, of: limit }, 'model is ready');
-        } catch (cause) {
-          logger.error({ model, version, folder }, `model cannot be served: ${(cause as Error).message}`);
-        }
-      }),
-    );
-    if (this.#versions.length === 0) {
-      throw new NothingToServeError(
-        `No model in ${modelsDir} can be served${models.length > 0 ? ` (ONQUEUE_MODELS=${models.join(',')})` : ''}; the lines above say why.`,
+        `The model repository ${source.location} cannot be read (ONQUEUE_MODELS_DIR): ${(error as Error).message}`,
       );
     }
   }
 
-  async #startSources(partition: number, models: readonly string[]): Promise<void> {
+  /** One that was told to serve nothing waits for better orders. */
+  #assertServing(): void {
+    const { source, models } = this.#options;
+    if (this.#manager.models.length > 0 || this.managed.some(({ state }) => state === 'unloaded')) return;
+    const named = models.length > 0 ? ` (ONQUEUE_MODELS=${models.join(',')})` : '';
+    throw new NothingToServeError(`No model in ${source.location} can be served${named}; the lines above say why.`);
+  }
+
+  #load({ folder, manifest }: WholeVersion, instances: number): Promise<ServedModelVersion> {
+    const { logger, outages } = this.#options;
+    const { name: model, version } = manifest;
+    return ServedModelVersion.start({
+      ...this.#options,
+      folder,
+      manifest,
+      instances,
+      startTimeoutMs: this.#options.runnerStartTimeoutMs,
+      maxBatches: this.#options.runnerMaxBatches,
+      maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
+      memoryLimitBytes: this.#options.runnerMemoryLimitBytes,
+      standInOf: (name, of) => this.#standInOf(name, of),
+      onFallbackError: (error) => outages.warn(error, 'results for fallbacks', { model, version }),
+      onCircuit: (transition) => this.#onCircuit(manifest, transition),
+      onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
+      onRecalibrated: ({ max_batch_size: batch_size_limit }) =>
+        logger.info({ model, version, batch_size_limit }, 'batch sizes measured while serving'),
+    });
+  }
+
+  /** A version came, went, or is another than before. */
+  #changed(): void {
+    this.#reporter.changed();
+    this.#serveQueues();
+  }
+
+  #serveQueues(): void {
+    if (!this.#isServing || this.#stopping.signal.aborted) return;
+    this.#queues.serve(this.#manager.models).catch((error: Error) => this.#options.outages.warn(error, 'queues'));
+  }
+
+  #hear({ orders }: FleetNews): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#manager.obey(orders);
+    // Queues that were to be closed when they are empty may be so now.
+    this.#serveQueues();
+  }
+
+  async #openPartition(partition: number): Promise<PartitionSource | undefined> {
     const { metrics, logger, outages } = this.#options;
-    const sources = await openJobSources({
+    return openPartitionSource({
       ...this.#options,
       kind: this.#options.jobSource,
       partition,
-      queues: models.flatMap((model) => this.#queuesOf(model)),
       onFenced: (job) => {
         this.#held.release(job);
         metrics.commitsFenced.inc({ model: job.model });
@@ -237,19 +329,19 @@ export class Supervisor {
         logger.warn({ partition, reason }, 'batch source does not work here; using the stock one'),
       signal: this.#stopping.signal,
     });
-    if (this.#stopping.signal.aborted) {
-      await Promise.all(sources.map((source) => source.drain()));
-      return;
-    }
-    for (const source of sources) source.start();
-    this.#sources.push(...sources);
   }
 
   #queuesOf(model: string): ServedQueue[] {
-    const { worker, logger, metrics, clock, retryBudget } = this.#options;
-    const versions = this.#versions.filter(({ descriptor }) => descriptor.name === model);
+    const { worker, logger, metrics, clock, retryBudget, instances, outages } = this.#options;
+    const payloads = {
+      payloads: this.#options.payloads,
+      room: this.#options.payloadRoom,
+      onError: (error: Error) => outages.warn(error, 'blob store', { model }),
+    };
     const scorer = new JobScorer({
-      versions: new Map(versions.map((version) => [version.descriptor.version, version])),
+      versions: { get: (version) => this.#manager.get(model, version) },
+      summon: (version, halt) => this.#manager.summon(model, version, halt),
+      isGone: (version) => this.#isGone(model, version),
       worker,
       versionWaitMs: this.#options.versionWaitMs,
       unavailableWaitMs: this.#options.unavailableWaitMs,
@@ -257,25 +349,48 @@ export class Supervisor {
       onRetryRefused: () => metrics.retriesRefused.inc({ model }),
       onBug: (error, job) => logger.error({ err: error, job_id: job.id, request_id: job.request.request_id }, 'bug'),
     });
-    const maxBatchSize = Math.max(...versions.map((version) => version.maxBatchSize));
+    const versions = this.managed.filter(({ name, manifest }) => name === model && manifest);
+    // Of what is in memory the size is measured, of the others it is what the manifest allows.
+    const sizes = versions.map(
+      ({ served, manifest }) => served?.maxBatchSize ?? manifest?.batching.max_batch_size ?? 1,
+    );
+    const most = Math.max(instances, ...versions.map(({ manifest }) => manifest?.serving?.instances ?? instances));
+    const maxBatchSize = Math.max(1, ...sizes);
     return LANES.map((lane) => ({
       model,
       lane,
-      concurrency: concurrencyFor(maxBatchSize, this.#options),
-      ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, this.#options.instances) } : {}),
-      handler: (job, attempt) => this.#held.hold(job, (halt) => scorer.score(job, attempt, halt)),
+      concurrency: concurrencyFor(maxBatchSize, { ...this.#options, instances: most }),
+      ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, most) } : {}),
+      handler: (job, attempt) =>
+        this.#held.hold(job, (halt) =>
+          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+        ),
     }));
   }
 
+  async #isGone(name: string, version: string): Promise<boolean> {
+    return !this.#manager.isAwaited({ name, version }) && (await this.#reporter.isGone({ name, version }));
+  }
+
+  /** Not being able to tell is no reason to let a version go. */
+  async #hasOlder(model: string, ageMs: number): Promise<boolean> {
+    try {
+      const { jobs, oldestUnclaimed } = await this.#options.store.backlog(model);
+      return jobs > 0 && oldestUnclaimed.some(({ ageS }) => ageS * 1000 > ageMs);
+    } catch {
+      return true;
+    }
+  }
+
   #standInOf(name: string, version?: string): ServedModelVersion | undefined {
-    return this.#versions
+    return this.versions
       .filter(({ descriptor }) => descriptor.name === name && (version ?? descriptor.version) === descriptor.version)
       .toSorted((a, b) => compareVersions(b.descriptor.version, a.descriptor.version))[0];
   }
 
   /** A stand-in that is not there is found missing when it is needed, which is too late. */
   #warnOfMissingStandIns(): void {
-    for (const { descriptor, fallbacks } of this.#versions) {
+    for (const { descriptor, fallbacks } of this.versions) {
       for (const { name, version } of fallbacks.standIns) {
         if (this.#standInOf(name, version)) continue;
         const { name: model, version: of } = descriptor;
@@ -294,40 +409,56 @@ export class Supervisor {
       logger.error({ model, version, cause, detail }, 'circuit open: the model is left alone for a while');
     else
       logger.warn({ model, version }, to === 'closed' ? 'circuit closed: the model works again' : 'circuit half open');
-    // Not while it starts, or ends.
-    if (this.#beat && !this.#stopping.signal.aborted) void this.#sayReady();
+    this.#reporter.changed();
   }
 
-  /** Publishes what is not published yet and renews the lease; what a full Redis refuses is tried again at the next beat. */
-  async #sayReady(): Promise<void> {
-    const { registry, worker, outages } = this.#options;
-    const states = this.#versions.map(({ descriptor: { name, version }, readyRunners, circuit }) => ({
+  #beats(): VersionBeat[] {
+    return this.versions.map(({ descriptor: { name, version }, readyRunners, circuit }) => ({
       name,
       version,
       isReady: readyRunners > 0 && circuit.state !== 'open',
       circuit: circuit.state,
       retryAfterMs: circuit.retryAfterMs,
     }));
+  }
+
+  #descriptors(): ModelDescriptor[] {
+    return this.#manager.versions.flatMap((version) => {
+      if (!this.#manager.isOffered(version)) return [];
+      if (version.served) return version.served.descriptor;
+      return version.manifest ? this.#describe(version.manifest) : [];
+    });
+  }
+
+  /** What was published of it, with its measurements, if it is still the same; else what the manifest says. */
+  #describe(manifest: ModelManifest): ModelDescriptor {
+    const known = this.#described.get(manifest);
+    if (known) return known;
+    const descriptor = this.#published.find((published) => isOf(published, manifest)) ?? describeModel(manifest);
+    this.#described.set(manifest, descriptor);
+    return descriptor;
+  }
+
+  async #readPublished(): Promise<void> {
     try {
-      await registry.beat(worker, states, BEAT_TTL_MS);
-      this.#toldAtMs = this.#options.clock.now();
-      for (const { descriptor } of this.#versions) {
-        if (this.#published.has(descriptor)) continue;
-        await registry.publish(descriptor);
-        this.#published.add(descriptor);
-      }
+      this.#published = (await this.#options.registry.list()).map(({ descriptor }) => descriptor);
     } catch (error) {
-      outages.warn(error as Error, 'readiness could not be told');
+      this.#options.outages.warn(error as Error, 'published models');
     }
   }
 
-  /** A courtesy: what is not said is believed for some seconds more. */
-  async #sayGone(): Promise<void> {
-    const { registry, worker, clock, outages } = this.#options;
-    const said = registry.beat(worker, [], BEAT_TTL_MS).catch((error: Error) => outages.warn(error, 'readiness'));
-    const isEnough = new Promise<void>((resolve) => clock.setTimeout(resolve, SAY_GONE_MS));
-    await Promise.race([said, isEnough]);
+  #isPublished(manifest: ModelManifest): boolean {
+    return this.#published.some((descriptor) => isOf(descriptor, manifest));
   }
+}
+
+function isOf(descriptor: ModelDescriptor, manifest: ModelManifest): boolean {
+  return (
+    descriptor.name === manifest.name &&
+    descriptor.version === manifest.version &&
+    descriptor.artifact_sha256 === manifest.artifact.sha256 &&
+    descriptor.preprocess_sha256 === preprocessSha256(manifest)
+  );
 }
 
 /** All that a runner holds and one batch more, so that the next one is there when one ends; BullMQ's Worker gains nothing above 256. */

@@ -11,7 +11,7 @@ export interface OrtModel {
 /** Loads the model with the options that the platform's runners use: one thread, no spinning. */
 export async function loadOrtModel(): Promise<OrtModel> {
   const { artifact, inputs, postprocess } = await readManifest();
-  if (postprocess.type === 'raw') throw new Error('The baseline knows models with a score only.');
+  if (postprocess.type !== 'score') throw new Error('The baseline knows models with a score only.');
   const session = await ort.InferenceSession.create(join(MODEL_FOLDER, artifact.file), SESSION_OPTIONS);
   const fetches = [postprocess.output];
   return {

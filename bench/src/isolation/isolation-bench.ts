@@ -68,7 +68,7 @@ export const isolationBench: Bench = {
     const platform = await startPlatform({ inheritEnv: false, env: ENV, modelsDir, signal });
     cleanup.add(() => platform.stop());
     const [healthy, neighbour] = [forkGenerator(cleanup), forkGenerator(cleanup)];
-    const bodies = rows.map(({ input }) => JSON.stringify({ model: MODEL, input }));
+    const bodies = rows.map(({ input }) => JSON.stringify({ model: MODEL, version: VERSION, input }));
     const common = { baseUrl: platform.baseUrl, maxInFlight: MAX_IN_FLIGHT, timeoutMs: TIMEOUT_MS };
     const neighbours = neighbourBodies(await stepsFor(platform.baseUrl, NEIGHBOUR_JOB_MS));
     const send = (count: number, seed: number, ratePerS = RATE_PER_S) =>

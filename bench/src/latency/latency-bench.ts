@@ -6,7 +6,7 @@ import { joinNoises, NoiseControl } from '../control/noise-control.ts';
 import { type EchoServer, startEchoServer } from '../echo-server.ts';
 import { JobClient, jobOf } from '../job-client.ts';
 import { percentile } from '../statistics.ts';
-import { AS_DECLARED, isRight, MODEL, readWorkload, rowOf, type WorkloadRow } from '../workload.ts';
+import { AS_DECLARED, isRight, MODEL, readWorkload, rowOf, VERSION, type WorkloadRow } from '../workload.ts';
 import { ortAnswer } from './ort-alone-protocol.ts';
 
 /** Five jobs lie above the 99th percentile. */
@@ -78,7 +78,7 @@ async function measureJobs({ client, rows }: { client: JobClient; rows: readonly
   const times: JobTimes[] = [];
   for (let index = 0; index < count; index++) {
     const row = rowOf(rows, index);
-    const body = JSON.stringify({ model: MODEL, input: row.input });
+    const body = JSON.stringify({ model: MODEL, version: VERSION, input: row.input });
     const startedAt = performance.now();
     const id = await client.post(body);
     const acceptedAt = performance.now();

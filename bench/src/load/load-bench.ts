@@ -4,7 +4,7 @@ import { type BenchChild, forkBenchChild } from '../bench-child.ts';
 import { joinNoises, NoiseControl } from '../control/noise-control.ts';
 import { startEchoServer } from '../echo-server.ts';
 import { type LoadOrder, type LoadReport, loadReport } from '../load-generator/load-protocol.ts';
-import { AS_DECLARED, MODEL, readWorkload } from '../workload.ts';
+import { AS_DECLARED, MODEL, readWorkload, VERSION } from '../workload.ts';
 
 const RATE_PER_S = 200;
 const JOBS = 2000;
@@ -44,7 +44,7 @@ export const loadBench: Bench = {
     const platform = await startPlatform({ inheritEnv: false, env, signal });
     cleanup.add(() => platform.stop());
     const generator = forkBenchChild(new URL('../load-generator/load-generator-main.js', import.meta.url), cleanup);
-    const bodies = rows.map(({ input }) => JSON.stringify({ model: MODEL, input }));
+    const bodies = rows.map(({ input }) => JSON.stringify({ model: MODEL, version: VERSION, input }));
     const send = (baseUrl: string, count: number, seed: number, ratePerS = RATE_PER_S) =>
       generate(generator, { baseUrl, count, seed, bodies, ratePerS, ...LIMITS });
 

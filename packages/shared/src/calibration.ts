@@ -6,6 +6,8 @@ export const calibrationMachine = z.object({
   cores: z.number().int().positive(),
   intra_op_threads: z.number().int().positive(),
   runtime: z.string(),
+  /** Missing for the cpu. */
+  execution_provider: z.string().optional(),
 });
 export type CalibrationMachine = z.infer<typeof calibrationMachine>;
 

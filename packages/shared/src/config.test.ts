@@ -2,10 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import { ConfigError, loadConfig, SETTINGS, unknownSettings } from './config.ts';
 
 describe('loadConfig', () => {
-  test('has a default for everything but the three that have none', () => {
+  test('has a default for everything but the four that have none', () => {
     const config = loadConfig({});
     const unset = Object.entries(config).flatMap(([key, value]) => (value === undefined ? [key] : []));
-    expect(unset).toEqual(['publicUrl', 'webhookSecret', 'cacheDir']);
+    expect(unset).toEqual(['publicUrl', 'webhookSecret', 'cacheDir', 'runnerMemoryLimitBytes']);
     expect(config).toMatchObject({
       redisUrl: 'redis://127.0.0.1:6379',
       port: 8080,
@@ -53,6 +53,25 @@ describe('loadConfig', () => {
     expect(loadConfig({ ONQUEUE_MAX_WAIT_S: '300' }).maxWaitS).toBe(300);
     expect(() => loadConfig({ ONQUEUE_MAX_WAIT_S: '0' })).toThrow('ONQUEUE_MAX_WAIT_S');
     expect(() => loadConfig({ ONQUEUE_MAX_WAIT_S: '301' })).toThrow('ONQUEUE_MAX_WAIT_S');
+  });
+
+  test('takes execution providers in their order, and devices, and refuses what is neither', () => {
+    expect(loadConfig({})).toMatchObject({
+      executionProviders: ['cpu'],
+      executionProviderFallback: 'none',
+      gpuDevices: [],
+    });
+    expect(loadConfig({ ONQUEUE_EXECUTION_PROVIDERS: 'tensorrt, cuda', ONQUEUE_GPU_DEVICES: '1,0' })).toMatchObject({
+      executionProviders: ['tensorrt', 'cuda'],
+      gpuDevices: [1, 0],
+    });
+    for (const providers of ['gpu', 'cuda,cuda', ',']) {
+      expect(() => loadConfig({ ONQUEUE_EXECUTION_PROVIDERS: providers })).toThrow('ONQUEUE_EXECUTION_PROVIDERS');
+    }
+    expect(() => loadConfig({ ONQUEUE_EXECUTION_PROVIDER_FALLBACK: 'cuda' })).toThrow('PROVIDER_FALLBACK');
+    expect(() => loadConfig({ ONQUEUE_GPU_DEVICES: '-1' })).toThrow('ONQUEUE_GPU_DEVICES');
+    expect(() => loadConfig({ ONQUEUE_GPU_DEVICES: '1024' })).toThrow('ONQUEUE_GPU_DEVICES');
+    expect(loadConfig({ ONQUEUE_GPU_DEVICES: '1023' }).gpuDevices).toEqual([1023]);
   });
 
   test('has one variable per setting', () => {

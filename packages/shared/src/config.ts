@@ -1,7 +1,10 @@
 import { z } from 'zod';
+import { executionProviderFallback, executionProviders } from './execution-provider.ts';
 import { MAX_INDEXED_METADATA_KEYS } from './job-index.ts';
 import { parseNetworks } from './network-address.ts';
+import { type PerServiceClass, serviceClass } from './service-class.ts';
 import { parseWebhookSecret } from './standard-webhooks.ts';
+import { versionPolicyText } from './version-policy.ts';
 
 /** Who reads a setting. `docs/configuration.md` is generated from this table. */
 type Reader = 'api' | 'worker' | 'both';
@@ -42,8 +45,20 @@ const networks = list.superRefine((items, context) => {
   }
 });
 
+/** `realtime=2,standard=1,batch=0.5`: a positive number for each. */
+const perServiceClass = list.transform((items, context): PerServiceClass => {
+  const entries = items.map((item) => item.split('=').map((part) => part.trim()) as [string, string | undefined]);
+  const values = Object.fromEntries(entries.map(([name, number]) => [name, Number(number || Number.NaN)]));
+  const isComplete = serviceClass.options.every((name) => Number.isFinite(values[name]) && Number(values[name]) > 0);
+  if (!isComplete || entries.length !== serviceClass.options.length) {
+    context.addIssue({ code: 'custom', message: `a positive number for each of ${serviceClass.options.join(', ')}` });
+  }
+  return values as PerServiceClass;
+});
+
 const KB = 1024;
 const MB = 1024 * KB;
+const GB = 1024 * MB;
 
 /** Every setting of the platform, its default and its limits. */
 export const SETTINGS = {
@@ -290,7 +305,64 @@ export const SETTINGS = {
     reader: 'worker',
     schema: z.string().min(1),
     default: 'models',
-    about: 'The model repository: `<name>/<version>/model.json`.',
+    about:
+      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`).',
+  }),
+  modelsPollMs: setting({
+    env: 'ONQUEUE_MODELS_POLL_MS',
+    reader: 'worker',
+    schema: integer(0, 3_600_000),
+    default: '2000',
+    about:
+      'Milliseconds between two looks at the model repository. A version is taken up when two looks in a row have found it whole and unchanged. 0: it is read once, at start.',
+  }),
+  modelsSettleMs: setting({
+    env: 'ONQUEUE_MODELS_SETTLE_MS',
+    reader: 'worker',
+    schema: integer(0, 3_600_000),
+    default: '10000',
+    about:
+      'Milliseconds without a change after which a version that is not whole is reported as incomplete; until then it is taken for one that is being copied.',
+  }),
+  versionPolicy: setting({
+    env: 'ONQUEUE_VERSION_POLICY',
+    reader: 'worker',
+    schema: versionPolicyText,
+    default: 'all',
+    about:
+      'Which versions of a model are served where it has no `policy.json`: `all`, `latest` or `latest:N`, the newest ones that can be loaded.',
+  }),
+  versionDrainS: setting({
+    env: 'ONQUEUE_VERSION_DRAIN_S',
+    reader: 'worker',
+    schema: integer(0, 86_400),
+    default: '300',
+    about:
+      'Seconds that a version which was removed or unloaded is kept at most for the jobs that were accepted for it. Those that come later fail with `version_gone`.',
+  }),
+  modelMemoryBudgetBytes: setting({
+    env: 'ONQUEUE_MODEL_MEMORY_BUDGET_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: '0',
+    about:
+      "Resident bytes that this worker's runners may have together. Beyond it versions that are `on_demand` are unloaded, the least recently used first; a version that does not fit then is not loaded, and says so. 0: no limit.",
+  }),
+  coldStartTimeoutMs: setting({
+    env: 'ONQUEUE_COLD_START_TIMEOUT_MS',
+    reader: 'worker',
+    schema: integer(100, 3_600_000),
+    default: '60000',
+    about:
+      'Milliseconds that a job waits in the hands of a worker for an `on_demand` version to be loaded. Then it goes back to the queue, up to `ONQUEUE_UNAVAILABLE_WAIT_S`.',
+  }),
+  modelsS3Endpoint: setting({
+    env: 'ONQUEUE_MODELS_S3_ENDPOINT',
+    reader: 'worker',
+    schema: z.url({ protocol: /^https?$/ }),
+    default: undefined,
+    about:
+      'Where the object store of an `s3://` model repository listens, for one that is not at AWS; buckets are then part of the path. Credentials and region come from the usual `AWS_*` variables or files.',
   }),
   models: setting({
     env: 'ONQUEUE_MODELS',
@@ -313,6 +385,30 @@ export const SETTINGS = {
     default: '1',
     about: 'Threads that ONNX Runtime uses inside one run.',
   }),
+  executionProviders: setting({
+    env: 'ONQUEUE_EXECUTION_PROVIDERS',
+    reader: 'worker',
+    schema: list.pipe(executionProviders),
+    default: 'cpu',
+    about:
+      'What computes the models, separated by commas, in the order in which each operator is offered to them: `cpu`, `cuda`, `webgpu`, `tensorrt`, `coreml`, `dml`. `execution_providers` in a manifest goes before it. A version whose providers cannot be used on this machine is not served, and the log names the step that is missing.',
+  }),
+  executionProviderFallback: setting({
+    env: 'ONQUEUE_EXECUTION_PROVIDER_FALLBACK',
+    reader: 'worker',
+    schema: executionProviderFallback,
+    default: 'none',
+    about:
+      '`cpu`: a version whose execution providers cannot be used is served by the cpu instead, with a warning. Its results say so, and `onqueue_execution_provider_runners` counts it.',
+  }),
+  gpuDevices: setting({
+    env: 'ONQUEUE_GPU_DEVICES',
+    reader: 'worker',
+    schema: list.pipe(z.array(integer(0, 1023)).max(64)),
+    default: '',
+    about:
+      'Numbers of the devices that runners are spread over, separated by commas: the first instance of a version has the first, the next the second, and round again. For `cuda`, `tensorrt` and `dml`; `webgpu` and `coreml` let none be chosen, and are refused with it. Empty: what the provider chooses.',
+  }),
   calibrationBudgetMs: setting({
     env: 'ONQUEUE_CALIBRATION_BUDGET_MS',
     reader: 'worker',
@@ -327,7 +423,7 @@ export const SETTINGS = {
     schema: z.string().min(1),
     default: undefined,
     about:
-      "The folder that keeps what was measured over a restart; may be deleted at any time. Without it: `onqueue` in the user's cache folder (`XDG_CACHE_HOME`, `~/.cache`).",
+      "The folder that keeps what was measured and what was fetched over a restart; may be deleted while no worker runs. Without it: `onqueue` in the user's cache folder (`XDG_CACHE_HOME`, `~/.cache`).",
   }),
   attempts: setting({
     env: 'ONQUEUE_ATTEMPTS',
@@ -399,6 +495,44 @@ export const SETTINGS = {
     about:
       'Bytes of resident memory after a batch beyond which a runner is recycled, at most every ten seconds. Leave room for one runner more. 0: no cap.',
   }),
+  runnerMemoryLimitBytes: setting({
+    env: 'ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: undefined,
+    about:
+      'Bytes of memory of its own with which a runner is killed, while it loads a model or computes a batch; files that it has mapped do not count. Watched on Linux only. Without it: 80 % of what the machine, or the container, has. 0: no limit.',
+  }),
+  modelMaxBytes: setting({
+    env: 'ONQUEUE_MODEL_MAX_BYTES',
+    reader: 'worker',
+    schema: integer(1),
+    default: String(2 * GB),
+    about: 'Bytes of a model file. A version with a larger one is not loaded.',
+  }),
+  modelMaxExternalBytes: setting({
+    env: 'ONQUEUE_MODEL_MAX_EXTERNAL_BYTES',
+    reader: 'worker',
+    schema: integer(0),
+    default: String(16 * GB),
+    about:
+      'Bytes that a model may read beside its file, of all external data together. A version that wants more is not loaded. 0: none may.',
+  }),
+  modelMaxNodes: setting({
+    env: 'ONQUEUE_MODEL_MAX_NODES',
+    reader: 'worker',
+    schema: integer(1),
+    default: '100000',
+    about: 'Operators in a model, with those of its subgraphs and functions. A version with more is not loaded.',
+  }),
+  modelOperatorDomains: setting({
+    env: 'ONQUEUE_MODEL_OPERATOR_DOMAINS',
+    reader: 'worker',
+    schema: list,
+    default: 'ai.onnx,ai.onnx.ml,com.microsoft,com.microsoft.nchwc',
+    about:
+      'The domains that operators of a model may come from, separated by commas. A version that uses another is not loaded; the log names the node. Functions that a model brings along are looked into.',
+  }),
   circuitStrikes: setting({
     env: 'ONQUEUE_CIRCUIT_STRIKES',
     reader: 'worker',
@@ -458,6 +592,175 @@ export const SETTINGS = {
     schema: integer(1),
     default: '86400',
     about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 410.',
+  }),
+  blobStore: setting({
+    env: 'ONQUEUE_BLOB_STORE',
+    reader: 'both',
+    schema: z.enum(['redis', 'file', 's3']),
+    default: 'redis',
+    about:
+      'Where large inputs, large results and files are kept. `redis` is shared and as durable as the jobs, and counts towards `maxmemory`; `file` is a folder that all processes share; `s3` a bucket. The same on every process; drain before you change it.',
+  }),
+  blobDir: setting({
+    env: 'ONQUEUE_BLOB_DIR',
+    reader: 'both',
+    schema: z.string().min(1),
+    default: undefined,
+    about: 'The folder of `ONQUEUE_BLOB_STORE=file`: one that every API and worker sees at this path.',
+  }),
+  blobSync: setting({
+    env: 'ONQUEUE_BLOB_SYNC',
+    reader: 'both',
+    schema: flag,
+    default: 'true',
+    about:
+      '`true`: a file is on the disk before its job is accepted or ended (fsync), as with `appendfsync always`. `false`: a power failure may lose the last seconds.',
+  }),
+  s3Bucket: setting({
+    env: 'ONQUEUE_S3_BUCKET',
+    reader: 'both',
+    schema: z.string().min(1),
+    default: undefined,
+    about: 'The bucket of `ONQUEUE_BLOB_STORE=s3`. Credentials come from where AWS tools look for them.',
+  }),
+  s3Prefix: setting({
+    env: 'ONQUEUE_S3_PREFIX',
+    reader: 'both',
+    schema: z.string().regex(/^$|\/$/, 'ends with /'),
+    default: 'onqueue/',
+    about: 'The start of every key in the bucket.',
+  }),
+  s3Region: setting({
+    env: 'ONQUEUE_S3_REGION',
+    reader: 'both',
+    schema: z.string().min(1),
+    default: 'us-east-1',
+    about: 'The region of the bucket.',
+  }),
+  s3Endpoint: setting({
+    env: 'ONQUEUE_S3_ENDPOINT',
+    reader: 'both',
+    schema: z.url({ protocol: /^https?$/ }),
+    default: undefined,
+    about: "A server that speaks S3 and is not Amazon's, such as MinIO.",
+  }),
+  s3PathStyle: setting({
+    env: 'ONQUEUE_S3_PATH_STYLE',
+    reader: 'both',
+    schema: flag,
+    default: 'false',
+    about: '`true`: the bucket stands in the path and not in the host name, as most other servers want it.',
+  }),
+  blobTimeoutMs: setting({
+    env: 'ONQUEUE_BLOB_TIMEOUT_MS',
+    reader: 'both',
+    schema: integer(100, 600_000),
+    default: '10000',
+    about:
+      'Milliseconds for reading or writing the inputs or results of a job. Then the API answers 503, and a worker tries the job again.',
+  }),
+  inlineInputBytes: setting({
+    env: 'ONQUEUE_INLINE_INPUT_BYTES',
+    reader: 'api',
+    schema: integer(0, 512 * MB),
+    default: String(32 * KB),
+    about: 'Inputs of a job that are larger, as JSON, go into the blob store; smaller ones into its record.',
+  }),
+  inlineResultBytes: setting({
+    env: 'ONQUEUE_INLINE_RESULT_BYTES',
+    reader: 'worker',
+    schema: integer(0, 512 * MB),
+    default: String(8 * KB),
+    about: 'The same for results. Those that the blob store does not take stay in the record.',
+  }),
+  maxLoadedInputBytes: setting({
+    env: 'ONQUEUE_MAX_LOADED_INPUT_BYTES',
+    reader: 'worker',
+    schema: integer(1 * MB),
+    default: String(256 * MB),
+    about:
+      'Bytes of inputs from the blob store that a worker holds at a time. Jobs beyond it wait in the worker; one that is larger comes alone.',
+  }),
+  maxFileBytes: setting({
+    env: 'ONQUEUE_MAX_FILE_BYTES',
+    reader: 'api',
+    schema: integer(1 * KB),
+    default: String(64 * MB),
+    about: 'Bytes of a file, uploaded at once or in parts. A larger one is answered 413.',
+  }),
+  maxFilePartBytes: setting({
+    env: 'ONQUEUE_MAX_FILE_PART_BYTES',
+    reader: 'api',
+    schema: integer(1 * KB),
+    default: String(8 * MB),
+    about: 'Bytes of one part of an upload. A larger one is answered 413.',
+  }),
+  maxFileParts: setting({
+    env: 'ONQUEUE_MAX_FILE_PARTS',
+    reader: 'api',
+    schema: integer(1, 10_000),
+    default: '1000',
+    about: 'Parts of an upload; the highest number that a part may have.',
+  }),
+  maxFiles: setting({
+    env: 'ONQUEUE_MAX_FILES',
+    reader: 'api',
+    schema: integer(1, 100_000),
+    default: '1000',
+    about: 'Files and uploads that a tenant may have at a time. One more is answered 429.',
+  }),
+  maxFilesBytes: setting({
+    env: 'ONQUEUE_MAX_FILES_BYTES',
+    reader: 'api',
+    schema: integer(1 * KB),
+    default: String(256 * MB),
+    about: 'Bytes that the files and uploads of a tenant may have together. More are answered 429.',
+  }),
+  fileTtlS: setting({
+    env: 'ONQUEUE_FILE_TTL_S',
+    reader: 'api',
+    schema: integer(60),
+    default: '86400',
+    about:
+      'Seconds from its creation that a file or an upload is kept. Jobs that were posted with it are not affected.',
+  }),
+  maxMultipartParts: setting({
+    env: 'ONQUEUE_MAX_MULTIPART_PARTS',
+    reader: 'api',
+    schema: integer(2, 10_000),
+    default: '200',
+    about: 'Parts of a `multipart/form-data` body of `POST /jobs`. More is answered 400.',
+  }),
+  maxRetentionS: setting({
+    env: 'ONQUEUE_MAX_RETENTION_S',
+    reader: 'api',
+    schema: integer(1),
+    default: '604800',
+    about: 'Seconds of `retention` that a job may ask for. More is answered 400.',
+  }),
+  maxDelayS: setting({
+    env: 'ONQUEUE_MAX_DELAY_S',
+    reader: 'api',
+    schema: integer(0),
+    default: '604800',
+    about:
+      'Seconds ahead that `delay` and `run_at` may put a job. More is answered 400. A job that waits for its time counts in the backlog.',
+  }),
+  serviceSloS: setting({
+    env: 'ONQUEUE_SERVICE_SLO_S',
+    reader: 'api',
+    schema: perServiceClass,
+    default: 'realtime=1,standard=30,batch=86400',
+    about:
+      'Seconds from acceptance to the end that each `service_class` aims at. Told with the job, and counted by `onqueue_service_targets_total`; a job that misses it goes on.',
+  }),
+  servicePrices: setting({
+    env: 'ONQUEUE_SERVICE_PRICES',
+    reader: 'api',
+    schema: perServiceClass,
+    default: 'realtime=2,standard=1,batch=0.5',
+    about:
+      'By what the price of a row is multiplied in each `service_class`. Told with the job; nothing is billed here.',
   }),
   idempotencyTtlS: setting({
     env: 'ONQUEUE_IDEMPOTENCY_TTL_S',
@@ -561,7 +864,7 @@ export const SETTINGS = {
 
 type Settings = typeof SETTINGS;
 type Value<S> = S extends Setting<infer Schema> ? z.output<Schema> : never;
-type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir';
+type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir' | 'blobDir' | 's3Bucket' | 's3Endpoint';
 export type Config = {
   [K in keyof Settings]: K extends OptionalSetting ? Value<Settings[K]> | undefined : Value<Settings[K]>;
 };

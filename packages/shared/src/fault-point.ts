@@ -8,6 +8,7 @@ import { ConfigError } from './config.ts';
  */
 export const FAULT_POINTS = [
   'enqueue.before',
+  'inputs.stored.after',
   'enqueue.after',
   'cancel.after',
   'retry.after',
@@ -16,6 +17,7 @@ export const FAULT_POINTS = [
   'claim.after',
   'score.before',
   'score.after',
+  'results.stored.after',
   'commit.before',
   'commit.after',
   'requeue.before',

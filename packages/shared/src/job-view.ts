@@ -12,6 +12,7 @@ import {
 import { isTerminal, jobState, terminalState } from './job-state.ts';
 import { lane } from './lane.ts';
 import { rowResult } from './row-result.ts';
+import { serviceLevel } from './service-class.ts';
 
 const timestamp = z.iso.datetime();
 
@@ -23,9 +24,14 @@ export const jobView = z.object({
   model: z.string(),
   version: z.string(),
   lane,
+  priority: z.number().int(),
+  /** What its `service_class` stood for when it was accepted; null without one. */
+  service: serviceLevel.nullable(),
   run: z.number().int(),
   attempt: z.number().int(),
   created_at: timestamp,
+  /** Before this the job is not started; null when it may be. */
+  scheduled_at: timestamp.nullable(),
   started_at: timestamp.nullable(),
   finished_at: timestamp.nullable(),
   /** When the job is forgotten; null while it has not ended. */
@@ -61,9 +67,12 @@ export function toJobView(record: JobRecord, baseUrl = ''): JobView {
     model: record.model,
     version: record.version,
     lane: record.lane,
+    priority: record.request.priority ?? 0,
+    service: record.request.service ?? null,
     run: record.run,
     attempt: record.attempt,
     created_at: isoTime(record.created_us),
+    scheduled_at: record.scheduled_ms === undefined ? null : new Date(record.scheduled_ms).toISOString(),
     started_at: record.started_us === undefined ? null : isoTime(record.started_us),
     finished_at: record.finished_us === undefined ? null : isoTime(record.finished_us),
     expires_at: record.expires_ms === undefined ? null : new Date(record.expires_ms).toISOString(),

@@ -2,12 +2,14 @@ import { z } from 'zod';
 import { jobState, terminalState } from './job-state.ts';
 import { lane } from './lane.ts';
 import { rowResult } from './row-result.ts';
+import { serviceLevel } from './service-class.ts';
 
 /**
  * The version of the stored record. Raise it when a field changes its meaning, and teach the reader both.
- * 1: every record held its whole `provenance`. 2: it names its `origin`, which is stored once, and holds the rest.
+ * 1: every record held its whole `provenance`. 2: it names its `origin`, which is stored once, and holds the rest. 3: its
+ * inputs or results are in the blob store; one that has both in itself is written as 2.
  */
-export const JOB_SCHEMA_VERSION = 2;
+export const JOB_SCHEMA_VERSION = 3;
 
 export const onRowError = z.enum(['fail', 'continue']);
 export type OnRowError = z.infer<typeof onRowError>;
@@ -27,6 +29,20 @@ export const jobRequestRecord = z.object({
   timeout_s: z.number().optional(),
   /** Seconds from queueing to the start of a run. */
   expires_in_s: z.number().optional(),
+  /** Seconds from acceptance after which the first run is canceled. */
+  cancel_after_s: z.number().optional(),
+  /** Not before: seconds from acceptance, or Unix milliseconds. */
+  delay_s: z.number().optional(),
+  run_at_ms: z.number().optional(),
+  /** Above 0 before others of the tenant, below after them. */
+  priority: z.number().int().optional(),
+  /** Attempts after the first one; as configured when it is missing. */
+  retries: z.number().int().optional(),
+  /** Seconds from the end; as configured when it is missing. */
+  retention_s: z.number().optional(),
+  /** Types of the events that the webhook is told of; all when it is missing. */
+  webhook_events: z.array(z.string()).optional(),
+  service: serviceLevel.optional(),
   /** Milliseconds from the request's headers to the end of its body, and from there until it was handed to the store. */
   network_in_ms: z.number().optional(),
   validate_ms: z.number().optional(),
@@ -113,6 +129,8 @@ export const jobRecord = z.object({
   provenance: provenance.optional(),
   timings: workerTimings.optional(),
   queued_us: z.coerce.number(),
+  /** Before this it is in no queue; missing when it is, or was. */
+  scheduled_ms: z.coerce.number().optional(),
 });
 export type JobRecord = z.infer<typeof jobRecord>;
 

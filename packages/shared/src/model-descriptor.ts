@@ -1,20 +1,22 @@
 import { z } from 'zod';
 import { batching, effectiveBatching } from './batching-policy.ts';
 import { type Calibration, calibration } from './calibration.ts';
+import { customRow } from './custom-row.ts';
 import { publishedFallbacks } from './fallback.ts';
+import { imageRow, imageRowPreprocess } from './image-row.ts';
 import {
+  artifactSha256,
   decisionPolicy,
   decisionPolicySha256,
-  imagePreprocess,
-  imageRow,
   type ModelManifest,
   postprocess,
   preprocessSha256,
-  tabularRow,
 } from './model-manifest.ts';
 import { modelName, modelVersion } from './model-name.ts';
+import { tabularRow } from './tabular-row.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
+import { textPreprocess, textRow } from './text-row.ts';
 
 /**
  * What a worker publishes about a version that it can serve. The API validates rows against it and never opens a
@@ -37,6 +39,8 @@ const common = {
   batching: z.object({ ...batching.omit({ calibrate: true }).shape, max_queue_delay_ms: z.number() }),
   /** As measured by the worker that published last; none where nothing was measured. */
   calibration: calibration.optional(),
+  /** Whether golden rows were replayed when it was loaded; without it: by a worker of an earlier version, so they were. */
+  golden: z.enum(['replayed', 'none']).optional(),
   /** What may answer while the version cannot. */
   fallbacks: publishedFallbacks.optional(),
   metrics: z.record(z.string(), z.unknown()).optional(),
@@ -44,8 +48,10 @@ const common = {
 
 export const modelDescriptor = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('tabular'), row: tabularRow }),
-  z.object({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
+  z.object({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imageRowPreprocess }),
   z.object({ ...common, kind: z.literal('tensor'), row: tensorRow }),
+  z.object({ ...common, kind: z.literal('text'), row: textRow, preprocess: textPreprocess }),
+  z.object({ ...common, kind: z.literal('custom'), row: customRow }),
 ]);
 export type ModelDescriptor = z.infer<typeof modelDescriptor>;
 
@@ -67,10 +73,11 @@ export function describeModel(manifest: ModelManifest, measured: MeasuredModel =
       bulk_min_share: bulkMinShare,
       batch_invariant: manifest.batching.batch_invariant ?? measured.isBatchInvariant,
     },
-    artifact_sha256: manifest.artifact.sha256,
+    artifact_sha256: artifactSha256(manifest),
     preprocess_sha256: preprocessSha256(manifest),
     decision_policy_sha256: decisionPolicySha256(manifest),
     metrics: manifest.training?.metrics,
     calibration: measured.calibration,
+    golden: manifest.golden ? 'replayed' : 'none',
   });
 }

@@ -1,96 +1,39 @@
 import { z } from 'zod';
 import { batching } from './batching-policy.ts';
 import { canonicalSha256 } from './canonical-json.ts';
+import { customRow, modulePreprocess } from './custom-row.ts';
+import { declaredFile, relativeFile } from './declared-file.ts';
+import { embedPostprocess } from './embed-postprocess.ts';
+import { executionProviders } from './execution-provider.ts';
 import { fallbacks } from './fallback.ts';
+import { imageRow, imageRowPreprocess } from './image-row.ts';
 import { modelName, modelVersion } from './model-name.ts';
+import {
+  argmaxPostprocess,
+  classifyPostprocess,
+  detectPostprocess,
+  modulePostprocess,
+  multilabelPostprocess,
+  scorePostprocess,
+} from './postprocess-manifest.ts';
+import { servingPolicy } from './serving-policy.ts';
+import { tabularPreprocess, tabularRow } from './tabular-row.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
+import { textPreprocess, textRow } from './text-row.ts';
 
 /** `models/<name>/<version>/model.json`: all that is needed to serve a model, beside the artifact itself. */
 
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 is 64 lower-case hex digits');
-const relativeFile = z
-  .string()
-  .min(1)
-  .refine(
-    (path) => !path.startsWith('/') && !path.split(/[\\/]/).includes('..'),
-    'stay inside the folder of the version',
-  );
-
-const fieldBase = { name: z.string().min(1), description: z.string().optional(), unit: z.string().optional() };
-export const tabularField = z.discriminatedUnion('type', [
-  z.strictObject({
-    ...fieldBase,
-    type: z.literal('number'),
-    minimum: z.number().optional(),
-    maximum: z.number().optional(),
-  }),
-  z.strictObject({
-    ...fieldBase,
-    type: z.literal('integer'),
-    minimum: z.number().optional(),
-    maximum: z.number().optional(),
-  }),
-  z.strictObject({
-    ...fieldBase,
-    type: z.literal('string'),
-    enum: z.array(z.string()).min(1).optional(),
-    max_length: z.number().int().positive().optional(),
-  }),
-]);
-export type TabularField = z.infer<typeof tabularField>;
-
-/** A row of named fields, all required. */
-export const tabularRow = z.strictObject({ fields: z.array(tabularField).min(1) });
-
-/** A row is `{pixels: number[]}` or `{image: base64 or data URL}`; both limits hold before anything is decoded. */
-export const imageRow = z.strictObject({
-  pixels: z.strictObject({ length: z.number().int().positive(), minimum: z.number(), maximum: z.number() }).optional(),
-  image: z.strictObject({
-    formats: z.array(z.enum(['png', 'jpeg'])).min(1),
-    max_bytes: z.number().int().positive(),
-    max_pixels: z.number().int().positive(),
-  }),
-});
-
-/** Each field is fed as a column `[batch, 1]` of its own; every transform is in the graph. */
-export const columnsPreprocess = z.strictObject({ type: z.literal('columns') });
-
-/** Decode → composite over white → luma → polarity → pad to a square → area average; tensor `[1, height, width]` in 0…1. */
-export const imagePreprocess = z.strictObject({
-  type: z.literal('image'),
-  width: z.number().int().positive(),
-  height: z.number().int().positive(),
-  color: z.literal('grayscale'),
-  polarity: z.enum(['auto', 'keep', 'invert']),
-  fit: z.literal('contain'),
-  resample: z.literal('area'),
-  /** Rows of pixels are divided by this. */
-  pixel_scale: z.number().positive(),
-});
-export type ImagePreprocess = z.infer<typeof imagePreprocess>;
-
-/** Each tensor of a row goes to the input of its name, filled up to the longest row of the batch. */
+/** Each tensor of a row goes to the input of its name, filled up to the longest row that it is run with. */
 const padPreprocess = z.strictObject({ type: z.literal('pad') });
 
 export const postprocess = z.discriminatedUnion('type', [
-  /**
-   * One number per row, under `field`. With `allow_non_finite`, NaN and infinities are answers too, as the strings "NaN",
-   * "Infinity" and "-Infinity", since JSON has no numbers for them; else they fail the row.
-   */
-  z.strictObject({
-    type: z.literal('score'),
-    output: z.string(),
-    field: z.string(),
-    allow_non_finite: z.boolean().optional(),
-  }),
-  /** `{label, probability, probabilities}` per row. */
-  z.strictObject({
-    type: z.literal('classify'),
-    output: z.string(),
-    activation: z.enum(['softmax', 'none']),
-    labels: z.array(z.string()).min(2),
-  }),
+  scorePostprocess,
+  classifyPostprocess,
+  argmaxPostprocess,
+  multilabelPostprocess,
+  detectPostprocess,
+  modulePostprocess,
   /**
    * `{<field>: nested arrays}` per row, of one or more outputs. With `length_of`, the dimensions of an output that may vary are
    * cut to those of that tensor of the row, so that nothing computed from padding is left.
@@ -102,6 +45,7 @@ export const postprocess = z.discriminatedUnion('type', [
       .min(1),
     allow_non_finite: z.boolean().optional(),
   }),
+  embedPostprocess,
 ]);
 export type Postprocess = z.infer<typeof postprocess>;
 
@@ -126,29 +70,38 @@ export const decisionPolicy = z
   );
 export type DecisionPolicy = z.infer<typeof decisionPolicy>;
 
+/** The graph, and where its weights lie in files of their own (ONNX external data) those too. */
+const modelArtifact = declaredFile.extend({ data: z.array(declaredFile).min(1).optional() });
+
 const common = {
   schema_version: z.literal(1),
   name: modelName,
   version: modelVersion,
   description: z.string(),
-  artifact: z.strictObject({ file: relativeFile, sha256 }),
+  artifact: modelArtifact,
   inputs: z.array(tensorSpec).min(1),
   outputs: z.array(tensorSpec).min(1),
   example: z.record(z.string(), z.unknown()),
   postprocess,
   decision: decisionPolicy.optional(),
   batching,
+  /** Before those of the worker: which ones the model was tried on is known to who made it. */
+  execution_providers: executionProviders.optional(),
   fallbacks: fallbacks.optional(),
-  golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }),
+  serving: servingPolicy.optional(),
+  /** Every `model.json` has it; only a manifest that was derived from an export has none. */
+  golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }).optional(),
   baseline: relativeFile.optional(),
   card: relativeFile.optional(),
   training: z.looseObject({ script: z.string().optional() }).optional(),
 };
 
 export const modelManifest = z.discriminatedUnion('kind', [
-  z.strictObject({ ...common, kind: z.literal('tabular'), row: tabularRow, preprocess: columnsPreprocess }),
-  z.strictObject({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imagePreprocess }),
+  z.strictObject({ ...common, kind: z.literal('tabular'), row: tabularRow, preprocess: tabularPreprocess }),
+  z.strictObject({ ...common, kind: z.literal('image'), row: imageRow, preprocess: imageRowPreprocess }),
   z.strictObject({ ...common, kind: z.literal('tensor'), row: tensorRow, preprocess: padPreprocess }),
+  z.strictObject({ ...common, kind: z.literal('text'), row: textRow, preprocess: textPreprocess }),
+  z.strictObject({ ...common, kind: z.literal('custom'), row: customRow, preprocess: modulePreprocess }),
 ]);
 export type ModelManifest = z.infer<typeof modelManifest>;
 
@@ -162,6 +115,11 @@ const PREPROCESS_CODE = 1;
 export function preprocessSha256(manifest: ModelManifest): string {
   const { kind, row, preprocess, inputs } = manifest;
   return canonicalSha256({ code: PREPROCESS_CODE, kind, row, preprocess, inputs });
+}
+
+/** What identifies the weights: the SHA-256 of the graph's file, or of that and all its data files. Hex. */
+export function artifactSha256({ artifact: { sha256, data } }: Pick<ModelManifest, 'artifact'>): string {
+  return data ? canonicalSha256({ sha256, data }) : sha256;
 }
 
 /** What identifies the way from outputs to an answer: labels, thresholds, bands. SHA-256, hex. */

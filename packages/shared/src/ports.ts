@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { BlobRef } from './blob-store.ts';
 import type { CircuitState, FleetCircuit } from './circuit-state.ts';
 import type {
   BatchTrace,
@@ -14,6 +15,7 @@ import type { JobState, TerminalState } from './job-state.ts';
 import type { Lane } from './lane.ts';
 import type { ModelDescriptor } from './model-descriptor.ts';
 import type { RowResult } from './row-result.ts';
+import type { ModelWant, Retirement, VersionState } from './version-state.ts';
 
 /** A job that the API wants to accept. */
 export interface NewJob {
@@ -76,7 +78,10 @@ export interface ClaimedJob extends JobRef {
   model: string;
   version: string;
   lane: Lane;
+  /** None as long as they are in the blob store. */
   inputs: readonly Record<string, unknown>[];
+  /** Where they are, when they are not in the record. */
+  inputsRef?: BlobRef;
   request: JobRequestRecord;
   /** Time between queueing and this claim, on Redis' clock. */
   queuedMs: number;
@@ -84,6 +89,11 @@ export interface ClaimedJob extends JobRef {
   claimedUs: string;
   /** Of a run of the unfinished rows alone, which `inputs` are: what the others have, and where in the job these stand. */
   kept?: { run: number; results: readonly RowResult[]; rows: readonly number[]; total: number };
+}
+
+/** How many rows a job has, wherever they are. */
+export function rowsOf({ inputs, inputsRef }: Pick<ClaimedJob, 'inputs' | 'inputsRef'>): number {
+  return inputsRef?.rows ?? inputs.length;
 }
 
 export type ClaimOutcome =
@@ -100,6 +110,8 @@ export type JobOutcome =
   | {
       state: 'succeeded' | 'failed';
       results: readonly RowResult[];
+      /** Where the results are, when they are too many for the record. */
+      resultsRef?: BlobRef;
       error?: JobError;
       /** All three are missing only when no model ever saw the rows. Equal origins are best the same object. */
       origin?: Origin;
@@ -201,16 +213,85 @@ export interface JobReservation {
  */
 export interface JobReservations {
   find(tenant: string, key: string): Promise<JobReservation | undefined>;
-  /** The reservation that stands from now on: this one, or the one that was there. */
-  reserve(tenant: string, key: string, reservation: JobReservation): Promise<JobReservation>;
+  /**
+   * The reservation that stands from now on: this one, or the one that was there. `maxTtlMs`: no longer than its job is kept,
+   * or a late repeat would make it anew.
+   */
+  reserve(tenant: string, key: string, reservation: JobReservation, maxTtlMs?: number): Promise<JobReservation>;
 }
 
-/** What workers say about the models that they serve. */
+/** What workers say about the models that they serve, and what operators want of them. */
 export interface ModelRegistry {
+  /** Jobs are accepted for it from now on. */
   publish(descriptor: ModelDescriptor): Promise<void>;
-  /** What `worker` says of all its versions, believed for `ttlMs`; an empty list takes the worker off. */
-  beat(worker: string, versions: readonly VersionBeat[], ttlMs: number): Promise<void>;
+  /**
+   * What `worker` says of all its versions, believed for `ttlMs`; an empty list takes the worker off. `reports` are of every version
+   * that it knows, also those it does not serve.
+   */
+  beat(
+    worker: string,
+    versions: readonly VersionBeat[],
+    ttlMs: number,
+    reports?: readonly VersionReport[],
+  ): Promise<FleetNews>;
+  /** No jobs are accepted for it any more, unless another worker still takes them; whether it came to that. */
+  retire(worker: string, version: VersionName, retirement: Omit<Retirement, 'at_ms'>): Promise<boolean>;
+  /** Kept until the next order for the same; one for a whole model takes back those for its versions. */
+  order(subject: ModelSubject, want: ModelWant): Promise<ModelOrder>;
   list(): Promise<PublishedModel[]>;
+  /** Every version of a model that anybody knows of, published or not. */
+  versions(model: string): Promise<FleetModel>;
+}
+
+export interface VersionName {
+  name: string;
+  version: string;
+}
+
+/** A version, or a model as a whole. */
+export interface ModelSubject {
+  name: string;
+  version?: string | undefined;
+}
+
+export interface ModelOrder extends ModelSubject {
+  want: ModelWant;
+  /** Unix ms, of Redis; another order has another. */
+  atMs: number;
+}
+
+/** What a worker says of a version's life. */
+export interface VersionReport extends VersionName {
+  state: VersionState;
+  reason: string | undefined;
+  /** How long it has been in that state. */
+  ageMs: number;
+  /** Whether it takes jobs for it, if need be after loading it. */
+  isOffered: boolean;
+}
+
+/** What a worker is told at a beat. */
+export interface FleetNews {
+  orders: ModelOrder[];
+  /** Of the versions it reported as offered: those that are not published, since somebody retired them or Redis was emptied. */
+  unpublished: VersionName[];
+  /** Versions that no worker takes jobs for any more. */
+  retired: (VersionName & Pick<Retirement, 'cause'>)[];
+}
+
+/** A model as all workers together know it. */
+export interface FleetModel {
+  order: ModelOrder | undefined;
+  versions: FleetVersion[];
+}
+
+export interface FleetVersion {
+  version: string;
+  descriptor: ModelDescriptor | undefined;
+  retirement: Retirement | undefined;
+  order: ModelOrder | undefined;
+  /** Of those that are up. */
+  workers: { worker: string; state: VersionState; reason: string | undefined; sinceMs: number }[];
 }
 
 /** What a worker says of a version that it has. */

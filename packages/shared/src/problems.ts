@@ -34,6 +34,18 @@ export const PROBLEMS = {
     about:
       'The job names a `webhook`, but no `ONQUEUE_WEBHOOK_SECRET` is set. Set it on the API and the workers, or poll instead.',
   },
+  digest_mismatch: {
+    status: 400,
+    title: 'The content is not what its digest says.',
+    about:
+      'The SHA-256 of what arrived is another than that of the `Content-Digest` (RFC 9530) or of the body. Nothing was stored. Send it again.',
+  },
+  malformed_multipart: {
+    status: 400,
+    title: 'The multipart body cannot be read.',
+    about:
+      'The body is no `multipart/form-data` (RFC 7578), or has more parts, fields or bytes in a field than are allowed (`ONQUEUE_MAX_MULTIPART_PARTS`).',
+  },
   malformed_http: {
     status: 400,
     title: 'The request is not HTTP as this server speaks it.',
@@ -61,6 +73,12 @@ export const PROBLEMS = {
     title: 'The job is there no more.',
     about:
       'It was deleted, at `removed_at`; that is remembered for 30 days. Or it is past its retention: an id carries when its job was created, and `removed_after` is the earliest time at which such a job has been forgotten (`ONQUEUE_RETENTION_S` later). An id that old is answered alike whether or not there ever was a job of it.',
+  },
+  file_not_found: {
+    status: 404,
+    title: 'There is no such file.',
+    about:
+      'The id is unknown, belongs to somebody else, or the file is past its `expires_at`: files are kept for `ONQUEUE_FILE_TTL_S`. A file that is still being uploaded has no content yet.',
   },
   not_found: { status: 404, title: 'There is nothing here.', about: 'No route has this path.' },
   method_not_allowed: {
@@ -96,6 +114,23 @@ export const PROBLEMS = {
     about:
       'Only a job that `failed`, `expired` or was `canceled` can be run again. Post a new job to score the same rows once more.',
   },
+  version_gone: {
+    status: 410,
+    title: 'The version is not served any more.',
+    about:
+      'The version, or every version of the model, has been unloaded by an operator or by the version policy, or was removed from the model repository; `detail` says which. `GET /models/{name}/versions` lists what there is. Jobs that were accepted before are served until the version is drained.',
+  },
+  upload_incomplete: {
+    status: 409,
+    title: 'The upload is not complete.',
+    about:
+      'Parts are numbered from 1 without a gap; `GET /uploads/{id}` lists those that have arrived. Send what is missing, then complete it again.',
+  },
+  upload_ended: {
+    status: 409,
+    title: 'The upload is complete already.',
+    about: 'Parts of a complete upload cannot be changed. Upload another file.',
+  },
   idempotency_key_reused: {
     status: 422,
     title: 'The idempotency key belongs to another request.',
@@ -105,12 +140,14 @@ export const PROBLEMS = {
   payload_too_large: {
     status: 413,
     title: 'The body is too large.',
-    about: 'A body has at most `ONQUEUE_MAX_BODY_BYTES` bytes. Send fewer rows a job, or smaller images.',
+    about:
+      'A body has at most `ONQUEUE_MAX_BODY_BYTES` bytes, a file `ONQUEUE_MAX_FILE_BYTES`, a part of an upload `ONQUEUE_MAX_FILE_PART_BYTES`. Send fewer rows a job, smaller images, or larger files in parts.',
   },
   unsupported_media_type: {
     status: 415,
     title: 'The content type is not supported.',
-    about: 'Send `Content-Type: application/json`, in UTF-8 and without a `Content-Encoding`.',
+    about:
+      'Send `Content-Type: application/json`, in UTF-8 and without a `Content-Encoding`; a job may be `multipart/form-data` as well.',
   },
   expectation_failed: {
     status: 417,
@@ -122,6 +159,12 @@ export const PROBLEMS = {
     title: 'The model has too much work waiting.',
     about:
       'The jobs, rows or bytes that wait for this model have reached their cap (`ONQUEUE_BACKLOG_MAX_JOBS`, `_ROWS`, `_BYTES`). Nothing was stored. `Retry-After` is computed from how fast the backlog drains.',
+  },
+  files_full: {
+    status: 429,
+    title: 'There are too many files.',
+    about:
+      'The files and uploads of the tenant have reached `ONQUEUE_MAX_FILES` or `ONQUEUE_MAX_FILES_BYTES`. Nothing was stored. Delete some, or wait until they expire.',
   },
   headers_too_large: {
     status: 431,

@@ -26,6 +26,13 @@ export const ROW_ERRORS = {
     fault: 'row',
     title: 'The row cannot be turned into the tensors that the model needs.',
   },
+  text_too_long: { retryable: false, fault: 'row', title: 'The text has more tokens than the model takes.' },
+  model_code_failed: {
+    retryable: false,
+    fault: 'model',
+    title:
+      'The code that comes with the model failed on this row, or made something of it that is no tensor or no answer.',
+  },
   non_finite_output: { retryable: false, fault: 'model', title: 'The model answered NaN or infinity for this row.' },
   inference_failed: { retryable: false, fault: 'row', title: 'The model refused this row.' },
   out_of_memory: {
@@ -43,11 +50,21 @@ export const ROW_ERRORS = {
     fault: 'model',
     title: 'The model did not answer within the deadline of a batch.',
   },
+  result_lost: {
+    retryable: false,
+    fault: 'none',
+    title: 'The result was kept in the blob store, and is not there any more or is not what was stored.',
+  },
   canceled: { retryable: false, fault: 'none', title: 'The run of the job ended before the row did.' },
   model_unavailable: {
     retryable: true,
     fault: 'model',
     title: 'The model could not be loaded, fails on rows that it is known to answer, or has failed too often of late.',
+  },
+  version_gone: {
+    retryable: false,
+    fault: 'model',
+    title: 'The version that the job was accepted for has been unloaded or removed.',
   },
 } as const satisfies Record<string, { retryable: boolean; fault: 'row' | 'model' | 'none'; title: string }>;
 

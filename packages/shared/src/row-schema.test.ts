@@ -93,9 +93,22 @@ describe('rowSchema of tensors', () => {
       ],
     },
   };
-  const good = { ids: [1, 2, 3], box: [[0.5], [1]] };
+  const good = { ids: [1, '2', '9223372036854775807'], box: [[0.5], [1]] };
 
   test('accepts a row at its bounds', () => expect(accepts(tensors, good)).toBe(true));
+
+  test('takes NaN and infinity only for a tensor that allows them', () => {
+    const [ids, box] = tensors.kind === 'tensor' ? tensors.row.tensors : [];
+    if (!ids || !box) throw new Error('no tensors');
+    const open: RowDeclaration = { kind: 'tensor', row: { tensors: [ids, { ...box, allow_non_finite: true }] } };
+    const row = { ...good, box: [['NaN'], ['-Infinity']] };
+    expect([accepts(tensors, row), accepts(open, row), accepts(open, { ...row, box: [['x'], [1]] })]).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect(JSON.stringify(rowJsonSchema(open))).toContain('"enum":["NaN","Infinity","-Infinity"]');
+  });
 
   test.each([
     ['a missing tensor', { ids: [1] }],
@@ -122,7 +135,13 @@ describe('rowSchema of tensors', () => {
       type: 'object',
       required: ['ids', 'box'],
       properties: {
-        ids: { type: 'array', items: { type: 'integer' }, minItems: 1, maxItems: 3, description: 'Token ids.' },
+        ids: {
+          type: 'array',
+          items: { anyOf: [{ type: 'integer' }, { type: 'string' }] },
+          minItems: 1,
+          maxItems: 3,
+          description: 'Token ids.',
+        },
         box: {
           type: 'array',
           minItems: 2,

@@ -1,16 +1,24 @@
 import { z } from 'zod';
 import { boundedObject } from './bounded-object.ts';
-import type { ModelManifest, TabularField } from './model-manifest.ts';
-import { FLOAT32_MAX, type RowTensor, tensorFault, tensorSchema } from './tensor-row.ts';
+import { customRowSchema } from './custom-row.ts';
+import type { ModelManifest } from './model-manifest.ts';
+import { fieldSchema, type TabularField } from './tabular-row.ts';
+import { type RowTensor, tensorFault, tensorSchema } from './tensor-row.ts';
+import { TEXT_FIELDS, textRowSchema } from './text-row.ts';
 
 /** The part of a manifest that decides what a row may be; descriptors carry it to the API. */
 export type RowDeclaration =
   | Pick<Extract<ModelManifest, { kind: 'tabular' }>, 'kind' | 'row'>
   | Pick<Extract<ModelManifest, { kind: 'image' }>, 'kind' | 'row'>
-  | Pick<Extract<ModelManifest, { kind: 'tensor' }>, 'kind' | 'row'>;
+  | Pick<Extract<ModelManifest, { kind: 'tensor' }>, 'kind' | 'row'>
+  | Pick<Extract<ModelManifest, { kind: 'text' }>, 'kind' | 'row'>
+  | Pick<Extract<ModelManifest, { kind: 'custom' }>, 'kind' | 'row'>;
+
+type PlainDeclaration = Exclude<RowDeclaration, { kind: 'custom' }>;
 
 /** A zod schema for one row of the model; unknown fields are refused, numbers are finite in float32. */
 export function rowSchema(declaration: RowDeclaration): z.ZodType<Record<string, unknown>> {
+  if (declaration.kind === 'custom') return customRowSchema(declaration.row);
   const schema =
     declaration.kind === 'tensor'
       ? tensorRowSchema(declaration.row.tensors, checkedTensor)
@@ -20,19 +28,22 @@ export function rowSchema(declaration: RowDeclaration): z.ZodType<Record<string,
 
 /** The same schema as JSON Schema 2020-12, for `GET /models/:name`. */
 export function rowJsonSchema(declaration: RowDeclaration): Record<string, unknown> {
+  if (declaration.kind === 'custom') return { ...declaration.row.schema };
   const { $schema: _, ...schema } = z.toJSONSchema(plainRowSchema(declaration)) as Record<string, unknown>;
   return schema;
 }
 
-function namesOf(declaration: RowDeclaration): string[] {
+function namesOf(declaration: PlainDeclaration): string[] {
   if (declaration.kind === 'tabular') return declaration.row.fields.map(({ name }) => name);
   if (declaration.kind === 'tensor') return declaration.row.tensors.map(({ name }) => name);
+  if (declaration.kind === 'text') return [...TEXT_FIELDS];
   return Object.keys(declaration.row);
 }
 
-function plainRowSchema(declaration: RowDeclaration): z.ZodType<Record<string, unknown>> {
+function plainRowSchema(declaration: PlainDeclaration): z.ZodType<Record<string, unknown>> {
   if (declaration.kind === 'tabular') return tabularRowSchema(declaration.row.fields);
   if (declaration.kind === 'tensor') return tensorRowSchema(declaration.row.tensors, tensorSchema);
+  if (declaration.kind === 'text') return textRowSchema(declaration.row);
   return imageRowSchema(declaration.row);
 }
 
@@ -49,20 +60,6 @@ function checkedTensor(tensor: RowTensor): z.ZodType {
 
 function tabularRowSchema(fields: readonly TabularField[]) {
   return z.strictObject(Object.fromEntries(fields.map((field) => [field.name, fieldSchema(field)])));
-}
-
-function fieldSchema(field: TabularField): z.ZodType {
-  const description = [field.description, field.unit && `Unit: ${field.unit}.`].filter(Boolean).join(' ');
-  const schema = bareFieldSchema(field);
-  return description ? schema.describe(description) : schema;
-}
-
-function bareFieldSchema(field: TabularField): z.ZodType {
-  if (field.type === 'string') {
-    return field.enum ? z.enum(field.enum as [string, ...string[]]) : z.string().max(field.max_length ?? 10_000);
-  }
-  const number = field.type === 'integer' ? z.number().int() : z.number();
-  return number.min(field.minimum ?? -FLOAT32_MAX).max(field.maximum ?? FLOAT32_MAX);
 }
 
 function imageRowSchema({ pixels, image }: Extract<ModelManifest, { kind: 'image' }>['row']) {

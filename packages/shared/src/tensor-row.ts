@@ -1,12 +1,11 @@
 import { z } from 'zod';
-import { type TensorDtype, tensorDtype } from './tensor-spec.ts';
+import { tensorDtype } from './tensor-spec.ts';
+import { elementFault, elementSchema, isFloatDtype } from './tensor-value.ts';
 
 /** Of a dimension that may vary, unless the manifest says less. */
 const DEFAULT_MAX_LENGTH = 10_000;
-const MAX_STRING_LENGTH = 10_000;
-const MAX_RANK = 4;
-/** The largest finite float32: a larger number would reach the model as infinity. */
-export const FLOAT32_MAX = 3.4028234663852886e38;
+/** Videos have five dimensions, and few graphs more. */
+const MAX_RANK = 8;
 
 /** One tensor of a row, as nested arrays: its shape has no batch, and -1 for what may vary from row to row. */
 export const rowTensor = z
@@ -17,8 +16,10 @@ export const rowTensor = z
     shape: z.array(z.union([z.literal(-1), z.number().int().positive()])).max(MAX_RANK),
     /** Of each dimension that may vary, in their order; one number holds for all of them. */
     max_length: z.union([z.number().int().positive(), z.array(z.number().int().positive()).min(1)]).optional(),
-    /** What rows are filled up with to the longest of their batch; 0, or the empty string, unless given. */
-    pad_value: z.union([z.number(), z.string()]).optional(),
+    /** What rows are filled up with to the longest of their batch; 0, false or the empty string unless given. */
+    pad_value: z.union([z.number(), z.string(), z.boolean()]).optional(),
+    /** Of floats: "NaN", "Infinity" and "-Infinity" are values too, for models that read NaN as "not known". */
+    allow_non_finite: z.boolean().optional(),
   })
   .refine(({ shape, max_length, pad_value }) => {
     const variable = shape.filter((size) => size === -1).length;
@@ -26,8 +27,12 @@ export const rowTensor = z
     return !Array.isArray(max_length) || max_length.length === variable;
   }, 'max_length and pad_value are for dimensions of -1, a list of lengths has one for each')
   .refine(
-    ({ dtype, pad_value }) => pad_value === undefined || valueFault(pad_value, dtype) === undefined,
+    ({ dtype, pad_value }) => pad_value === undefined || elementFault(pad_value, dtype) === undefined,
     'pad_value is a value of the dtype',
+  )
+  .refine(
+    ({ dtype, allow_non_finite }) => allow_non_finite !== true || isFloatDtype(dtype),
+    'allow_non_finite is for floats',
   );
 export type RowTensor = z.infer<typeof rowTensor>;
 
@@ -55,7 +60,7 @@ export function tensorFault(value: unknown, tensor: RowTensor): TensorFault | un
   const sizes = limits.map(({ min, max }) => (min === max ? min : undefined));
   const visit = (part: unknown, axis: number): TensorFault | undefined => {
     if (axis === sizes.length) {
-      const message = valueFault(part, tensor.dtype);
+      const message = elementFault(part, tensor.dtype, tensor.allow_non_finite);
       return message === undefined ? undefined : { path: [], message };
     }
     const size = sizes[axis];
@@ -87,14 +92,9 @@ export function variableSizes(value: unknown, { shape }: Pick<RowTensor, 'shape'
 
 /** What one element may be, for JSON Schema. */
 export function tensorSchema(tensor: RowTensor): z.ZodType {
-  const element = {
-    float32: z.number().min(-FLOAT32_MAX).max(FLOAT32_MAX),
-    int64: z.number().int(),
-    string: z.string().max(MAX_STRING_LENGTH),
-  }[tensor.dtype];
   const schema = dimensionLimits(tensor).reduceRight<z.ZodType>(
     (part, { min, max }) => z.array(part).min(min).max(max),
-    element,
+    elementSchema(tensor.dtype, tensor.allow_non_finite),
   );
   return tensor.description ? schema.describe(tensor.description) : schema;
 }
@@ -106,14 +106,4 @@ function dimensionLimits({ shape, max_length = DEFAULT_MAX_LENGTH }: RowTensor):
     const max = Array.isArray(max_length) ? max_length[variable++] : max_length;
     return { min: 1, max: max ?? DEFAULT_MAX_LENGTH };
   });
-}
-
-function valueFault(value: unknown, dtype: TensorDtype): string | undefined {
-  if (dtype === 'string') {
-    const isFit = typeof value === 'string' && value.length <= MAX_STRING_LENGTH;
-    return isFit ? undefined : `is not a string of at most ${MAX_STRING_LENGTH} characters`;
-  }
-  if (dtype === 'int64') return Number.isSafeInteger(value) ? undefined : 'is not an integer';
-  const isFit = typeof value === 'number' && Math.abs(value) <= FLOAT32_MAX;
-  return isFit ? undefined : 'is not a number that is finite in float32';
 }

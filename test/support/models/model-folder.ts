@@ -41,10 +41,23 @@ export async function writeModelFolder(
   return { folder, manifest };
 }
 
+/** Puts weights beside a model that was written before, and their checksum into its manifest. */
+export async function writeWeights(
+  { folder, manifest }: WrittenModel,
+  { file, bytes }: { file: string; bytes: Uint8Array },
+): Promise<void> {
+  const data = [{ file, sha256: createHash('sha256').update(bytes).digest('hex') }];
+  await writeFile(join(folder, file), bytes);
+  await writeFile(
+    join(folder, 'model.json'),
+    JSON.stringify({ ...manifest, artifact: { ...manifest.artifact, data } }),
+  );
+}
+
 /** Declares what answers in the place of a model that was written before. */
 export async function declareFallbacks(model: Promise<WrittenModel>, fallbacks: readonly Fallback[]): Promise<void> {
   const { folder, manifest } = await model;
   await writeFile(join(folder, 'model.json'), JSON.stringify({ ...manifest, fallbacks }));
 }
 
-export type GoldenLine = { input: Record<string, unknown>; output: Record<string, unknown> };
+export type GoldenLine = { input: Record<string, unknown>; output: Record<string, unknown>; tolerance?: number };

@@ -85,6 +85,18 @@ export async function writeLoopModel({ batching, ...place }: Common): Promise<Wr
   return writeIntegerModel(place, { graph, field: 'steps', score: 0, ...(batching ? { batching } : {}) });
 }
 
+/** score = size, after as many ones were made as the largest `size` of the batch says: each takes four bytes. */
+export async function writeSwellingModel({ batching, ...place }: Common): Promise<WrittenModel> {
+  const graph = new OnnxGraph('swelling');
+  const size = graph.input('size', 'int64', ['batch', 1]);
+  const shape = graph.node('ReduceMax', [size], { axes: [0], keepdims: 0 });
+  const ones = graph.node('Expand', [graph.floats([1], [1]), shape]);
+  const zero = graph.node('Sub', [graph.node('ReduceMax', [ones], { keepdims: 0 }), graph.floats([1], [])]);
+  graph.node('Add', [graph.cast(size, 'float32'), zero], { output: 'score' });
+  graph.output('score', 'float32', ['batch', 1]);
+  return writeIntegerModel(place, { graph, field: 'size', score: 1, example: 1, ...(batching ? { batching } : {}) });
+}
+
 /**
  * score = value. A batch costs four matrix products, whatever it holds up to `knee` rows; each row beyond costs two more.
  * So batches of `knee` rows have at least twice the throughput of those half and twice as large.

@@ -43,7 +43,8 @@ function isJson(contentType: string | undefined): boolean {
   });
 }
 
-function parseJson(bytes: Buffer, limits: JsonLimits): unknown {
+/** @throws Problem json_too_complex, malformed_json, invalid_request */
+export function parseJson(bytes: Buffer, limits: JsonLimits): unknown {
   const { passed, members } = scanJson(bytes, limits);
   if (passed === 'depth') {
     throw new Problem('json_too_complex', `The JSON nests deeper than ${limits.maxDepth} levels.`);

@@ -21,7 +21,7 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: publicUrl ?? '/' }],
-    tags: [{ name: 'Jobs' }, { name: 'Models' }, { name: 'Operations' }],
+    tags: [{ name: 'Jobs' }, { name: 'Files' }, { name: 'Models' }, { name: 'Operations' }],
     paths,
     webhooks: {
       jobEnded: {

@@ -1,12 +1,12 @@
-import { jobRequest, lane, PROBLEMS, type ProblemCode, retriedRows } from '@onqueue/shared';
+import { jobRequest, lane, retriedRows } from '@onqueue/shared';
 import { z } from 'zod';
-import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
+import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
 import { jobListQuery } from '../routes/list-jobs.ts';
 import { bulkRetryRequest } from '../routes/retry-jobs.ts';
+import { filePaths } from './file-operations.ts';
+import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
-
-/** What any request may meet that Redis has to answer. */
-const STORAGE = ['storage_unavailable', 'storage_unsuitable'] as const;
+import { json, problems, STORAGE } from './responses.ts';
 
 const wait = z.string().regex(/^\d+$/).optional().describe('Seconds to hold the answer for, until the job has ended.');
 const ifNoneMatch = z.string().optional().describe('The `ETag` of the answer that the client has.');
@@ -55,7 +55,18 @@ export const paths: ZodOpenApiPathsObject = {
             .max(255)
             .optional()
             .meta({ description: 'Names the job: a repeat with the same body finds it, and makes no other.' }),
+          'Cancel-After': z.string().optional().meta({
+            description:
+              'Cancels the first run if it has not ended so long after its acceptance: 1 second to 7 days, as `90s`, `5m`, `1h30m`.',
+            example: '1m',
+          }),
           Prefer: z.string().optional().meta({ description: 'RFC 7240: `wait=N`, whole seconds.', example: 'wait=10' }),
+        }),
+        query: z.object({
+          dry_run: z
+            .enum(['0', '1', 'false', 'true'])
+            .optional()
+            .describe('`1`: the job is checked, answered 200 with what would be made of it, and not stored.'),
         }),
       },
       requestBody: {
@@ -69,16 +80,34 @@ export const paths: ZodOpenApiPathsObject = {
               metadata: { order: 'A-7' },
             },
           },
+          'multipart/form-data': {
+            schema: z.object({
+              image: z
+                .array(z.string().meta({ format: 'binary' }))
+                .optional()
+                .describe('Each is a row `{"image": …}`, in their order.'),
+              job: z.string().optional().describe('JSON: all of a job but its rows.'),
+              model: z.string().optional(),
+              version: z.string().optional(),
+              lane: z.string().optional(),
+              service_class: z.string().optional(),
+            }),
+          },
         },
       },
       responses: {
-        200: json(replies.job, 'The job has ended within the time that `Prefer: wait=N` gave it.'),
+        200: json(
+          z.union([replies.job, replies.jobPlan]),
+          'The job has ended within the time that `Prefer: wait=N` gave it; or, with `dry_run=1`, what would be made of it.',
+        ),
         202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.'),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'too_many_rows', 'webhooks_not_configured'],
+          ['malformed_multipart', 'file_not_found'],
           [
             'model_not_found',
             'version_not_found',
+            'version_gone',
             'idempotency_key_reused',
             'job_gone',
             'payload_too_large',
@@ -192,7 +221,7 @@ export const paths: ZodOpenApiPathsObject = {
         202: json(replies.job, 'The job, queued again.'),
         ...problems(
           ['invalid_request', 'job_not_found', 'job_gone', 'job_not_retryable', 'record_too_new'],
-          ['backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
+          ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
         ),
       },
     },
@@ -216,7 +245,7 @@ export const paths: ZodOpenApiPathsObject = {
         200: json(replies.retriedJobs, 'What was run again, and what was passed over.'),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'payload_too_large', 'unsupported_media_type'],
-          ['backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
+          ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
         ),
       },
     },
@@ -227,6 +256,7 @@ export const paths: ZodOpenApiPathsObject = {
       ...problems(['job_not_found', 'job_gone', 'record_too_new', ...STORAGE]),
     }),
   },
+  ...filePaths,
   '/models': {
     get: {
       operationId: 'listModels',
@@ -243,7 +273,7 @@ export const paths: ZodOpenApiPathsObject = {
       requestParams: { path: z.object({ name: z.string() }) },
       responses: {
         200: json(replies.model, 'The newest version, and what is known of each.'),
-        ...problems(['model_not_found', ...STORAGE]),
+        ...problems(['model_not_found', 'version_gone', ...STORAGE]),
       },
     },
   },
@@ -257,6 +287,7 @@ export const paths: ZodOpenApiPathsObject = {
       200: json(replies.purge, 'How many were canceled.'),
     }),
   },
+  ...modelVersionPaths,
   '/livez': {
     get: probe('livez', 'Whether the process is alive', { 200: json(replies.liveness, 'It is.') }),
   },
@@ -332,23 +363,4 @@ function probe(
   responses: ZodOpenApiOperationObject['responses'],
 ): ZodOpenApiOperationObject {
   return { operationId, tags: ['Operations'], summary, responses };
-}
-
-function json(schema: z.ZodType, description: string): ZodOpenApiResponseObject {
-  return { description, content: { 'application/json': { schema } } };
-}
-
-/** One response a status, whose description names the codes that come with it. */
-function problems(...groups: ProblemCode[][]): Record<`${4 | 5}${number}${number}`, ZodOpenApiResponseObject> {
-  const descriptions = new Map<number, string[]>();
-  for (const code of groups.flat()) {
-    const { status, title } = PROBLEMS[code];
-    descriptions.set(status, [...(descriptions.get(status) ?? []), `\`${code}\`: ${title}`]);
-  }
-  return Object.fromEntries(
-    [...descriptions].map(([status, lines]) => [
-      String(status),
-      { description: lines.join('\n\n'), content: { 'application/problem+json': { schema: replies.problem } } },
-    ]),
-  );
 }

@@ -5,6 +5,7 @@ import {
   decisionPolicy,
   eventGap,
   fallbacks,
+  fleetVersionState,
   jobEvent,
   jobResult,
   jobState,
@@ -15,10 +16,13 @@ import {
   metadata,
   modelName,
   modelVersion,
+  modelWant,
   postprocess,
   problemDocument,
   runView,
+  serviceLevel,
   tensorSpec,
+  versionState,
 } from '@onqueue/shared';
 import { z } from 'zod';
 import { retriedJob } from '../routes/retry-jobs.ts';
@@ -105,6 +109,19 @@ export const acceptedJob = z
   })
   .meta({ id: 'AcceptedJob', description: 'A job that was stored and waits for a worker.' });
 
+export const jobPlan = z
+  .object({
+    object: z.literal('job_plan'),
+    model: modelName,
+    version: modelVersion,
+    lane,
+    priority: z.number().int(),
+    service: serviceLevel.nullable(),
+    rows: z.object({ total: z.number().int() }),
+    input_bytes: z.number().int().describe('Of the rows as they would be stored.'),
+  })
+  .meta({ id: 'JobPlan', description: 'What would be made of a job. Nothing was stored.' });
+
 export const runList = z
   .object({ object: z.literal('list'), data: z.array(runView.meta({ id: 'Run', description: 'One run of a job.' })) })
   .meta({ id: 'RunList' });
@@ -118,6 +135,9 @@ const modelVersionSummary = z
       .object({ state: circuitState, open_workers: z.number().int() })
       .describe('Open: the version fails too often, and its workers leave it alone for a while.'),
     artifact_sha256: z.string(),
+    golden: z
+      .enum(['replayed', 'none'])
+      .describe('Whether golden rows prove that the version reads rows as training did.'),
   })
   .meta({ id: 'ModelVersion' });
 
@@ -158,6 +178,43 @@ export const model = z
     decision_policy_sha256: z.string(),
   })
   .meta({ id: 'Model' });
+
+const workersOfVersion = z.object({
+  ...Object.fromEntries(versionState.options.map((state) => [state, z.number().int()])),
+  data: z.array(
+    z.object({
+      worker: z.string(),
+      state: versionState,
+      reason: z.string().nullable(),
+      since: z.iso.datetime().nullable(),
+    }),
+  ),
+});
+
+const wanted = modelWant
+  .nullable()
+  .describe('What an operator ordered last; null: nothing, the version policy decides.');
+
+export const modelVersionState = z
+  .object({
+    object: z.literal('model_version'),
+    model: modelName,
+    version: modelVersion,
+    state: fleetVersionState.describe('Of the worker that is farthest.'),
+    reason: z.string().nullable(),
+    since: z.iso.datetime().nullable(),
+    accepts_jobs: z.boolean(),
+    ready: z.boolean().describe('Whether a worker has it in memory.'),
+    wanted,
+    workers: workersOfVersion.describe('How many workers have it in each state, and what each says.'),
+    artifact_sha256: z.string().nullable(),
+    urls: z.object({ self: z.string(), model: z.string() }),
+  })
+  .meta({ id: 'ModelVersionState', description: 'Where a version is in its life.' });
+
+export const modelVersionList = z
+  .object({ object: z.literal('list'), model: modelName, wanted, data: z.array(modelVersionState) })
+  .meta({ id: 'ModelVersionList' });
 
 export const liveness = z.object({ status: z.literal('ok') }).meta({ id: 'Liveness' });
 

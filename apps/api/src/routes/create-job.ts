@@ -9,24 +9,33 @@ import {
   type JobReservations,
   jobRequest,
   jobUrls,
+  type ModelDescriptor,
   type NewJob,
   newJobId,
   Problem,
+  type PublishedModel,
   partitionOf,
+  serviceOf,
   toJobView,
 } from '@onqueue/shared';
 import type { Request, Response } from 'express';
+import type { z } from 'zod';
 import { assertAvailable } from '../availability.ts';
 import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
+import { cancelAfterS } from '../http/cancel-after.ts';
+import { flagParameter } from '../http/flag-parameter.ts';
 import { idempotencyKey } from '../http/idempotency-key.ts';
 import { parsePrefer } from '../http/prefer.ts';
 import { rowFaults } from '../http/row-validation.ts';
 import { invalidRequest, validate } from '../http/validation.ts';
+import type { JobInputReader, JobInputs } from '../job-inputs.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
+import type { jobPlan } from '../openapi/replies.ts';
+import { type RequestLimits, requestRecordOf } from '../request-record.ts';
 import type { WebhookPolicy } from '../webhook-policy.ts';
 import { type FindJobOptions, throwMissing } from './find-job.ts';
 
@@ -37,8 +46,9 @@ export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   memory: MemoryGuard;
   metrics: ApiMetrics;
   partitions: number;
-  maxRowsPerJob: number;
+  inputs: JobInputReader;
   maxWaitS: number;
+  requestLimits: RequestLimits;
   checkWebhook: WebhookPolicy;
   publicUrl: string | undefined;
 }
@@ -51,6 +61,11 @@ export async function createJob(options: CreateJobOptions, request: Request, res
   const body = validate(jobRequest, request.body, 'The job');
   const key = idempotencyKey(request);
   const wait = { waitS: requestedWaitS(request, options), signal: abortOnClose(response) };
+  const context: RequestContext = { cancelAfterS: cancelAfterS(request), response };
+  if (flagParameter(request, 'dry_run')) {
+    response.json(planOf(await prepareJob(options, body, context)));
+    return;
+  }
 
   const bodySha256 = key === undefined ? '' : canonicalSha256(request.body);
   const made = key === undefined ? undefined : await findMade(options, key, bodySha256);
@@ -58,7 +73,7 @@ export async function createJob(options: CreateJobOptions, request: Request, res
     answer(options, response, await waitFor(options, made, wait));
     return;
   }
-  const job = await prepareJob(options, body, response);
+  const job = await prepareJob(options, body, context);
   const isReplayed = key !== undefined && (await reserve(options, { key, bodySha256, job }));
   answer(options, response, { ...(await submit(options, job, wait)), isReplayed });
 }
@@ -72,6 +87,12 @@ interface Submitted {
   /** The job as it ended, if that was within the wait. */
   ended: JobRecord | undefined;
   isReplayed: boolean;
+}
+
+/** What comes beside the body. */
+interface RequestContext {
+  cancelAfterS: number | undefined;
+  response: Response;
 }
 
 interface Wait {
@@ -105,6 +126,20 @@ function answer({ publicUrl }: CreateJobOptions, response: Response, submitted: 
   });
 }
 
+/** What would be made of it: the answer to `?dry_run=1`. */
+function planOf({ model, version, lane, inputs, request }: NewJob): z.infer<typeof jobPlan> {
+  return {
+    object: 'job_plan',
+    model,
+    version,
+    lane,
+    priority: request.priority ?? 0,
+    service: request.service ?? null,
+    rows: { total: inputs.length },
+    input_bytes: Buffer.byteLength(JSON.stringify(inputs)),
+  };
+}
+
 /** The job that an earlier request with this key has made. @throws Problem idempotency_key_reused, job_gone */
 async function findMade(
   { store, reservations, removals, retentionMs }: CreateJobOptions,
@@ -131,7 +166,9 @@ async function reserve(
   { reservations }: CreateJobOptions,
   { key, bodySha256, job }: { key: string; bodySha256: string; job: NewJob },
 ): Promise<boolean> {
-  const standing = await reservations.reserve(DEFAULT_TENANT, key, { jobId: job.id, bodySha256 });
+  const { retention_s: retentionS = Number.POSITIVE_INFINITY } = job.request;
+  const reservation = { jobId: job.id, bodySha256 };
+  const standing = await reservations.reserve(DEFAULT_TENANT, key, reservation, retentionS * 1000);
   assertSameBody(standing.bodySha256, bodySha256);
   const isOfAnother = standing.jobId !== job.id;
   job.id = standing.jobId;
@@ -147,19 +184,25 @@ function assertSameBody(standing: string, sent: string): void {
 }
 
 /** @throws Problem for whatever the model, its rows or the state of the platform have against it. */
-async function prepareJob(options: CreateJobOptions, body: JobRequest, response: Response): Promise<NewJob> {
+async function prepareJob(
+  options: CreateJobOptions,
+  body: JobRequest,
+  { cancelAfterS, response }: RequestContext,
+): Promise<NewJob> {
   const { catalog, partitions } = options;
   options.checkWebhook(body.webhook);
   const versions = await catalog.versionsOf(body.model, body.version);
+  if (!has(versions, body.version)) await catalog.assertNotGone(body.model, body.version);
   const descriptor = assignVersion(
     body.model,
     versions.map((published) => published.descriptor),
     body.version,
   );
-  const inputs = validateRows(body, options, catalog.rowSchemaOf({ descriptor }));
+  const inputs = await validRows(body, options, descriptor);
   assertAvailable(descriptor.name, descriptor.version, versions);
 
   options.memory.assertAdmits();
+  const { lane, priority } = serviceOf(body);
   const partition = partitionOf(descriptor.name, partitions);
   return {
     id: newJobId({ createdAtMs: Date.now(), partition }),
@@ -167,18 +210,19 @@ async function prepareJob(options: CreateJobOptions, body: JobRequest, response:
     partition,
     model: descriptor.name,
     version: descriptor.version,
-    lane: body.lane,
+    lane,
     inputs,
     request: {
-      on_row_error: body.on_row_error,
+      ...requestRecordOf({ ...body, priority }, options.requestLimits),
       request_id: response.locals.requestId as string,
       ...arrivalOf(response),
-      ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
-      ...(body.webhook === undefined ? {} : { webhook: body.webhook }),
-      ...(body.timeout === undefined ? {} : { timeout_s: body.timeout }),
-      ...(body.expires_in === undefined ? {} : { expires_in_s: body.expires_in }),
+      ...(cancelAfterS === undefined ? {} : { cancel_after_s: cancelAfterS }),
     },
   };
+}
+
+function has(versions: readonly PublishedModel[], pinned: string | undefined): boolean {
+  return versions.some(({ descriptor }) => descriptor.version === (pinned ?? descriptor.version));
 }
 
 /** The phases before the queue, to the microsecond. */
@@ -191,23 +235,14 @@ function arrivalOf({ locals }: Response): { network_in_ms: number; validate_ms: 
   };
 }
 
-function validateRows(
+/** @throws Problem invalid_request */
+async function validRows(
   body: JobRequest,
-  { maxRowsPerJob }: CreateJobOptions,
-  schema: ReturnType<ModelCatalog['rowSchemaOf']>,
-): Record<string, unknown>[] {
-  const isSingle = body.input !== undefined;
-  const rows = body.inputs ?? (body.input === undefined ? [] : [body.input]);
-  if (rows.length > maxRowsPerJob) {
-    throw new Problem(
-      'too_many_rows',
-      `The job has ${rows.length} rows; at most ${maxRowsPerJob} are allowed. Split it.`,
-      {
-        errors: [{ pointer: '/inputs', detail: `${rows.length} rows, at most ${maxRowsPerJob}` }],
-      },
-    );
-  }
-  const faults = rowFaults(rows, schema, (index) => (isSingle ? ['input'] : ['inputs', index]));
+  { inputs, catalog }: CreateJobOptions,
+  descriptor: ModelDescriptor,
+): Promise<JobInputs['rows']> {
+  const { rows, pathOf } = await inputs.read(body, descriptor);
+  const faults = rowFaults(rows, catalog.rowSchemaOf({ descriptor }), pathOf);
   if (faults.length > 0) throw invalidRequest(`A row of model "${body.model}"`, faults);
   return rows;
 }

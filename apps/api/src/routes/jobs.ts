@@ -26,7 +26,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   const router = Router();
   router
     .route('/jobs')
-    .post(queryParameters(), ...options.readBody, (request, response) => createJob(options, request, response))
+    .post(queryParameters('dry_run'), ...options.readBody, (request, response) => createJob(options, request, response))
     .get((request, response) => listJobs(options, request, response))
     .all(otherMethods('GET', 'POST'));
   router

@@ -41,7 +41,10 @@ export function modelRoutes({ catalog, lanes, publicUrl = '' }: ModelRoutesOptio
     .get(queryParameters(), async (request, response) => {
       const { name } = request.params;
       const versions = await catalog.versionsOf(name);
-      if (versions.length === 0) throw unknownModel(name);
+      if (versions.length === 0) {
+        await catalog.assertNotGone(name);
+        throw unknownModel(name);
+      }
       const descriptor = assignVersion(
         name,
         versions.map((published) => published.descriptor),
@@ -96,5 +99,6 @@ function versionSummary({ descriptor, readyWorkers, circuit }: PublishedModel) {
     ready_workers: readyWorkers,
     circuit: { state: circuit.state, open_workers: circuit.openWorkers },
     artifact_sha256: descriptor.artifact_sha256,
+    golden: descriptor.golden ?? 'replayed',
   };
 }

@@ -113,13 +113,23 @@ async function attempt(options: RetryJobsOptions, job: JobRecord, rows: RetriedR
   }
 }
 
-const OF_ONE_JOB = new Set<string>(['job_gone', 'job_not_found', 'job_not_retryable', 'record_too_new']);
+const OF_ONE_JOB = new Set<string>([
+  'job_gone',
+  'job_not_found',
+  'job_not_retryable',
+  'record_too_new',
+  'version_gone',
+]);
 
 /** The number of the run that was opened. @throws Problem job_not_retryable, backlog_full, lane_draining, model_unavailable, storage_full … */
 async function reopen(options: RetryJobsOptions, before: JobRecord, rows: RetriedRows): Promise<number> {
   const { store, catalog, backlogLimits, memory } = options;
   memory.assertAdmits();
-  assertAvailable(before.model, before.version, await catalog.versionsOf(before.model, before.version));
+  const versions = await catalog.versionsOf(before.model, before.version);
+  assertAvailable(before.model, before.version, versions);
+  if (!versions.some(({ descriptor }) => descriptor.version === before.version)) {
+    await catalog.assertNotGone(before.model, before.version);
+  }
   const outcome = await store.retry(DEFAULT_TENANT, before.id, backlogLimits, rows);
   faultPoint('retry.after');
   if (outcome.status === 'queued') return outcome.run;

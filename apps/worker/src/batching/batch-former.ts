@@ -13,6 +13,8 @@ export interface BatchableRow {
   /** The sizes that vary, where the rows of the model have such. */
   lengths: readonly number[] | undefined;
   submittedAtMs: number;
+  /** Its batch is started as soon as there is room for it, however little company it has. */
+  isUrgent?: boolean | undefined;
 }
 
 export interface FormedBatch<Row> {
@@ -32,6 +34,8 @@ class Bucket<Row> {
   readonly time: BatchTime;
   /** No row that waits is longer. */
   longest: number[] = [];
+  /** Whether an urgent row has come since the bucket was empty. */
+  isUrgent = false;
 
   constructor({ isApart, time }: { isApart: boolean; time: BatchTime }) {
     this.isApart = isApart;
@@ -105,6 +109,7 @@ export class BatchFormer<Row extends BatchableRow> {
   push(row: Row): void {
     const bucket = this.#bucketFor(row);
     bucket.push(row.lane, { row, number: this.#arrivals++ }, row.lengths);
+    if (row.isUrgent) bucket.isUrgent = true;
     this.#waiting.add(bucket);
     this.#length += 1;
   }
@@ -127,6 +132,7 @@ export class BatchFormer<Row extends BatchableRow> {
 
   #leave(bucket: Bucket<Row>): void {
     if (bucket.length > 0) return;
+    bucket.isUrgent = false;
     this.#waiting.delete(bucket);
     if (!bucket.isApart) return;
     for (const [apart, ofJob] of this.#apart) {
@@ -212,7 +218,7 @@ export class BatchFormer<Row extends BatchableRow> {
   #readyAtMs(bucket: Bucket<Row>): number {
     const { maxQueueDelayMs } = this.#policy;
     const hasDelay = maxQueueDelayMs > 0 || this.#target;
-    if (!hasDelay || bucket.isApart || bucket.length >= this.#fullSize(bucket)) return 0;
+    if (!hasDelay || bucket.isApart || bucket.isUrgent || bucket.length >= this.#fullSize(bucket)) return 0;
     const oldest = (row: Queued<Row> | undefined) => row?.row.submittedAtMs ?? Number.POSITIVE_INFINITY;
     // Bulk rows fill batches up, but have no target to wait for.
     const delayMs = this.#target ? this.#target.delayMs(bucket.time.estimateMs(bucket.length) ?? 0) : maxQueueDelayMs;

@@ -1,4 +1,4 @@
-import type { RowResult } from '@onqueue/shared';
+import type { ExecutionProvider, RowResult } from '@onqueue/shared';
 
 /** How long each phase of a batch took, milliseconds. */
 export interface BatchTimings {
@@ -11,6 +11,8 @@ export interface BatchTimings {
 export interface BatchResult {
   results: readonly RowResult[];
   timings: BatchTimings;
+  /** What computed it, where the runners of a version may differ in that. */
+  runner?: { execution_provider: ExecutionProvider };
 }
 
 export interface BatchRunOptions {

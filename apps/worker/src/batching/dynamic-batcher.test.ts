@@ -46,6 +46,21 @@ const bulk = { lane: 'bulk', halt, isApart: false } as const;
 const rowsOf = (batches: { rows: unknown[] }[]) => batches.map(({ rows }) => rows);
 
 describe('DynamicBatcher', () => {
+  test('an urgent row does not wait for company, takes along who is there, and leaves the delay to those after it', async () => {
+    const { clock, batcher, batches } = setUp({ max_batch_size: 4, max_queue_delay_ms: 100 });
+    const jobs = [batcher.submit(['a'], interactive)];
+    await clock.advance(10);
+    jobs.push(batcher.submit(['u'], { ...interactive, isUrgent: true }));
+    await clock.advance(RUN_MS);
+    jobs.push(batcher.submit(['b'], interactive));
+    await clock.advance(100 + RUN_MS);
+    await Promise.all(jobs);
+    expect(batches).toEqual([
+      { atMs: 10, rows: ['a', 'u'] },
+      { atMs: 10 + RUN_MS + 100, rows: ['b'] },
+    ]);
+  });
+
   test('gives a job that is computed apart batches of its own', async () => {
     const { clock, batcher, batches } = setUp({ max_batch_size: 4, max_queue_delay_ms: 0 });
     const jobs = [

@@ -39,6 +39,8 @@ export interface SubmitOptions {
   halt: HaltSignal;
   /** Whether its rows share a batch with no other job's: one that may be to blame for a death must not take others along. */
   isApart: boolean;
+  /** Whether they do without the delay that batches gather company in. */
+  isUrgent?: boolean;
 }
 
 /** The rows of one call, until each has ended. */
@@ -120,7 +122,10 @@ export class DynamicBatcher {
   }
 
   /** Queues the rows of a job; they may end in different batches. Resolves in the order of the rows. */
-  async submit(rows: readonly unknown[], { lane, halt, isApart }: SubmitOptions): Promise<BatchedRowOutcome[]> {
+  async submit(
+    rows: readonly unknown[],
+    { lane, halt, isApart, isUrgent }: SubmitOptions,
+  ): Promise<BatchedRowOutcome[]> {
     const submittedAtMs = this.#options.clock.now();
     if (lane === 'interactive') this.#interactiveUntilMs = submittedAtMs + INTERACTIVE_MS;
     const apart = isApart ? {} : undefined;
@@ -128,7 +133,7 @@ export class DynamicBatcher {
       const submission = { halt, outcomes: new Array(rows.length), left: rows.length, resolve, reject };
       for (const [index, row] of rows.entries()) {
         const lengths = this.#options.lengths?.lengthsOf(row);
-        this.#former.push({ row, lane, apart, lengths, submittedAtMs, submission, index });
+        this.#former.push({ row, lane, apart, lengths, submittedAtMs, isUrgent, submission, index });
       }
       if (rows.length === 0) resolve([]);
     });

@@ -1,8 +1,9 @@
 import { expect, test } from '@jest/globals';
+import type { ModelManifest } from '@onqueue/shared';
 import { ManualClock } from '../../../../test/support/manual-clock.ts';
 import { DynamicBatcher } from './dynamic-batcher.ts';
 import { HaltSignal } from './halt-signal.ts';
-import { LengthBuckets } from './length-buckets.ts';
+import { LengthBuckets, lengthBucketsOf } from './length-buckets.ts';
 
 const tensors = [{ name: 'tokens', dtype: 'int64' as const, shape: [-1] as -1[] }];
 const rowOf = (length: number) => ({ tokens: Array(length).fill(1) });
@@ -87,4 +88,21 @@ test('rows of any lengths wait for at most twice what their batch would take wit
 test('a batch is cut to the padded cost', async () => {
   const { batches } = await batchesOf([100, 100, 90, 70, 10, 10, 10, 300], { maxPaddedCost: 200 });
   expect(batches).toEqual([[100, 100], [90, 70], [10, 10, 10], [300]]);
+});
+
+test('texts are alike by the tokens that they are guessed to have, and all beyond what the model reads', () => {
+  const manifest = {
+    kind: 'text',
+    inputs: [{ name: 'input_ids', dtype: 'int64', shape: [-1, -1] }],
+    row: { bytes_per_token: 2 },
+    preprocess: { ids_input: 'input_ids', max_length: 32 },
+    batching: { length_buckets: [8], max_padded_cost: 64 },
+  } as unknown as Extract<ModelManifest, { kind: 'text' }>;
+  const lengths = lengthBucketsOf(manifest);
+  const sizes = [2, 16, 20, 64, 9000].map((characters) => lengths?.lengthsOf({ text: 'a'.repeat(characters) }));
+  expect(sizes).toEqual([[1], [8], [10], [32], [32]]);
+  expect(sizes.map((size = []) => lengths?.bucketOf(size))).toEqual([0, 0, 2, 3, 3]);
+  expect([lengths?.rowsWithin([32]), lengths?.rowsWithin([8])]).toEqual([2, 8]);
+  const fixed = { ...manifest, inputs: [{ name: 'input_ids', dtype: 'int64', shape: [-1, 32] }] } as ModelManifest;
+  expect(lengthBucketsOf(fixed)).toBeUndefined();
 });

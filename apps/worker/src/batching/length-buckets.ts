@@ -1,7 +1,10 @@
-import { type ModelManifest, type RowTensor, variableSizes } from '@onqueue/shared';
+import { batchAxisOf, guessedTokens, type ModelManifest, type RowTensor, variableSizes } from '@onqueue/shared';
 
 export interface LengthBucketsOptions {
+  /** What a row has of sizes that vary. */
   tensors: readonly RowTensor[];
+  /** Where the sizes of a row are not those of its nested arrays. */
+  sizesOf?: (row: unknown) => number[];
   /** Rising upper bounds; none: powers of two. */
   bounds?: readonly number[];
   /** Elements of a batch with its padding, at most. */
@@ -25,6 +28,7 @@ export class LengthBuckets {
 
   /** All sizes of a row that vary. What is no row has none: the runner refuses it. */
   lengthsOf(row: unknown): number[] {
+    if (this.#options.sizesOf) return this.#options.sizesOf(row);
     if (typeof row !== 'object' || row === null) return this.#dimensions.flatMap((count) => Array(count).fill(0));
     return this.#options.tensors.flatMap((tensor) =>
       variableSizes((row as Record<string, unknown>)[tensor.name], tensor),
@@ -65,15 +69,35 @@ export class LengthBuckets {
 /** More than there are powers of two in a length, and bounds besides; its powers stay whole numbers for eight sizes. */
 const MAX_BUCKETS = 64;
 
-/** Undefined for rows of one size. */
+/** Undefined for rows that are not padded: they have one size, or the graph takes them one by one. */
 export function lengthBucketsOf(manifest: ModelManifest): LengthBuckets | undefined {
+  if (manifest.inputs.some(takesOneRow)) return undefined;
+  if (manifest.kind === 'text') return textBucketsOf(manifest);
   if (manifest.kind !== 'tensor') return undefined;
   const tensors = manifest.row.tensors.filter(({ shape }) => shape.includes(-1));
   if (tensors.length === 0) return undefined;
-  const { length_buckets: bounds, max_padded_cost: maxPaddedCost } = manifest.batching;
+  return new LengthBuckets({ tensors, ...limitsOf(manifest) });
+}
+
+/** By tokens, which the supervisor guesses. */
+function textBucketsOf(manifest: Extract<ModelManifest, { kind: 'text' }>): LengthBuckets | undefined {
+  const { inputs, row, preprocess } = manifest;
+  if (!inputs.some(({ shape }) => shape[1] === -1)) return undefined;
   return new LengthBuckets({
-    tensors,
+    tensors: [{ name: preprocess.ids_input, dtype: 'int64', shape: [-1] }],
+    sizesOf: (text) => [guessedTokens(text, row, preprocess.max_length)],
+    ...limitsOf(manifest),
+  });
+}
+
+function takesOneRow(input: ModelManifest['inputs'][number]): boolean {
+  return batchAxisOf(input) !== 0 || input.shape[0] === 1;
+}
+
+function limitsOf({ batching }: ModelManifest): Pick<LengthBucketsOptions, 'bounds' | 'maxPaddedCost'> {
+  const { length_buckets: bounds, max_padded_cost: maxPaddedCost } = batching;
+  return {
     ...(bounds ? { bounds: bounds.toSorted((a, b) => a - b) } : {}),
     ...(maxPaddedCost ? { maxPaddedCost } : {}),
-  });
+  };
 }

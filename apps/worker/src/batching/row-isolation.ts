@@ -1,4 +1,11 @@
-import { type Clock, isRetryableCode, type RowErrorCode, RowFailure, type RowResult } from '@onqueue/shared';
+import {
+  type Clock,
+  type ExecutionProvider,
+  isRetryableCode,
+  type RowErrorCode,
+  RowFailure,
+  type RowResult,
+} from '@onqueue/shared';
 import type { BatchRunner, BatchTimings } from './batch-runner.ts';
 import { BatchSizeLimit } from './batch-size-limit.ts';
 
@@ -16,6 +23,8 @@ export interface RowBatch {
   /** When its rows were no longer waiting, on the clock's scale: its end, just now, less the time that it took. */
   startedAtMs: number;
   timings: BatchTimings;
+  /** What computed it, where that is known. */
+  executionProvider?: ExecutionProvider | undefined;
 }
 
 export interface RowIsolationOptions {
@@ -162,7 +171,7 @@ export class RowIsolation {
     try {
       // Halves of a batch that nobody wants any more.
       if (signal.aborted) throw new RowFailure('canceled', 'The run of the job ended before its batch did.');
-      const { results, timings } = await this.#runner.run(
+      const { results, timings, runner } = await this.#runner.run(
         rows.map(({ row }) => row),
         { signal, timeoutMs, isAlone, onStart },
       );
@@ -171,7 +180,12 @@ export class RowIsolation {
       }
       this.#sizeLimit.fitted(rows.length);
       this.#learn(timings);
-      const batch = { size: rows.length, startedAtMs: this.#beganAtMs(timings), timings };
+      const batch = {
+        size: rows.length,
+        startedAtMs: this.#beganAtMs(timings),
+        timings,
+        executionProvider: runner?.execution_provider,
+      };
       const outcomes = results.map((result) => ({ result, batch, isRetryable: isRetryable(result) }));
       return { outcomes, failure: undefined };
     } catch (error) {

@@ -1,8 +1,10 @@
 import { availableParallelism, cpus } from 'node:os';
 import {
+  artifactSha256,
   type Calibration,
   type CalibrationMachine,
   type Clock,
+  type ExecutionProvider,
   type ModelManifest,
   preprocessSha256,
 } from '@onqueue/shared';
@@ -16,6 +18,7 @@ export interface CalibrationSubject {
   manifest: ModelManifest;
   intraOpNumThreads: number;
   runtime: { name: string; version: string };
+  executionProvider?: ExecutionProvider | undefined;
   /** Rows that the version is known to answer; read only when something is to be measured. */
   readRows: () => Promise<readonly unknown[]>;
   run: (rows: readonly unknown[]) => Promise<MeasuredBatch>;
@@ -105,14 +108,16 @@ export class Calibrator {
     });
   }
 
-  #keyOf({ manifest, intraOpNumThreads, runtime }: CalibrationSubject): CalibrationKey {
+  #keyOf({ manifest, intraOpNumThreads, runtime, executionProvider = 'cpu' }: CalibrationSubject): CalibrationKey {
     const machine: CalibrationMachine = {
       ...this.#host,
       intra_op_threads: intraOpNumThreads,
       runtime: `${runtime.name} ${runtime.version}`,
+      // What was measured before there were others keeps its key.
+      ...(executionProvider === 'cpu' ? {} : { execution_provider: executionProvider }),
     };
     return {
-      artifact_sha256: manifest.artifact.sha256,
+      artifact_sha256: artifactSha256(manifest),
       preprocess_sha256: preprocessSha256(manifest),
       machine,
       max_batch_size: manifest.batching.max_batch_size,

@@ -17,10 +17,10 @@ async function fileOf(text: string): Promise<string> {
 }
 
 test('reads a row a line, the last line with or without its end', async () => {
-  const path = await fileOf('{"input":{"a":1},"output":{"b":2}}\n\n{"input":{"a":3},"output":{"b":4}}');
+  const path = await fileOf('{"input":{"a":1},"output":{"b":2}}\n\n{"input":{"a":3},"output":{"b":4},"tolerance":0.5}');
   expect(await readGoldenRows(path)).toEqual([
-    { input: { a: 1 }, output: { b: 2 } },
-    { input: { a: 3 }, output: { b: 4 } },
+    { input: { a: 1 }, output: { b: 2 }, line: 1 },
+    { input: { a: 3 }, output: { b: 4 }, tolerance: 0.5, line: 3 },
   ]);
 });
 
@@ -29,6 +29,8 @@ test('names the line that is no golden row', async () => {
     'golden.jsonl:2 is not',
   );
   await expect(readGoldenRows(await fileOf('{"input":{}}'))).rejects.toThrow('golden.jsonl:1 is not');
+  const negative = '{"input":{},"output":{},"tolerance":-1}';
+  await expect(readGoldenRows(await fileOf(negative))).rejects.toThrow('golden.jsonl:1 is not');
 });
 
 test('a file without rows proves nothing, and is refused', async () => {
@@ -49,6 +51,7 @@ test.each([
   [{ p: Number.NaN }, { p: 1 }, '/p'],
   [{ p: [1] }, { p: [1, 2] }, '/p'],
   [{ p: null }, { p: {} }, '/p'],
+  [{ 'a/b': 1 }, { 'a/b': 'x' }, '/a~1b'],
 ])('what is not a number has to be equal: %#', (actual, expected, pointer) => {
   expect(worstDifference(actual, expected)).toMatchObject({ difference: Number.POSITIVE_INFINITY, pointer });
 });

@@ -1,19 +1,36 @@
-import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ModelManifest } from '@onqueue/shared';
 import { z } from 'zod';
+import { readTextFile } from './regular-file.ts';
 
 /**
  * Rows with the output that training computed for them, one JSON object a line: what proves, at every load, that this
  * process reads rows as training did.
  */
-const goldenRow = z.object({ input: z.unknown(), output: z.record(z.string(), z.unknown()) });
-export type GoldenRow = z.infer<typeof goldenRow>;
+const goldenRow = z.object({
+  input: z.unknown(),
+  output: z.record(z.string(), z.unknown()),
+  /** Of this row; that of the manifest unless given. */
+  tolerance: z.number().nonnegative().optional(),
+});
+/** `line` is its place in the file, from 1 on. */
+export type GoldenRow = z.infer<typeof goldenRow> & { line: number };
+
+/** All are held in memory, by the runner and by its supervisor. */
+const GOLDEN_BYTES = 64 * 1024 * 1024;
 
 /** Rejects, naming the line, when a line is not a golden row, and when there is none at all. */
 export async function readGoldenRows(path: string): Promise<GoldenRow[]> {
-  const lines = (await readFile(path, 'utf8')).split('\n');
-  const rows = lines.flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(line, `${path}:${index + 1}`)]));
+  const lines = (await readTextFile(path, { maxBytes: GOLDEN_BYTES })).split('\n');
+  const rows = lines.flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(path, line, index + 1)]));
   if (rows.length === 0) throw new Error(`${path} has no golden rows.`);
   return rows;
+}
+
+/** Rows to run when nothing is compared: the golden ones, or the example of a version that has none. */
+export async function readTrialRows(folder: string, { golden, example }: ModelManifest): Promise<unknown[]> {
+  if (!golden) return [example];
+  return (await readGoldenRows(join(folder, golden.file))).map(({ input }) => input);
 }
 
 /** Where two outputs differ the most; `pointer` is a JSON pointer into the output. */
@@ -34,18 +51,22 @@ export function worstDifference(actual: unknown, expected: unknown, pointer = ''
       return here(Number.POSITIVE_INFINITY);
     }
     return Object.entries(expected)
-      .map(([key, member]) => worstDifference(actual[key], member, `${pointer}/${key}`))
+      .map(([key, member]) => worstDifference(actual[key], member, `${pointer}/${escaped(key)}`))
       .reduce((worst, next) => (next.difference > worst.difference ? next : worst), here(0));
   }
   return here(Object.is(actual, expected) ? 0 : Number.POSITIVE_INFINITY);
 }
 
-function parseLine(line: string, place: string): GoldenRow {
+function parseLine(path: string, text: string, line: number): GoldenRow {
   try {
-    return goldenRow.parse(JSON.parse(line));
+    return { ...goldenRow.parse(JSON.parse(text)), line };
   } catch (cause) {
-    throw new Error(`${place} is not a golden row, {"input": …, "output": …}.`, { cause });
+    throw new Error(`${path}:${line} is not a golden row, {"input": …, "output": …}.`, { cause });
   }
+}
+
+function escaped(key: string): string {
+  return key.replaceAll('~', '~0').replaceAll('/', '~1');
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

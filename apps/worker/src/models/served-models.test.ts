@@ -18,18 +18,34 @@ test('every model in models/ has a manifest that can be served', () => {
 });
 
 for (const { folder, manifest } of entries) {
-  if (!manifest) continue;
+  if (!manifest?.golden) continue;
   const { name, version, golden } = manifest;
 
   test(`${name}/${version} answers its golden rows as training did, one by one and in batches`, async () => {
     const session = await ortEngine.load(join(folder, manifest.artifact.file), { intraOpNumThreads: 1 });
-    const program = await ModelProgram.create({ manifest, session });
+    const program = await ModelProgram.create({ manifest, session, folder });
     const rows = await readGoldenRows(join(folder, golden.file));
     for (const maxBatchSize of [1, 7, manifest.batching.max_batch_size]) {
       await warmUp({ program, rows, tolerance: golden.tolerance, maxBatchSize });
     }
     await program.release();
   });
+
+  if (manifest.kind === 'text') {
+    test(`${name}/${version} makes the tokens of training's library`, async () => {
+      const cases = (await readFile(join(folder, 'parity.jsonl'), 'utf8'))
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      const rowKind = await rowKindOf(manifest, folder);
+      for (const { input, ids } of cases) {
+        const { feeds } = await rowKind.prepare([input]);
+        const found = feeds[manifest.preprocess.ids_input]?.data ?? [];
+        expect([input, Array.from(found, Number)]).toEqual([input, ids]);
+      }
+      expect(cases.length).toBeGreaterThan(100);
+    });
+  }
 
   if (manifest.kind !== 'image') continue;
 
@@ -38,7 +54,7 @@ for (const { folder, manifest } of entries) {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line));
-    const rowKind = await rowKindOf(manifest);
+    const rowKind = await rowKindOf(manifest, folder);
     for (const { name: title, input, tensor, tolerance } of cases) {
       const { feeds, failures } = await rowKind.prepare([input]);
       expect([title, [...failures.values()]]).toEqual([title, []]);

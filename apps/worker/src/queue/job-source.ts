@@ -1,4 +1,4 @@
-import type { ClaimedJob, JobError, JobErrorCode, JobOutcome } from '@onqueue/shared';
+import { type ClaimedJob, type JobError, type JobErrorCode, type JobOutcome, type Lane, rowsOf } from '@onqueue/shared';
 
 /** What the queue knows of an attempt. */
 export interface Attempt {
@@ -27,12 +27,36 @@ export interface JobSource {
   drain(): Promise<void>;
 }
 
+/** A source of the queues of one partition, which may become more or fewer while it serves. */
+export interface PartitionSource extends JobSource {
+  /** Claims from these too, which it did not before; also before it is started. */
+  add(queues: readonly ServedQueue[]): void;
+  /** Claims nothing more of a model, and resolves when all that was claimed of it has been committed. */
+  remove(model: string): Promise<void>;
+}
+
+/** A queue that a source serves. */
+export interface ServedQueue {
+  model: string;
+  lane: Lane;
+  handler: JobHandler;
+  /** Jobs in hand at once: enough to fill the batches that run and the next ones. */
+  concurrency: number;
+  /** With so many rows in hand no more jobs are claimed, unless they are fewer than `minJobs`. */
+  rows?: { max: number; minJobs: number };
+}
+
 /**
  * Jobs in a queue's wait list beside those in hand: half as many, which is the next batch of every runner. More would stand
  * before the jobs of a tenant that comes now; fewer would let a worker wait that takes jobs one by one.
  */
 export function feedLimitOf({ concurrency }: { concurrency: number }): number {
   return Math.max(1, concurrency >> 1);
+}
+
+/** Attempts that a run may have: as the job asked, else as its queue job says. */
+export function attemptsOf({ request }: ClaimedJob, configured: number): number {
+  return request.retries === undefined ? configured : request.retries + 1;
 }
 
 /** A bug, ours or another version's: tried again like a crash, and ended at the last attempt, since every run must end. */
@@ -44,5 +68,5 @@ export function afterFault(job: ClaimedJob, { isLast }: Attempt, { message }: Er
 
 /** The end of a job of which no row has an answer, all for the same reason. */
 export function failedWhole(job: ClaimedJob, error: JobError): JobOutcome {
-  return { state: 'failed', results: job.inputs.map(() => ({ status: 'failed', error })), error };
+  return { state: 'failed', results: Array.from({ length: rowsOf(job) }, () => ({ status: 'failed', error })), error };
 }

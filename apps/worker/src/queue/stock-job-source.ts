@@ -23,7 +23,7 @@ import {
 } from 'bullmq';
 import { z } from 'zod';
 import { Coalescer } from './coalescer.ts';
-import { type Attempt, afterFault, feedLimitOf, type JobHandler, type JobSource } from './job-source.ts';
+import { type Attempt, afterFault, attemptsOf, feedLimitOf, type JobHandler, type JobSource } from './job-source.ts';
 import { BULLMQ_VERSION, loadStockScripts } from './stock-scripts.ts';
 
 export interface StockJobSourceOptions {
@@ -148,8 +148,10 @@ export class StockJobSource implements JobSource {
     const claim = await this.#claims.add({ id, run, tenant: data.data.tenant, partition });
     if (claim.status === 'over') return;
     const { job } = claim;
+    // BullMQ decides by its own options whether another attempt follows.
+    queueJob.opts.attempts = attemptsOf(job, queueJob.opts.attempts ?? 1);
     const attempt: Attempt = {
-      isLast: queueJob.attemptsMade + 1 >= (queueJob.opts.attempts ?? 1),
+      isLast: queueJob.attemptsMade + 1 >= queueJob.opts.attempts,
       isSuspect: queueJob.attemptsMade + queueJob.stalledCounter > 0,
     };
     let outcome = await this.#outcomeOf(claim, attempt);

@@ -1,4 +1,4 @@
-import type { ModelManifest, TensorSpec } from '@onqueue/shared';
+import { batchAxisOf, type ModelManifest, type TensorSpec, tensorDtype } from '@onqueue/shared';
 import type { EngineSession, GraphTensor } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 
@@ -20,6 +20,8 @@ export function assertGraphMatches(manifest: ModelManifest, session: Pick<Engine
 function differences(side: string, declared: readonly TensorSpec[], actual: readonly GraphTensor[]): string[] {
   const problems: string[] = [];
   for (const tensor of actual) {
+    // What is no tensor (a sequence, a map) a manifest has no words for; it may be left unread.
+    if (side === 'output' && !tensorDtype.safeParse(tensor.dtype).success) continue;
     if (!declared.some(({ name }) => name === tensor.name)) {
       problems.push(`${side} "${tensor.name}" of the graph is not in the manifest`);
     }
@@ -29,7 +31,7 @@ function differences(side: string, declared: readonly TensorSpec[], actual: read
     if (!tensor) problems.push(`${side} "${spec.name}" is not in the graph, which has ${listed(actual)}`);
     else if (tensor.dtype !== spec.dtype) {
       problems.push(`${side} "${spec.name}" is ${spec.dtype} in the manifest and ${tensor.dtype} in the graph`);
-    } else if (!shapesAgree(spec.shape, tensor.shape)) {
+    } else if (!shapesAgree(spec, tensor.shape)) {
       problems.push(
         `${side} "${spec.name}" is [${spec.shape.join(', ')}] in the manifest and [${shapeText(tensor)}] in the graph`,
       );
@@ -39,14 +41,15 @@ function differences(side: string, declared: readonly TensorSpec[], actual: read
 }
 
 /** A graph may leave the shape of an output open, which the engine reports as a rank of 0. */
-function shapesAgree(declared: readonly number[], actual: GraphTensor['shape']): boolean {
+function shapesAgree(spec: TensorSpec, actual: GraphTensor['shape']): boolean {
   if (actual.length === 0) return true;
-  if (actual.length !== declared.length) return false;
-  return declared.every((size, axis) => {
+  if (actual.length !== spec.shape.length) return false;
+  const batchAxis = batchAxisOf(spec);
+  return spec.shape.every((size, axis) => {
     const graphSize = actual[axis];
     if (typeof graphSize !== 'number') return true;
     // A manifest that lets the batch vary while the graph fixes it would fail at the first batch of another size.
-    return size === graphSize || (size === -1 && axis > 0);
+    return size === graphSize || (size === -1 && axis !== batchAxis);
   });
 }
 

@@ -22,7 +22,7 @@ afterAll(() => rm(dir, { recursive: true }));
 async function programOf({ folder, manifest }: WrittenModel, change: Partial<ModelManifest> = {}) {
   const session = await ortEngine.load(join(folder, manifest.artifact.file), { intraOpNumThreads: 1 });
   opened.push(session);
-  return ModelProgram.create({ manifest: { ...manifest, ...change } as ModelManifest, session });
+  return ModelProgram.create({ manifest: { ...manifest, ...change } as ModelManifest, session, folder });
 }
 
 test('answers the rows in their order, and says how long each phase took', async () => {

@@ -1,7 +1,9 @@
 import type { ModelManifest, RowResult } from '@onqueue/shared';
+import { GraphRuns } from './graph-runs.ts';
 import { assertGraphMatches } from './graph-signature.ts';
 import type { EngineSession, Tensors } from './inference-engine.ts';
-import { type BatchPostprocess, batchPostprocess } from './postprocess.ts';
+import { loadPostprocess } from './load-postprocess.ts';
+import type { BatchPostprocess } from './postprocess.ts';
 import { type RowKind, rowKindOf } from './row-kinds/row-kind.ts';
 
 type BatchTimings = { preprocess_ms: number; inference_ms: number; postprocess_ms: number };
@@ -31,18 +33,31 @@ export class ModelProgram {
   readonly #session: EngineSession;
   readonly #rowKind: RowKind;
   readonly #postprocess: BatchPostprocess;
+  readonly #runs: GraphRuns;
 
-  private constructor(session: EngineSession, rowKind: RowKind, postprocess: BatchPostprocess) {
+  private constructor(
+    session: EngineSession,
+    rowKind: RowKind,
+    postprocess: BatchPostprocess,
+    manifest: ModelManifest,
+  ) {
     this.#session = session;
     this.#rowKind = rowKind;
     this.#postprocess = postprocess;
+    this.#runs = new GraphRuns(manifest, postprocess.outputs);
   }
 
   /** Rejects with a `ModelLoadError` when the manifest contradicts itself or the graph. */
-  static async create(options: { manifest: ModelManifest; session: EngineSession }): Promise<ModelProgram> {
-    const { manifest, session } = options;
+  static async create(options: {
+    manifest: ModelManifest;
+    session: EngineSession;
+    /** Absolute path of the version's folder. */
+    folder: string;
+  }): Promise<ModelProgram> {
+    const { manifest, session, folder } = options;
     assertGraphMatches(manifest, session);
-    return new ModelProgram(session, await rowKindOf(manifest), batchPostprocess(manifest));
+    const postprocess = await loadPostprocess(manifest, folder);
+    return new ModelProgram(session, await rowKindOf(manifest, folder), postprocess, manifest);
   }
 
   /**
@@ -50,13 +65,33 @@ export class ModelProgram {
    * throws an {@link EngineBatchError} when the engine fails, which says nothing about any single row.
    */
   async run(rows: readonly unknown[]): Promise<ProgramBatch> {
+    const { rowsPerRun } = this.#runs;
+    if (rows.length <= rowsPerRun) return this.#run(rows);
+    const results: RowResult[] = [];
+    const timings = { preprocess_ms: 0, inference_ms: 0, postprocess_ms: 0 };
+    for (let start = 0; start < rows.length; start += rowsPerRun) {
+      const part = await this.#run(rows.slice(start, start + rowsPerRun));
+      results.push(...part.results);
+      for (const phase of Object.keys(timings) as (keyof BatchTimings)[]) timings[phase] += part.timings[phase];
+    }
+    return { results, timings };
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+
+  /** No more rows than the graph takes at once. */
+  async #run(rows: readonly unknown[]): Promise<ProgramBatch> {
     const started = performance.now();
-    const { feeds, joined, failures, lengths } = await this.#rowKind.prepare(rows);
+    const { feeds, joined, failures, lengths, places } = await this.#rowKind.prepare(rows);
     const prepared = performance.now();
     const fetches = joined.length > 0 ? await this.#infer(feeds) : undefined;
     const inferred = performance.now();
 
-    const computed = fetches ? this.#postprocess.results(fetches, joined.length, lengths) : [];
+    const answers = fetches && this.#runs.rowsOf(fetches, joined.length);
+    const context = { rows: joined.map((index) => rows[index]), places };
+    const computed = answers ? this.#postprocess.results(answers, joined.length, lengths, context) : [];
     const results = new Array<RowResult>(rows.length);
     for (const [index, failure] of failures) results[index] = { status: 'failed', error: failure.toRowError() };
     for (const [position, result] of computed.entries()) results[joined[position] as number] = result;
@@ -68,13 +103,9 @@ export class ModelProgram {
     return { results, timings };
   }
 
-  release(): Promise<void> {
-    return this.#session.release();
-  }
-
   async #infer(feeds: Tensors): Promise<Tensors> {
     try {
-      return await this.#session.run(feeds, this.#postprocess.outputs);
+      return await this.#session.run(this.#runs.feedsOf(feeds), this.#postprocess.outputs);
     } catch (error) {
       throw new EngineBatchError(error);
     }

@@ -1,9 +1,10 @@
-import type { ModelManifest, Postprocess, RowResult } from '@onqueue/shared';
+import { type ModelManifest, type Postprocess, type RowResult, rowShapeOf } from '@onqueue/shared';
 import type { Tensor } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { NON_FINITE } from './non-finite.ts';
 import type { BatchPostprocess } from './postprocess.ts';
 import type { VariableLengths } from './row-kinds/row-kind.ts';
+import { elementReader } from './tensor-data.ts';
 
 interface RawOutput {
   output: string;
@@ -46,7 +47,7 @@ function rawOutput(
 ): RawOutput {
   const spec = outputs.find(({ name }) => name === output);
   if (!spec) throw new ModelLoadError(`Postprocessing reads "${output}", which is no output of the manifest.`);
-  const variable = spec.shape.slice(1).flatMap((size, axis) => (size === -1 ? [axis] : []));
+  const variable = rowShapeOf(spec).flatMap((size, axis) => (size === -1 ? [axis] : []));
   if (lengthOf !== undefined) {
     const tensor = kind === 'tensor' ? row.tensors.find(({ name }) => name === lengthOf) : undefined;
     const lengths = tensor?.shape.filter((size) => size === -1).length ?? 0;
@@ -73,9 +74,9 @@ function cutDims(tensor: Tensor, row: number, { lengthOf, variable }: RawOutput,
 function partOf(tensor: Tensor, row: number, cut: readonly number[], allowsNonFinite: boolean): unknown {
   const dims = tensor.dims.slice(1);
   let isFit = true;
+  const element = elementReader(tensor);
   const read = (position: number): unknown => {
-    const value = tensor.data[position];
-    if (typeof value === 'bigint') return Number(value);
+    const value = element(position);
     if (typeof value !== 'number' || Number.isFinite(value)) return value;
     isFit &&= allowsNonFinite;
     return String(value);

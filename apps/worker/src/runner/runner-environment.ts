@@ -15,4 +15,8 @@ export function runnerEnvironment(
   };
 }
 
-const PASSED_ON = ['PATH', 'TZ', 'LANG', 'LC_ALL', 'TMPDIR', 'LD_LIBRARY_PATH', 'SystemRoot'];
+/** The second line is what finds a GPU, its driver and its caches. */
+const PASSED_ON = [
+  ...['PATH', 'TZ', 'LANG', 'LC_ALL', 'TMPDIR', 'LD_LIBRARY_PATH', 'SystemRoot'],
+  ...['CUDA_VISIBLE_DEVICES', 'CUDA_CACHE_PATH', 'VK_ICD_FILENAMES', 'VK_DRIVER_FILES', 'XDG_RUNTIME_DIR'],
+];

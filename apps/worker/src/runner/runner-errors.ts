@@ -2,10 +2,10 @@ import { RowFailure } from '@onqueue/shared';
 
 /**
  * How a runner ended. `stopped`: it was asked to; `unsound`: killed because it failed on a golden row; `silent`: killed
- * because it answered no ping. `output`: the last that it wrote to stdout and stderr.
+ * because it answered no ping; `memory`: killed because it took too much. `output`: the last that it wrote to stdout and stderr.
  */
 export type RunnerExit = {
-  cause: 'stopped' | 'timeout' | 'aborted' | 'unsound' | 'silent' | 'crash';
+  cause: 'stopped' | 'timeout' | 'aborted' | 'unsound' | 'silent' | 'memory' | 'crash';
   code: number | null;
   signal: NodeJS.Signals | null;
   output: string;

@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { ortEngine } from './ort-engine.ts';
+import { offerToOutOfMemoryKiller } from './out-of-memory.ts';
 import { removeOwnFolder } from './runner-folder.ts';
-import { type RunnerMessage, type SupervisorMessage, supervisorMessage } from './runner-protocol.ts';
+import { type ReceivedMessage, type RunnerMessage, supervisorMessage } from './runner-protocol.ts';
 import { RunnerService } from './runner-service.ts';
 
 /**
@@ -18,6 +19,9 @@ new Worker(new URL('./runner-lifeline.js', import.meta.url)).unref();
 process.on('disconnect', () => process.exit(0));
 process.on('exit', removeOwnFolder);
 
+// Whatever a model needs, the kernel ends its runner before it ends a supervisor or a Redis.
+offerToOutOfMemoryKiller();
+
 const service = new RunnerService({ engine: ortEngine, send });
 
 /** Messages are handled in their order, one at a time; only that nobody wants a batch is better known before its turn. */
@@ -28,8 +32,9 @@ process.on('message', (raw) => {
   else previous = previous.then(() => handle(message));
 });
 
-async function handle(message: Exclude<SupervisorMessage, { type: 'drop' }>): Promise<void> {
+async function handle(message: Exclude<ReceivedMessage, { type: 'drop' }>): Promise<void> {
   if (message.type === 'load') return service.load(message);
+  if (message.type === 'inspect') return service.inspect(message);
   if (message.type === 'run') return service.run(message);
   if (message.type === 'probe') return service.probe(message);
   if (message.type === 'ping') return send({ type: 'pong' });

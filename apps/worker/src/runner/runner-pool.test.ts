@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import type { WrittenModel } from '../../../../test/support/models/model-folder.ts';
 import { HANGING_STEPS, writeLinearModel, writeSlowModel } from '../../../../test/support/models/tiny-models.ts';
+import { until } from '../../../../test/support/until.ts';
 import { BatchPipeline, type RunnerBatch, type RunnerBatchOptions } from './batch-pipeline.ts';
+import type { ExecutionPlan } from './execution-plan.ts';
 import {
   RunnerBatchError,
   RunnerCrashedError,
@@ -15,7 +17,7 @@ import {
 import { RunnerPool, type RunnerPoolOptions } from './runner-pool.ts';
 import type { Runner } from './runner-process.ts';
 import type { BatchResult, SupervisorMessage } from './runner-protocol.ts';
-import type { Restart } from './runner-slot.ts';
+import type { Restart, StartRunner } from './runner-slot.ts';
 
 const pools: RunnerPool[] = [];
 let dir: string;
@@ -59,7 +61,13 @@ const BATCH: BatchResult = {
 class FakeRunner implements Runner {
   static pids = 0;
   readonly pid = ++FakeRunner.pids;
-  readonly loaded = { runtime: { name: 'fake', version: '1' }, execution_provider: 'cpu', load_ms: 0, warmup_ms: 0 };
+  readonly loaded = {
+    runtime: { name: 'fake', version: '1' },
+    execution_provider: 'cpu' as const,
+    load_ms: 0,
+    warmup_ms: 0,
+    rss_bytes: 1000,
+  };
   isAlive = true;
   readonly exited: Promise<RunnerExit>;
   readonly sent: SupervisorMessage[] = [];
@@ -146,6 +154,22 @@ class FakeStarter {
     return this.runners.at(-1) as FakeRunner;
   }
 }
+
+test('each runner has its device, and so has the one that follows it', async () => {
+  const starter = new FakeStarter();
+  const devices: (number | undefined)[] = [];
+  const startRunner: StartRunner = ({ execution }) => {
+    devices.push(execution?.deviceId);
+    return starter.start();
+  };
+  const execution: ExecutionPlan = { providers: ['cuda'], fallback: 'none' };
+  const pool = poolOf({ startRunner, instances: 3, execution, gpuDevices: [0, 1] });
+  await pool.start();
+  expect(devices).toEqual([0, 1, 0]);
+  starter.runners[1]?.die();
+  await until('it is replaced', () => starter.starts === 4);
+  expect(devices[3]).toBe(1);
+});
 
 test('runs batches at once on idle runners, and in turn after that', async () => {
   const starter = new FakeStarter();

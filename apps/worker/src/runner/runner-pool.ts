@@ -1,6 +1,7 @@
 import { RowFailure } from '@onqueue/shared';
 import type { BatchRunOptions } from '../batching/batch-runner.ts';
 import type { RunnerBatch } from './batch-pipeline.ts';
+import { executionOf } from './execution-plan.ts';
 import { RunnerAbortedError, RunnerBatchError, RunnerRecalledError } from './runner-errors.ts';
 import { type Runner, RunnerProcess, type RunnerProcessOptions } from './runner-process.ts';
 import type { BatchResult, LoadedModel } from './runner-protocol.ts';
@@ -8,6 +9,8 @@ import { type RecycleLimits, type Restart, RunnerSlot, type StartRunner } from '
 
 export type RunnerPoolOptions = Omit<RunnerProcessOptions, 'signal'> &
   RecycleLimits & {
+    /** Devices that the runners are spread over, in turn; none: the provider chooses. */
+    gpuDevices?: readonly number[] | undefined;
     /** How many runners; `instances * intraOpNumThreads` should not exceed the cores. */
     instances: number;
     /** Batches that a runner holds at most: one that it computes, and those that wait in its pipe. */
@@ -28,7 +31,7 @@ export type RunnerPoolOptions = Omit<RunnerProcessOptions, 'signal'> &
 
 /** A batch together with what computed it. */
 export type PoolBatch = BatchResult & {
-  runner: { pid: number; runtime: LoadedModel['runtime']; execution_provider: string };
+  runner: { pid: number } & Pick<LoadedModel, 'runtime' | 'execution_provider'>;
 };
 
 type Waiter = {
@@ -76,13 +79,14 @@ export class RunnerPool {
 
   constructor(options: RunnerPoolOptions) {
     this.#options = options;
-    const startRunner = options.startRunner ?? (({ signal }) => RunnerProcess.start({ ...options, signal }));
+    const startRunner = options.startRunner ?? ((start) => RunnerProcess.start({ ...options, ...start }));
     this.#slots = Array.from(
       { length: options.instances },
-      () =>
+      (_, instance) =>
         new RunnerSlot({
           ...options,
-          startRunner,
+          // The same for all that follow one another in a slot: a device keeps its runner.
+          startRunner: ({ signal }) => startRunner({ signal, execution: executionOf(instance, options) }),
           // One after the other, since each needs the memory of two runners meanwhile.
           mayRecycle: () => !this.#slots.some(({ isRecycling }) => isRecycling),
           onReady: (slot) => this.#fill(slot),
@@ -126,6 +130,11 @@ export class RunnerPool {
     return this.#loaded;
   }
 
+  /** What the ready runners became when they loaded. */
+  get loadedRunners(): LoadedModel[] {
+    return this.#slots.flatMap(({ runner }) => (runner ? [runner.loaded] : []));
+  }
+
   /** Process ids of the ready runners, for whoever watches their memory. */
   get pids(): number[] {
     return this.#slots.flatMap(({ runner }) => (runner ? [runner.pid] : []));
@@ -136,6 +145,12 @@ export class RunnerPool {
     const { maxMemoryBytes = 0 } = this.#options;
     const largest = Math.max(...this.#slots.map(({ rssBytes = 0 }) => rssBytes));
     return maxMemoryBytes === 0 || largest === 0 ? undefined : maxMemoryBytes - largest;
+  }
+
+  /** Resident memory of the ready runners, as each said last. */
+  get residentBytes(): number {
+    const sizes = this.#slots.map(({ runner, rssBytes }) => (runner ? (rssBytes ?? runner.loaded.rss_bytes) : 0));
+    return sizes.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /** Resolves as soon as a runner is idle, so that a batch given now starts now; at once when the pool is stopped. */

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { balloonModel, writeScore } from '../../../../test/support/models/hostile-models.ts';
 import type { WrittenModel } from '../../../../test/support/models/model-folder.ts';
 import {
   HANGING_STEPS,
@@ -15,6 +16,7 @@ import {
   writeLinearModel,
   writeLookupModel,
   writeSlowModel,
+  writeSwellingModel,
 } from '../../../../test/support/models/tiny-models.ts';
 import {
   RunnerAbortedError,
@@ -100,6 +102,36 @@ test('a batch that does not fit into memory leaves the runner alive', async () =
   await expect(refused).rejects.toThrow(RunnerBatchError);
   await expect(refused).rejects.toMatchObject({ code: 'out_of_memory', isRetryable: true });
   expect((await run(runner, [{ size: 1 }, { size: 2 }])).results).toHaveLength(2);
+});
+
+const MEMORY_LIMIT_BYTES = 512 * 1024 ** 2;
+// Elsewhere nobody says how much memory a process has.
+const onLinux = process.platform === 'linux' ? test : test.skip;
+
+onLinux('a batch that takes more memory than a runner may is ended with it, and the exit says so', async () => {
+  const model = await writeSwellingModel({ dir, name: 'swelling', version: '1' });
+  const runner = await start(model, { memoryLimitBytes: MEMORY_LIMIT_BYTES });
+  expect((await run(runner, [{ size: 1000 }])).results).toHaveLength(1);
+  await expect(run(runner, [{ size: 1_000_000_000 }])).rejects.toThrow(RunnerCrashedError);
+  expect(await runner.exited).toMatchObject({
+    cause: 'memory',
+    signal: 'SIGKILL',
+    output: expect.stringMatching(/It had taken \d+ bytes of memory, more than 536870912/),
+  });
+});
+
+onLinux('a model that takes more memory than a runner may while it loads is given up', async () => {
+  const model = await writeScore({ dir, name: 'balloon', version: '1' }, balloonModel());
+  const started = start(model, { memoryLimitBytes: MEMORY_LIMIT_BYTES });
+  await expect(started).rejects.toThrow(RunnerStartError);
+  await expect(started).rejects.toThrow('(ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES)');
+  await expect(started).rejects.toMatchObject({ reason: 'load_failed' });
+});
+
+onLinux('when memory runs out, the kernel ends a runner before its supervisor', async () => {
+  const runner = await start(linear);
+  const score = async (pid: number | 'self') => Number(await readFile(`/proc/${pid}/oom_score_adj`, 'utf8'));
+  expect(await score(runner.pid)).toBeGreaterThan(await score('self'));
 });
 
 test('a batch that hangs in the engine is ended at its deadline, with the runner', async () => {
@@ -217,12 +249,12 @@ test.each<[string, (model: WrittenModel) => Promise<unknown>, string]>([
           .map((score) => `{"input":{"x0":${score},"x1":0,"x2":0},"output":{"score":${score % 5}}}\n`)
           .join(''),
       ),
-    '1 of 4 golden rows differ by more than 0.00001; the worst is row 3, at /score: expected 0, got 5.',
+    '1 of 4 golden rows differ by more than is tolerated; the worst is that of line 3, at /score: expected 0, got 5, with a tolerance of 0.00001.',
   ],
   [
     'golden rows that it cannot read',
     ({ folder }) => writeFile(join(folder, 'golden.jsonl'), '{"input":{"x0":1},"output":{"score":1}}\n'),
-    'the worst is row 1, at /: expected {"score":1}, got {"code":"invalid_row"',
+    'the worst is that of line 1, at /: expected {"score":1}, got {"code":"invalid_row"',
   ],
   ['no golden rows', ({ folder }) => rm(join(folder, 'golden.jsonl')), 'ENOENT'],
 ])('refuses to load %s, and says so', async (_, damage, detail) => {

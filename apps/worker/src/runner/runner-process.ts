@@ -5,11 +5,16 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
+import { MODEL_FILE_POLICY, type ModelFilePolicy } from '../models/model-file-policy.ts';
 import { BatchPipeline, type RunnerBatch, type RunnerBatchOptions } from './batch-pipeline.ts';
+import { CPU_ALONE, type ExecutionPlan } from './execution-plan.ts';
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
+import { type MemoryWatch, startMemoryWatch } from './memory-watch.ts';
 import { runnerEnvironment } from './runner-environment.ts';
 import { RunnerBatchError, RunnerCrashedError, type RunnerExit, RunnerStartError } from './runner-errors.ts';
 import {
+  type InspectedGraph,
+  inspectedGraph,
   type LoadedModel,
   loadedModel,
   type RunnerMessage,
@@ -17,13 +22,16 @@ import {
   type SupervisorMessage,
 } from './runner-protocol.ts';
 
-export type RunnerProcessOptions = {
-  /** Absolute path of the version's folder. */
-  folder: string;
-  manifest: ModelManifest;
+type ProcessOptions = {
   intraOpNumThreads: number;
+  /** The cpu unless given. */
+  execution?: ExecutionPlan | undefined;
   /** From the fork to ready: checksum, session, golden rows. */
   startTimeoutMs: number;
+  /** What the artifact may be; by default what the settings say by default. */
+  filePolicy?: ModelFilePolicy;
+  /** Memory of its own with which a runner is killed, while it loads and after; 0: any. */
+  memoryLimitBytes?: number;
   /** The supervisor's environment, of which a few harmless variables are passed on. */
   env: Readonly<Record<string, string | undefined>>;
   /** How an idle runner is asked whether it is there; one that does not say so is killed. */
@@ -32,6 +40,14 @@ export type RunnerProcessOptions = {
   entry?: string;
   /** Gives up starting, and kills what was started. */
   signal?: AbortSignal;
+};
+
+export type RunnerProcessOptions = ProcessOptions & {
+  /** Absolute path of the version's folder. */
+  folder: string;
+  manifest: ModelManifest;
+  /** Whether the golden rows are replayed, which a version has to pass before it serves; they are unless given. */
+  golden?: 'must_match' | 'not_compared';
 };
 
 /** A runner as its owner sees it: it computes one batch at a time until it exits, and holds those that come meanwhile. */
@@ -69,9 +85,10 @@ export class RunnerProcess implements Runner {
   readonly exited: Promise<RunnerExit>;
   readonly #child: ChildProcess;
   #loaded: LoadedModel | undefined;
-  #starting: { resolve: (loaded: LoadedModel) => void; reject: (error: Error) => void } | undefined;
+  #starting: { resolve: (message: RunnerMessage) => void; reject: (error: Error) => void } | undefined;
   readonly #pipeline: BatchPipeline;
   #heartbeat: Heartbeat | undefined;
+  #memoryWatch: MemoryWatch | undefined;
   /** Why the process is about to end, once that is decided; `crash` when nobody decided it. */
   #endCause: RunnerExit['cause'] | undefined;
   #hasExited = false;
@@ -92,9 +109,39 @@ export class RunnerProcess implements Runner {
 
   /** Forks, loads and warms up. Rejects with a `RunnerStartError`; nothing is left running then. */
   static async start(options: RunnerProcessOptions): Promise<RunnerProcess> {
+    const runner = await RunnerProcess.#fork(options);
+    const { intraOpNumThreads, folder, manifest, golden = 'must_match', execution = CPU_ALONE } = options;
+    try {
+      const { filePolicy = MODEL_FILE_POLICY } = options;
+      const message = { type: 'load', folder, manifest, intraOpNumThreads, execution, golden, filePolicy } as const;
+      runner.#loaded = loadedModel.parse(await runner.#begin(message, options));
+    } catch (error) {
+      runner.kill('stopped');
+      await runner.exited;
+      throw error;
+    }
+    runner.#startHeartbeat(options.heartbeat ?? HEARTBEAT);
+    return runner;
+  }
+
+  /** What the graph of a file takes and gives, as the engine reads it. Rejects as `start` does. */
+  static async inspect(options: ProcessOptions & { path: string }): Promise<InspectedGraph> {
+    const runner = await RunnerProcess.#fork(options);
+    const { intraOpNumThreads, path, filePolicy = MODEL_FILE_POLICY } = options;
+    try {
+      return inspectedGraph.parse(
+        await runner.#begin({ type: 'inspect', path, intraOpNumThreads, filePolicy }, options),
+      );
+    } finally {
+      runner.kill('stopped');
+      await runner.exited;
+    }
+  }
+
+  static async #fork(options: ProcessOptions): Promise<RunnerProcess> {
     // An empty folder of its own: what the engine finds or leaves in its working directory is nobody else's.
     const cwd = await mkdtemp(join(tmpdir(), 'onqueue-runner-'));
-    const { intraOpNumThreads, folder, manifest } = options;
+    const { intraOpNumThreads } = options;
     const child = fork(options.entry ?? defaultEntry(), [], {
       cwd,
       env: runnerEnvironment(options.env, { intraOpNumThreads }),
@@ -103,14 +150,7 @@ export class RunnerProcess implements Runner {
       stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
     });
     const runner = new RunnerProcess(child, cwd);
-    try {
-      await runner.#load({ type: 'load', folder, manifest, intraOpNumThreads }, options);
-    } catch (error) {
-      runner.kill('stopped');
-      await runner.exited;
-      throw error;
-    }
-    runner.#startHeartbeat(options.heartbeat ?? HEARTBEAT);
+    runner.#watchMemory(options.memoryLimitBytes ?? 0);
     return runner;
   }
 
@@ -157,7 +197,8 @@ export class RunnerProcess implements Runner {
     return exit;
   }
 
-  async #load(message: SupervisorMessage, { startTimeoutMs, signal }: RunnerProcessOptions): Promise<void> {
+  /** The answer to the first message. */
+  async #begin(message: SupervisorMessage, { startTimeoutMs, signal }: ProcessOptions): Promise<RunnerMessage> {
     const fail = (reason: RunnerStartError['reason'], detail: string) =>
       this.#starting?.reject(new RunnerStartError(reason, detail));
     const onAbort = () => fail('crash', 'The start of the runner was given up.');
@@ -166,7 +207,7 @@ export class RunnerProcess implements Runner {
       startTimeoutMs,
     );
     try {
-      this.#loaded = await new Promise<LoadedModel>((resolve, reject) => {
+      return await new Promise<RunnerMessage>((resolve, reject) => {
         this.#starting = { resolve, reject };
         signal?.addEventListener('abort', onAbort, { once: true });
         if (signal?.aborted) onAbort();
@@ -177,6 +218,20 @@ export class RunnerProcess implements Runner {
       signal?.removeEventListener('abort', onAbort);
       this.#starting = undefined;
     }
+  }
+
+  #watchMemory(limitBytes: number): void {
+    if (limitBytes === 0 || this.#hasExited) return;
+    this.#memoryWatch = startMemoryWatch({
+      pid: this.pid,
+      limitBytes,
+      onExceeded: (bytes) => {
+        const detail = `It had taken ${bytes} bytes of memory, more than ${limitBytes} (ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES).`;
+        this.#output = `${this.#output}\n${detail}`.trim();
+        this.#starting?.reject(new RunnerStartError('load_failed', `The runner was killed while it loaded. ${detail}`));
+        this.kill('memory');
+      },
+    });
   }
 
   #startHeartbeat(times: NonNullable<RunnerProcessOptions['heartbeat']>): void {
@@ -199,7 +254,8 @@ export class RunnerProcess implements Runner {
   #receive(message: RunnerMessage): void {
     switch (message.type) {
       case 'loaded':
-        this.#starting?.resolve(loadedModel.parse(message));
+      case 'inspected':
+        this.#starting?.resolve(message);
         break;
       case 'load_failed':
         this.#starting?.reject(new RunnerStartError('load_failed', message.detail));
@@ -232,6 +288,7 @@ export class RunnerProcess implements Runner {
         if (this.#hasExited) return;
         this.#hasExited = true;
         this.#heartbeat?.stop();
+        this.#memoryWatch?.stop();
         const exit = { cause: this.#endCause ?? 'crash', code, signal, output: this.#output };
         const error = new RunnerCrashedError(exit);
         this.#starting?.reject(new RunnerStartError('crash', `${error.message} ${this.#output}`.trim()));

@@ -1,9 +1,11 @@
-import { modelManifest, rowResult } from '@onqueue/shared';
+import { executionProvider, modelManifest, rowResult } from '@onqueue/shared';
 import { z } from 'zod';
+import { modelFilePolicy } from '../models/model-file-policy.ts';
+import { executionPlan } from './execution-plan.ts';
 
 /**
  * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
- * once; `run` and `probe` after that, which are computed in their order, one at a time, and answered by one `result`,
+ * once, or `inspect` alone; `run` and `probe` after that, which are computed in their order, one at a time, and answered by one `result`,
  * `batch_failed` or `dropped` each; and `ping` between them.
  */
 export const supervisorMessage = z.discriminatedUnion('type', [
@@ -13,6 +15,18 @@ export const supervisorMessage = z.discriminatedUnion('type', [
     folder: z.string(),
     manifest: modelManifest,
     intraOpNumThreads: z.number().int().positive(),
+    execution: executionPlan,
+    /** `not_compared`: nothing is replayed, for whoever compares the rows itself, or has none yet. */
+    golden: z.enum(['must_match', 'not_compared']).default('must_match'),
+    /** What the artifact is held against before the engine opens it. */
+    filePolicy: modelFilePolicy,
+  }),
+  /** In place of `load`: what the graph of a file takes and gives, which needs no manifest. Answered by `inspected`. */
+  z.object({
+    type: z.literal('inspect'),
+    path: z.string(),
+    intraOpNumThreads: z.number().int().positive(),
+    filePolicy: modelFilePolicy,
   }),
   z.object({ type: z.literal('run'), id: z.number().int(), rows: z.array(z.unknown()) }),
   /** Runs a golden row, and is answered as a batch of one. */
@@ -22,20 +36,43 @@ export const supervisorMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ping') }),
   z.object({ type: z.literal('stop') }),
 ]);
-export type SupervisorMessage = z.infer<typeof supervisorMessage>;
+/** As it is sent: what has a default may be left out. */
+export type SupervisorMessage = z.input<typeof supervisorMessage>;
+export type ReceivedMessage = z.output<typeof supervisorMessage>;
 
 const milliseconds = z.number().nonnegative();
 
 /** What a runner became when it loaded its model. */
 export const loadedModel = z.object({
   runtime: z.object({ name: z.string(), version: z.string() }),
-  execution_provider: z.string(),
+  /** Of those that were asked for the first that computed anything, else `cpu`. */
+  execution_provider: executionProvider,
+  /** How many operators of the warm-up each provider computed, where there was more than the cpu. */
+  placement: z.partialRecord(executionProvider, z.number().int()).optional(),
+  /** Why it is the cpu in place of what was asked for. */
+  fallback_reason: z.string().optional(),
   /** Checksum, session and the checks of the manifest. */
   load_ms: milliseconds,
   /** The golden rows. */
   warmup_ms: milliseconds,
+  /** Resident memory after that. */
+  rss_bytes: z.number().int().nonnegative(),
 });
 export type LoadedModel = z.infer<typeof loadedModel>;
+
+const graphTensor = z.object({
+  name: z.string(),
+  dtype: z.string(),
+  shape: z.array(z.union([z.number(), z.string()])),
+});
+
+/** What the engine says of a graph; a string in a shape is a dimension that may vary, perhaps without a name. */
+export const inspectedGraph = z.object({
+  runtime: z.object({ name: z.string(), version: z.string() }),
+  inputs: z.array(graphTensor),
+  outputs: z.array(graphTensor),
+});
+export type InspectedGraph = z.infer<typeof inspectedGraph>;
 
 /** A batch that came back; `results` in the order of its rows. */
 const batchResult = z.object({
@@ -50,6 +87,7 @@ export type BatchResult = z.infer<typeof batchResult>;
 
 export const runnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('loaded'), ...loadedModel.shape }),
+  z.object({ type: z.literal('inspected'), ...inspectedGraph.shape }),
   z.object({ type: z.literal('load_failed'), detail: z.string() }),
   z.object({ type: z.literal('result'), id: z.number().int(), ...batchResult.shape }),
   /** The batch was not computed, since it was dropped before its turn. */

@@ -1,11 +1,14 @@
-import { join } from 'node:path';
+import { dirname, join, normalize } from 'node:path';
+import type { ModelManifest } from '@onqueue/shared';
 import { fileSha256 } from '../models/artifact.ts';
 import { readGoldenRows } from '../models/golden-rows.ts';
+import { checkArtifactSize, checkModelFile } from '../models/model-file-check.ts';
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
-import type { RunnerMessage, SupervisorMessage } from './runner-protocol.ts';
-import { warmUp } from './warm-up.ts';
+import { openSession } from './open-session.ts';
+import type { ReceivedMessage, RunnerMessage } from './runner-protocol.ts';
+import { tryRow, warmUp } from './warm-up.ts';
 
 export type RunnerServiceOptions = { engine: InferenceEngine; send: Send };
 
@@ -32,7 +35,7 @@ export class RunnerService {
     this.#send = send;
   }
 
-  async load(message: Extract<SupervisorMessage, { type: 'load' }>): Promise<void> {
+  async load(message: Extract<ReceivedMessage, { type: 'load' }>): Promise<void> {
     try {
       const loaded = await this.#load(message);
       await this.#send({ type: 'loaded', ...loaded });
@@ -41,16 +44,31 @@ export class RunnerService {
     }
   }
 
-  run({ id, rows }: Extract<SupervisorMessage, { type: 'run' }>): Promise<void> {
+  async inspect({ path, intraOpNumThreads, filePolicy }: Extract<ReceivedMessage, { type: 'inspect' }>): Promise<void> {
+    const { name, version } = this.#engine;
+    try {
+      await checkModelFile({ folder: dirname(path), path, policy: filePolicy });
+      const session = await this.#engine.load(path, { intraOpNumThreads });
+      const [inputs, outputs] = [session.inputs, session.outputs].map((tensors) =>
+        tensors.map((tensor) => ({ ...tensor, shape: [...tensor.shape] })),
+      );
+      await session.release();
+      await this.#send({ type: 'inspected', runtime: { name, version }, inputs: inputs ?? [], outputs: outputs ?? [] });
+    } catch (error) {
+      await this.#send({ type: 'load_failed', detail: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  run({ id, rows }: Extract<ReceivedMessage, { type: 'run' }>): Promise<void> {
     return this.#run(id, rows);
   }
 
-  probe({ id }: Extract<SupervisorMessage, { type: 'probe' }>): Promise<void> {
+  probe({ id }: Extract<ReceivedMessage, { type: 'probe' }>): Promise<void> {
     return this.#run(id, [this.#goldenInput]);
   }
 
   /** Of use only as long as the batch has not begun. */
-  drop({ id }: Extract<SupervisorMessage, { type: 'drop' }>): void {
+  drop({ id }: Extract<ReceivedMessage, { type: 'drop' }>): void {
     if (id > this.#lastId) this.#dropped.add(id);
   }
 
@@ -81,27 +99,61 @@ export class RunnerService {
     }
   }
 
-  async #load({ folder, manifest, intraOpNumThreads }: Extract<SupervisorMessage, { type: 'load' }>) {
+  async #load(message: Extract<ReceivedMessage, { type: 'load' }>) {
+    const { folder, manifest, intraOpNumThreads, execution, golden, filePolicy: policy } = message;
     const started = performance.now();
-    const path = join(folder, manifest.artifact.file);
-    const sha256 = await fileSha256(path);
-    if (sha256 !== manifest.artifact.sha256) {
-      throw new ModelLoadError(`${path} has the SHA-256 ${sha256}, the manifest says ${manifest.artifact.sha256}.`);
-    }
-    const session = await this.#engine.load(path, { intraOpNumThreads });
-    const program = await ModelProgram.create({ manifest, session });
+    const { artifact } = manifest;
+    const path = join(folder, artifact.file);
+    await checkArtifactSize({ path, policy });
+    await mustHaveSha256(folder, artifact);
+    // Here and not in the supervisor: who reads a file that was made to be read for ever may be killed for it.
+    const model = await checkModelFile({ folder, path, policy });
+    mustBeHashed(artifact, model?.externalData ?? []);
+    for (const data of artifact.data ?? []) await mustHaveSha256(folder, data);
+    const opened = await openSession({ engine: this.#engine, path, intraOpNumThreads, execution });
+    const { session } = opened;
+    const program = await ModelProgram.create({ manifest, session, folder });
     const loaded = performance.now();
 
-    const rows = await readGoldenRows(join(folder, manifest.golden.file));
-    const maxBatchSize = manifest.batching.max_batch_size;
-    await warmUp({ program, rows, tolerance: manifest.golden.tolerance, maxBatchSize });
+    if (golden === 'must_match') {
+      const expected = manifest.golden;
+      if (expected) {
+        const rows = await readGoldenRows(join(folder, expected.file));
+        const maxBatchSize = manifest.batching.max_batch_size;
+        await warmUp({ program, rows, tolerance: expected.tolerance, maxBatchSize });
+        this.#goldenInput = rows[0]?.input;
+      } else {
+        await tryRow(program, manifest.example);
+        this.#goldenInput = manifest.example;
+      }
+    }
     this.#program = program;
-    this.#goldenInput = rows[0]?.input;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
-      execution_provider: session.executionProvider,
+      ...(await opened.whatComputed()),
       load_ms: loaded - started,
       warmup_ms: performance.now() - loaded,
+      rss_bytes: process.memoryUsage.rss(),
     };
   }
+}
+
+async function mustHaveSha256(folder: string, { file, sha256 }: { file: string; sha256: string }): Promise<void> {
+  const path = join(folder, file);
+  const actual = await fileSha256(path);
+  if (actual !== sha256) throw new ModelLoadError(`${path} has the SHA-256 ${actual}, the manifest says ${sha256}.`);
+}
+
+/** Weights of which the manifest knows nothing would be missing from what every result says of its making. */
+function mustBeHashed(
+  { file, data = [] }: ModelManifest['artifact'],
+  externalData: readonly { location: string }[],
+): void {
+  const missing = externalData.find(
+    ({ location }) => !data.some((known) => normalize(known.file) === join(dirname(file), location)),
+  );
+  if (!missing) return;
+  throw new ModelLoadError(
+    `${file} has weights in "${missing.location}", which the manifest has to name with its SHA-256 in artifact.data.`,
+  );
 }

@@ -1,8 +1,9 @@
+import type { ExecutionPlan } from './execution-plan.ts';
 import { howItEnded, type RunnerExit, RunnerStartError } from './runner-errors.ts';
 import type { Runner } from './runner-process.ts';
 import type { BatchResult } from './runner-protocol.ts';
 
-export type StartRunner = (options: { signal: AbortSignal }) => Promise<Runner>;
+export type StartRunner = (options: { signal: AbortSignal; execution?: ExecutionPlan | undefined }) => Promise<Runner>;
 
 /** Why a slot lost its runner, or did not get one. */
 type RestartCause = 'crash' | 'timeout' | 'canceled' | 'unsound' | 'silent' | 'load_failed' | RecycleCause;
@@ -227,6 +228,7 @@ const CAUSE_OF_EXIT = {
   aborted: 'canceled',
   unsound: 'unsound',
   silent: 'silent',
+  memory: 'crash',
 } as const satisfies Record<RunnerExit['cause'], RestartCause>;
 
 function respawnDelayMs(lossesBefore: number): number {

@@ -107,6 +107,25 @@ export class RedisKeys {
     return `${this.partition(partition)}scratch`;
   }
 
+  /** Sorted set: blobs by when they go. */
+  blobs(partition: number): string {
+    return `${this.partition(partition)}blobs`;
+  }
+
+  /** Hash: the chunks of a blob. In a slot of its own, so that blobs spread over a cluster. */
+  blob(tenant: string, name: string): string {
+    return `${this.#prefix}:{blob:${tenant}:${name}}`;
+  }
+
+  /** Hash: what is known of a file; sorted set: a tenant's files by when they go. */
+  file(tenant: string, id: string): string {
+    return `${this.#prefix}:{tenant:${tenant}}:file:${id}`;
+  }
+
+  files(tenant: string): string {
+    return `${this.#prefix}:{tenant:${tenant}}:files`;
+  }
+
   /** Channel: ids of jobs that have ended, separated by blanks. */
   done(partition: number): string {
     return `${this.partition(partition)}done`;
@@ -140,6 +159,21 @@ export class RedisKeys {
   /** Hash `<name>/<version>@<worker>` → state of its circuit, when it tries again, and when this ends to be true, Unix ms. */
   get circuits(): string {
     return `${this.#prefix}:{fleet}:circuits`;
+  }
+
+  /** Hash `<name>/<version>@<worker>` → until when this is true, Unix ms, whether it takes jobs, and the rest as JSON. */
+  get versionStates(): string {
+    return `${this.#prefix}:{fleet}:version-states`;
+  }
+
+  /** Hash `<name>` or `<name>/<version>` → what operators want, as JSON. */
+  get modelOrders(): string {
+    return `${this.#prefix}:{fleet}:orders`;
+  }
+
+  /** Hash `<name>/<version>` → why it takes no jobs any more, as JSON. */
+  get retired(): string {
+    return `${this.#prefix}:{fleet}:retired`;
   }
 }
 

@@ -1,3 +1,4 @@
+import { blobRef } from '../blob-store.ts';
 import { JOB_SCHEMA_VERSION, jobRequestRecord, type Origin } from '../job.ts';
 import type { ClaimedJob, ClaimOutcome, Commit, CommitOutcome, JobOutcome, JobRef } from '../ports.ts';
 import { allResults, errorOfAll, withKept } from './kept-results.ts';
@@ -26,7 +27,9 @@ export function toClaimOutcome(ref: JobRef, reply: ClaimReply = []): ClaimOutcom
   if (Number(schemaVersion) > JOB_SCHEMA_VERSION) return { status: 'too_new', job };
   try {
     job.request = jobRequestRecord.parse(JSON.parse(request));
-    job.inputs = JSON.parse(inputs);
+    const stored: unknown = JSON.parse(inputs);
+    if (Array.isArray(stored)) job.inputs = stored;
+    else job.inputsRef = blobRef.parse(stored);
     return { status: 'claimed', job: withKept(job, kept) };
   } catch (error) {
     return { status: 'unreadable', job, error: error as Error };
@@ -48,7 +51,7 @@ export function commitArguments({ job, outcome }: Commit): (string | number)[] {
     run,
     attempt,
     outcome.state,
-    JSON.stringify(allResults(job, outcome.results)),
+    JSON.stringify(outcome.resultsRef ?? allResults(job, outcome.results)),
     json(errorOfAll(job, outcome.error)),
     outcome.origin === undefined ? '' : storedOrigin(outcome.origin).id,
     json(outcome.batch),

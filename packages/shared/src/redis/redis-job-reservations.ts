@@ -36,10 +36,16 @@ export class RedisJobReservations implements JobReservations {
     return text === null ? undefined : toReservation(text);
   }
 
-  async reserve(tenant: string, key: string, { jobId, bodySha256 }: JobReservation): Promise<JobReservation> {
+  async reserve(
+    tenant: string,
+    key: string,
+    { jobId, bodySha256 }: JobReservation,
+    maxTtlMs = Number.POSITIVE_INFINITY,
+  ): Promise<JobReservation> {
+    const ttlMs = Math.min(this.#options.ttlMs, maxTtlMs);
     const redis = this.#options.redis as RedisConnection & Record<'onqueueReserve', ReserveCommand>;
     const text = JSON.stringify({ job_id: jobId, body_sha256: bodySha256 });
-    return toReservation(await guard(() => redis.onqueueReserve(this.#keyOf(tenant, key), text, this.#options.ttlMs)));
+    return toReservation(await guard(() => redis.onqueueReserve(this.#keyOf(tenant, key), text, ttlMs)));
   }
 
   /** Hashed: the key is the client's, and may be anything of any alphabet. */

@@ -1,6 +1,9 @@
 import { z } from 'zod';
+import { blobRef } from '../blob-store.ts';
+import { faultPoint } from '../fault-point.ts';
 import { batchTrace, JOB_SCHEMA_VERSION, type JobRecord, jobRecord, type RunRecord, runRecord } from '../job.ts';
 import { parseJobId } from '../job-id.ts';
+import type { JobPayloads } from '../job-payloads.ts';
 import { jobState, terminalState } from '../job-state.ts';
 import { LANES, type Lane } from '../lane.ts';
 import { partitionOf } from '../partition.ts';
@@ -22,6 +25,7 @@ import type {
   SweepOutcome,
 } from '../ports.ts';
 import { Problem } from '../problems.ts';
+import type { RowResult } from '../row-result.ts';
 import type { RedisConnection } from './connection.ts';
 import { queueJobId, queueName, type RedisKeys } from './keys.ts';
 import { metadataTags } from './metadata-tags.ts';
@@ -50,7 +54,17 @@ export interface RedisJobStoreOptions {
   maxPredictions: number;
   /** The metadata keys that new jobs are listed under; none unless given. */
   indexedMetadata?: readonly string[];
+  /** For what is too large for a record; without it everything is kept there. */
+  payloads?: JobPayloads;
 }
+
+/** Of a record that has its inputs and results in itself, so that processes of that version can read it. */
+const INLINE_SCHEMA_VERSION = 2;
+
+const LOST_RESULT: RowResult = {
+  status: 'failed',
+  error: { code: 'result_lost', detail: 'The result of this row was stored and can no longer be read.' },
+};
 
 /** The scripts, by the names of their commands. */
 const SCRIPTS = {
@@ -89,6 +103,7 @@ const FIELDS = [
   'origin',
   'batch',
   'timings',
+  'scheduled_ms',
 ] as const;
 const JSON_FIELDS = new Set<string>(['request', 'results', 'error', 'provenance', 'batch', 'timings']);
 
@@ -118,7 +133,10 @@ export class RedisJobStore implements JobStore {
 
   async enqueue(job: NewJob, limits: BacklogLimits): Promise<EnqueueOutcome> {
     const inputs = JSON.stringify(job.inputs);
-    const { webhook, timeout_s: timeoutS, expires_in_s: expiresInS } = job.request;
+    const { request } = job;
+    const { payloads } = this.#options;
+    const ref = await payloads?.writeInputs(job, inputs, job.inputs.length);
+    if (ref) faultPoint('inputs.stored.after');
     const reply = (await this.#run('onqueueEnqueue', job.partition, [
       job.id,
       job.tenant,
@@ -128,19 +146,27 @@ export class RedisJobStore implements JobStore {
       job.inputs.length,
       Buffer.byteLength(inputs),
       JSON.stringify(job.request),
-      inputs,
+      ref ? JSON.stringify(ref) : inputs,
       limits.maxJobs,
       limits.maxRows,
       limits.maxBytes,
       queueJobId(job.id, 1),
       queueJobData(job.tenant),
       this.#queueOptions,
-      JOB_SCHEMA_VERSION,
-      webhook ?? '',
-      timeoutS === undefined ? '' : Math.round(timeoutS * 1000),
-      expiresInS === undefined ? '' : Math.round(expiresInS * 1000),
-      metadataTags(job.request.metadata ?? {}, this.#options.indexedMetadata ?? []).join(' '),
-    ])) as ['accepted', string] | BacklogFullReply;
+      ref ? JOB_SCHEMA_VERSION : INLINE_SCHEMA_VERSION,
+      request.webhook ?? '',
+      milliseconds(request.timeout_s),
+      milliseconds(request.expires_in_s),
+      request.priority ?? 0,
+      milliseconds(request.delay_s),
+      request.run_at_ms ?? '',
+      milliseconds(request.cancel_after_s),
+      milliseconds(request.retention_s),
+      request.webhook_events?.join(' ') ?? '',
+      ref?.blob ?? '',
+      metadataTags(request.metadata ?? {}, this.#options.indexedMetadata ?? []).join(' '),
+    ])) as ['accepted', string, 0 | 1] | BacklogFullReply;
+    if (ref && (reply[0] !== 'accepted' || reply[2] === 0)) await payloads?.discard(job, ref);
     if (reply[0] === 'accepted') return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000) };
     return toBacklogFull(reply);
   }
@@ -157,7 +183,8 @@ export class RedisJobStore implements JobStore {
       if (text === null || text === undefined) return [];
       return [[field, JSON_FIELDS.has(field) ? JSON.parse(text) : text]];
     });
-    return jobRecord.parse(await this.#withProvenance(parts.partition, Object.fromEntries(entries)));
+    const fields = await this.#withResults(tenant, Object.fromEntries(entries));
+    return jobRecord.parse(await this.#withProvenance(parts.partition, fields));
   }
 
   async runs(tenant: string, id: string): Promise<RunRecord[]> {
@@ -166,7 +193,12 @@ export class RedisJobStore implements JobStore {
     const runs = await this.#guard(() => this.#redis.lrange(this.#keys.runs(parts.partition, tenant, id), 0, -1));
     return Promise.all(
       runs.map(async (text) =>
-        runRecord.parse(await this.#withProvenance(parts.partition, withoutNulls(JSON.parse(text)))),
+        runRecord.parse(
+          await this.#withProvenance(
+            parts.partition,
+            await this.#withResults(tenant, withoutNulls(JSON.parse(text) as Record<string, unknown>)),
+          ),
+        ),
       ),
     );
   }
@@ -225,7 +257,10 @@ export class RedisJobStore implements JobStore {
   }
 
   async sweep(partition: number, limit: number): Promise<SweepOutcome> {
-    const [due, nextDueMs] = (await this.#run('onqueueSweep', partition, [limit])) as [number, number];
+    const [due, nextDueMs] = (await this.#run('onqueueSweep', partition, [limit, this.#queueOptions])) as [
+      number,
+      number,
+    ];
     return { due, nextDueMs: nextDueMs < 0 ? undefined : nextDueMs };
   }
 
@@ -261,6 +296,14 @@ export class RedisJobStore implements JobStore {
         LANES.map((name, index) => [name, Number(counts[COUNTS + index] ?? 0)]),
       ) as LaneBacklog['finishedJobsOf'],
     };
+  }
+
+  /** Results that are in the blob store. Those that it has lost are told as rows without a result, so that the rest can be read. */
+  async #withResults(tenant: string, fields: Record<string, unknown>): Promise<Record<string, unknown>> {
+    if (fields.results === undefined || Array.isArray(fields.results)) return fields;
+    const ref = blobRef.parse(fields.results);
+    const results = await this.#options.payloads?.read(tenant, ref);
+    return { ...fields, results: results ?? Array.from({ length: ref.rows }, () => LOST_RESULT) };
   }
 
   /** A record of schema version 1 has its provenance in itself. */
@@ -322,6 +365,10 @@ type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes' | 'draining',
 function toBacklogFull([, dimension, ...counts]: BacklogFullReply): Exclude<EnqueueOutcome, { status: 'accepted' }> {
   if (dimension === 'draining') return { status: 'lane_draining' };
   return { status: 'backlog_full' as const, dimension, backlog: toBacklog(counts) };
+}
+
+function milliseconds(seconds: number | undefined): number | '' {
+  return seconds === undefined ? '' : Math.round(seconds * 1000);
 }
 
 function queueJobData(tenant: string): string {

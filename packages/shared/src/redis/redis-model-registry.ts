@@ -1,42 +1,25 @@
 import { type CircuitState, circuitState, fleetCircuit } from '../circuit-state.ts';
 import { type ModelDescriptor, modelDescriptor } from '../model-descriptor.ts';
-import type { ModelRegistry, PublishedModel, VersionBeat } from '../ports.ts';
+import type {
+  FleetModel,
+  FleetNews,
+  ModelOrder,
+  ModelRegistry,
+  ModelSubject,
+  PublishedModel,
+  VersionBeat,
+  VersionName,
+  VersionReport,
+} from '../ports.ts';
+import type { ModelWant, Retirement } from '../version-state.ts';
 import type { RedisConnection } from './connection.ts';
+import { fleetModel, memberOf, pairsOf, parseMember, parseOrders, parseRetired } from './fleet-codec.ts';
 import type { RedisKeys } from './keys.ts';
+import { BEAT_LUA, FLEET_LUA, LIST_LUA, ORDER_LUA, PUBLISH_LUA, RETIRE_LUA } from './scripts/model-registry.ts';
 import { translateStoreError } from './store-error.ts';
 
-/**
- * KEYS 1 ready, 2 circuits. ARGV 1 ttl ms, 2 worker, then per version `<name>/<version>`, '1' when it is ready, the state of its
- * circuit, and ms until that tries the model again. Times are Redis': a worker's clock may be wrong.
- *
- * The ready set stands apart from the circuits since processes of the previous version read it.
- */
-const BEAT_LUA = `
-local time = redis.call('TIME')
-local now = math.floor(time[1] * 1000 + time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local mine = '@' .. ARGV[2]
-for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  if string.sub(member, -#mine) == mine then redis.call('ZREM', KEYS[1], member) end
-end
-local circuits = redis.call('HGETALL', KEYS[2])
-for i = 1, #circuits, 2 do
-  local isOver = tonumber(string.match(circuits[i + 1], '%d+$')) <= now
-  if isOver or string.sub(circuits[i], -#mine) == mine then redis.call('HDEL', KEYS[2], circuits[i]) end
-end
-for i = 3, #ARGV, 4 do
-  if ARGV[i + 1] == '1' then redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i] .. mine) end
-  redis.call('HSET', KEYS[2], ARGV[i] .. mine,
-    string.format('%s %.0f %.0f', ARGV[i + 2], now + ARGV[i + 3], now + ARGV[1]))
-end
-`;
-
-/** KEYS 1 models, 2 ready, 3 circuits. Returns {descriptors, members that are ready now, circuits, now ms}. */
-const LIST_LUA = `
-local time = redis.call('TIME')
-local now = math.floor(time[1] * 1000 + time[2] / 1000)
-return {redis.call('HVALS', KEYS[1]), redis.call('ZRANGEBYSCORE', KEYS[2], now, '+inf'), redis.call('HGETALL', KEYS[3]), now}
-`;
+/** How long it is remembered that a version was retired, and why. */
+const RETIRED_MS = 7 * 24 * 3_600_000;
 
 export interface RedisModelRegistryOptions {
   redis: RedisConnection;
@@ -58,18 +41,80 @@ export class RedisModelRegistry implements ModelRegistry {
   }
 
   async publish(descriptor: ModelDescriptor): Promise<void> {
-    await this.#guard(() => this.#redis.hset(this.#keys.models, memberOf(descriptor), JSON.stringify(descriptor)));
+    const { models, retired } = this.#keys;
+    const text = JSON.stringify(descriptor);
+    await this.#guard(() => this.#redis.eval(PUBLISH_LUA, 2, models, retired, memberOf(descriptor), text));
   }
 
-  async beat(worker: string, versions: readonly VersionBeat[], ttlMs: number): Promise<void> {
+  async beat(
+    worker: string,
+    versions: readonly VersionBeat[],
+    ttlMs: number,
+    reports: readonly VersionReport[] = [],
+  ): Promise<FleetNews> {
     const states = versions.flatMap(({ isReady, circuit, retryAfterMs, ...version }) => [
       memberOf(version),
       isReady ? '1' : '0',
       circuit,
       Math.ceil(retryAfterMs),
     ]);
-    const { ready, circuits } = this.#keys;
-    await this.#guard(() => this.#redis.eval(BEAT_LUA, 2, ready, circuits, ttlMs, worker, ...states));
+    const lives = reports.flatMap(({ state, reason, ageMs, isOffered, ...version }) => [
+      memberOf(version),
+      isOffered ? '1' : '0',
+      Math.round(ageMs),
+      JSON.stringify({ state, reason }),
+    ]);
+    const { ready, circuits, versionStates, models, modelOrders, retired } = this.#keys;
+    const keys = [ready, circuits, versionStates, models, modelOrders, retired];
+    const [orders, unpublished, gone] = (await this.#guard(() =>
+      this.#redis.eval(BEAT_LUA, keys.length, ...keys, ttlMs, worker, versions.length, ...states, ...lives),
+    )) as [string[], string[], string[]];
+    return {
+      orders: parseOrders(orders),
+      unpublished: unpublished.map(parseMember),
+      retired: parseRetired(gone),
+    };
+  }
+
+  async retire(worker: string, version: VersionName, { cause, reason }: Omit<Retirement, 'at_ms'>): Promise<boolean> {
+    const { models, retired, versionStates, modelOrders } = this.#keys;
+    const keys = [models, retired, versionStates, modelOrders];
+    const member = memberOf(version);
+    const done = await this.#guard(() =>
+      this.#redis.eval(RETIRE_LUA, keys.length, ...keys, member, worker, cause, reason, RETIRED_MS),
+    );
+    return done === 1;
+  }
+
+  async order({ name, version }: ModelSubject, want: ModelWant): Promise<ModelOrder> {
+    const atMs = await this.#guard(() =>
+      this.#redis.eval(ORDER_LUA, 1, this.#keys.modelOrders, name, version ?? '', want),
+    );
+    return { name, version, want, atMs: Number(atMs) };
+  }
+
+  async versions(model: string): Promise<FleetModel> {
+    const { models, ready, versionStates, modelOrders, retired } = this.#keys;
+    const keys = [models, ready, versionStates, modelOrders, retired];
+    const reply = await this.#guard(() => this.#redis.eval(FLEET_LUA, keys.length, ...keys));
+    const [published, members, states, orders, gone, nowMs] = reply as [
+      string[],
+      string[],
+      string[],
+      string[],
+      string[],
+      number,
+    ];
+    const readDescriptor = (text: string) => this.#readDescriptor(text);
+    return fleetModel(model, {
+      readDescriptor,
+      models: published,
+      ready: members,
+      states,
+      orders,
+      retired: gone,
+      nowMs,
+    });
   }
 
   async list(): Promise<PublishedModel[]> {
@@ -80,20 +125,23 @@ export class RedisModelRegistry implements ModelRegistry {
     const readyWorkers = groupByVersion(members.map((member) => [member, member]));
     const circuitsOf = groupByVersion(parseCircuits(states, nowMs));
     return descriptors.flatMap((text) => {
-      const descriptor = modelDescriptor.safeParse(JSON.parse(text));
-      if (!descriptor.success) {
-        this.#onUnreadable(text);
-        return [];
-      }
-      const version = memberOf(descriptor.data);
+      const descriptor = this.#readDescriptor(text);
+      if (!descriptor) return [];
+      const version = memberOf(descriptor);
       return [
         {
-          descriptor: descriptor.data,
+          descriptor,
           readyWorkers: readyWorkers.get(version)?.length ?? 0,
           circuit: fleetCircuit(circuitsOf.get(version) ?? []),
         },
       ];
     });
+  }
+
+  #readDescriptor(text: string): ModelDescriptor | undefined {
+    const descriptor = modelDescriptor.safeParse(JSON.parse(text));
+    if (!descriptor.success) this.#onUnreadable(text);
+    return descriptor.data;
   }
 
   async #guard<T>(command: () => Promise<T>): Promise<T> {
@@ -103,10 +151,6 @@ export class RedisModelRegistry implements ModelRegistry {
       throw translateStoreError(error);
     }
   }
-}
-
-function memberOf({ name, version }: { name: string; version: string }): string {
-  return `${name}/${version}`;
 }
 
 /** By `<name>/<version>`, of what members `<name>/<version>@<worker>` have. */
@@ -123,9 +167,8 @@ function groupByVersion<T>(entries: readonly (readonly [member: string, value: T
 
 /** Those that are still true, and that this version understands. */
 function parseCircuits(hash: readonly string[], nowMs: number) {
-  return hash.flatMap((member, index): [string, { state: CircuitState; retryAfterMs: number }][] => {
-    if (index % 2 === 1) return [];
-    const [text, retryAtMs, endsAtMs] = (hash[index + 1] ?? '').split(' ');
+  return pairsOf(hash).flatMap(([member, value]): [string, { state: CircuitState; retryAfterMs: number }][] => {
+    const [text, retryAtMs, endsAtMs] = value.split(' ');
     const state = circuitState.safeParse(text);
     if (!state.success || !(Number(endsAtMs) > nowMs)) return [];
     return [[member, { state: state.data, retryAfterMs: Math.max(0, Number(retryAtMs) - nowMs) }]];

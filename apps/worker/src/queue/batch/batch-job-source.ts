@@ -6,10 +6,10 @@ import {
   type RedisConnection,
   type RedisKeys,
 } from '@onqueue/shared/redis';
-import { feedLimitOf, type JobSource } from '../job-source.ts';
+import { feedLimitOf, type PartitionSource, type ServedQueue } from '../job-source.ts';
 import { LockKeeper } from './lock-keeper.ts';
 import { type Marker, MarkerListener } from './marker-listener.ts';
-import { QueueSlot, type ServedQueue } from './queue-slot.ts';
+import { QueueSlot } from './queue-slot.ts';
 import { RENEW_LUA } from './scripts/renew.ts';
 import { bindScript, type ScriptCall } from './scripts/script-call.ts';
 import { SIGNAL_LUA } from './scripts/signal.ts';
@@ -23,7 +23,7 @@ export interface BatchJobSourceOptions {
   keys: RedisKeys;
   /** Must wait for Redis (`maxRetriesPerRequest: null`). Duplicated: one connection for commands, one that blocks. */
   redis: RedisConnection;
-  /** All of this partition. */
+  /** All of this partition; `add` brings others. */
   queues: readonly ServedQueue[];
   retentionMs: number;
   /** Prediction records kept per model, about; 0 keeps none. */
@@ -56,18 +56,30 @@ const MIN_SHARED_CONCURRENCY = 64;
  * While it serves, one loop waits for markers of those queues that wait for jobs, each slot swaps on its own, and two
  * timers renew locks and put the jobs of dead workers back.
  */
-export class BatchJobSource implements JobSource {
+export class BatchJobSource implements PartitionSource {
   readonly #options: Required<BatchJobSourceOptions>;
+  #queues: readonly ServedQueue[];
   #serving: Serving | undefined;
   #draining: Promise<void> | undefined;
 
   constructor(options: BatchJobSourceOptions) {
     this.#options = { pollMs: POLL_MS, clock: systemClock, ...options };
+    this.#queues = options.queues;
   }
 
   start(): void {
     if (this.#serving || this.#draining) throw new Error('A source is started once. This is a bug.');
-    this.#serving = new Serving(this.#options);
+    this.#serving = new Serving({ ...this.#options, queues: this.#queues });
+  }
+
+  add(queues: readonly ServedQueue[]): void {
+    this.#queues = [...this.#queues, ...queues];
+    this.#serving?.add(queues);
+  }
+
+  async remove(model: string): Promise<void> {
+    this.#queues = this.#queues.filter((queue) => queue.model !== model);
+    await this.#serving?.remove(model);
   }
 
   drain(): Promise<void> {
@@ -76,16 +88,26 @@ export class BatchJobSource implements JobSource {
   }
 }
 
+/** What one slot of a queue has, and the queue. */
+interface ServedSlot {
+  queue: ServedQueue;
+  queuePrefix: string;
+  slot: QueueSlot;
+}
+
 class Serving {
   readonly #options: Required<BatchJobSourceOptions>;
   readonly #commands: RedisConnection;
   readonly #blocking: RedisConnection;
   readonly #listener: MarkerListener;
   readonly #locks: LockKeeper;
-  readonly #slots: QueueSlot[];
+  readonly #swap: ScriptCall;
   readonly #sweep: ScriptCall;
-  readonly #queuePrefixes: string[];
+  /** Interactive ones first. */
+  #served: ServedSlot[] = [];
   #isDraining = false;
+  /** Names are never used twice: a swap of an earlier slot might be taken for one of its successor. */
+  #slotsMade = 0;
   /** The markers that the blocking call waits for; undefined: there is no such call. */
   #listed: ReadonlySet<string> | undefined;
   #onSettled: (() => void) | undefined;
@@ -110,32 +132,61 @@ class Serving {
     const renew = bindScript(this.#commands, 'onqueueRenew', RENEW_LUA);
     this.#locks = new LockKeeper({ ...options, renew, scratchKey, prefix });
     this.#sweep = bindScript(this.#commands, 'onqueueSweepStalled', SWEEP_STALLED_LUA);
-    const swap = bindScript(this.#commands, 'onqueueSwap', SWAP_LUA);
-    const inOrder = queues.toSorted((a, b) => LANES.indexOf(a.lane) - LANES.indexOf(b.lane));
-    const prefixOf = ({ model, lane }: ServedQueue) => `${keys.bullPrefix(partition)}:${queueName(model, lane)}:`;
-    this.#queuePrefixes = inOrder.map(prefixOf);
-    this.#slots = inOrder.flatMap((queue) =>
-      sharesOf(queue.concurrency).map((concurrency, share) => {
+    this.#swap = bindScript(this.#commands, 'onqueueSwap', SWAP_LUA);
+    this.#insert(queues);
+    this.#locks.start();
+    void this.#sweepStalled();
+    void this.#listen();
+  }
+
+  add(queues: readonly ServedQueue[]): void {
+    if (this.#isDraining) return;
+    this.#insert(queues);
+    const models = new Set(queues.map(({ model }) => model));
+    const added = this.#served.filter(({ queue }) => models.has(queue.model)).map(({ slot }) => slot);
+    // It asks at once, and is among those that the next wait is for.
+    void Promise.all(oneOfEachQueue(added).map((slot) => slot.offer())).then(() => this.#stopWaiting());
+  }
+
+  async remove(model: string): Promise<void> {
+    const leaving = this.#served.filter(({ queue }) => queue.model === model).map(({ slot }) => slot);
+    for (const slot of leaving) slot.stopClaiming();
+    await Promise.all(leaving.map((slot) => slot.whenEmpty()));
+    this.#served = this.#served.filter(({ queue }) => queue.model !== model);
+    this.#stopWaiting();
+    await this.#handMarkersOn(leaving);
+  }
+
+  get #slots(): QueueSlot[] {
+    return this.#served.map(({ slot }) => slot);
+  }
+
+  #insert(queues: readonly ServedQueue[]): void {
+    const { keys, partition, worker } = this.#options;
+    const prefix = keys.partition(partition);
+    const added = queues.flatMap((queue) => {
+      const queuePrefix = `${keys.bullPrefix(partition)}:${queueName(queue.model, queue.lane)}:`;
+      return sharesOf(queue.concurrency).map((concurrency, share): ServedSlot => {
+        this.#slotsMade += 1;
         const slot: QueueSlot = new QueueSlot({
-          ...options,
+          ...this.#options,
           ...queue,
           concurrency,
           ...(queue.rows && concurrency < queue.concurrency ? { rows: halfOf(queue.rows) } : {}),
           feedLimit: feedLimitOf(queue),
-          name: `${worker}:${queueName(queue.model, queue.lane)}:${share}`,
-          queuePrefix: prefixOf(queue),
-          scratchKey,
+          name: `${worker}:${queueName(queue.model, queue.lane)}:${share}.${this.#slotsMade}`,
+          queuePrefix,
+          scratchKey: keys.scratch(partition),
           prefix,
-          swap,
+          swap: this.#swap,
           locks: this.#locks,
           onSettled: () => this.#settled(slot),
         });
-        return slot;
-      }),
-    );
-    this.#locks.start();
-    void this.#sweepStalled();
-    void this.#listen();
+        return { queue, queuePrefix, slot };
+      });
+    });
+    const rank = ({ queue }: ServedSlot) => LANES.indexOf(queue.lane);
+    this.#served = [...this.#served, ...added].toSorted((a, b) => rank(a) - rank(b));
   }
 
   async drain(): Promise<void> {
@@ -143,7 +194,7 @@ class Serving {
     for (const slot of this.#slots) slot.stopClaiming();
     this.#onSettled?.();
     await closeRedis(this.#blocking);
-    await this.#handMarkersOn();
+    await this.#handMarkersOn(this.#slots);
     await Promise.all(this.#slots.map((slot) => slot.whenEmpty()));
     this.#locks.stop();
     this.#sweepTimer?.cancel();
@@ -216,7 +267,15 @@ class Serving {
     if (!slot.isWaiting) return;
     this.#onSettled?.();
     this.#onSettled = undefined;
-    if (!this.#listed || this.#listed.has(slot.markerKey)) return;
+    if (this.#listed?.has(slot.markerKey)) return;
+    this.#stopWaiting();
+  }
+
+  /** The wait that runs, if there is one, is begun anew with the slots that there are now. */
+  #stopWaiting(): void {
+    this.#onSettled?.();
+    this.#onSettled = undefined;
+    if (!this.#listed) return;
     this.#listed = undefined; // One wake is enough.
     void this.#attempt(() => this.#listener.wake());
   }
@@ -226,14 +285,16 @@ class Serving {
     this.#sweepTimer = clock.setTimeout(() => void this.#sweepStalled(), stalledIntervalMs);
     await this.#attempt(async () => {
       faultPoint('sweep.stalled.before');
-      const count = await this.#sweep(keys.scratch(partition), stalledIntervalMs, ...this.#queuePrefixes);
+      const prefixes = [...new Set(this.#served.map(({ queuePrefix }) => queuePrefix))];
+      if (prefixes.length === 0) return;
+      const count = await this.#sweep(keys.scratch(partition), stalledIntervalMs, ...prefixes);
       if (Number(count) > 0) faultPoint('sweep.stalled.after');
     });
   }
 
   /** The blocking call may have taken a marker when it was ended: somebody else shall look. */
-  async #handMarkersOn(): Promise<void> {
-    const keys = new Set(this.#slots.map(({ markerKey }) => markerKey));
+  async #handMarkersOn(slots: readonly QueueSlot[]): Promise<void> {
+    const keys = new Set(slots.map(({ markerKey }) => markerKey));
     await this.#attempt(() => this.#listener.putBack([...keys].map((key) => ({ key, score: '0', member: '0' }))));
   }
 

@@ -104,7 +104,7 @@ for i = 6, #ARGV do
     'request', '{"on_row_error":"fail","request_id":"proof","metadata":{}}')
   if id == 'parked' then
     redis.call('HSET', P .. 'backlog:${MODEL}', 'queue_options', ARGV[4])
-    parkQueueJob('${MODEL}.bulk', 'proof', id .. '-1', 1)
+    parkQueueJob('${MODEL}.bulk', 'proof', id .. '-1', 1, 0)
   else
     addQueueJob(ARGV[3], id .. '-1', '{"tenant":"proof"}', ARGV[4])
   end

@@ -1,20 +1,9 @@
-import { type ClaimedJob, type Clock, faultPoint, type JobOutcome, type Lane } from '@onqueue/shared';
+import { type ClaimedJob, type Clock, faultPoint, type JobOutcome, rowsOf } from '@onqueue/shared';
 import { originArguments } from '@onqueue/shared/redis';
-import { afterFault, type JobHandler } from '../job-source.ts';
+import { afterFault, type ServedQueue } from '../job-source.ts';
 import type { LockKeeper } from './lock-keeper.ts';
 import type { ScriptCall } from './scripts/script-call.ts';
 import { type EndedJob, endedJob, type HeldJob, parseSwapReply, type SwapReply } from './swap-codec.ts';
-
-/** A queue that a source serves. */
-export interface ServedQueue {
-  model: string;
-  lane: Lane;
-  handler: JobHandler;
-  /** Jobs in hand at once: enough to fill the batches that run and the next ones. */
-  concurrency: number;
-  /** With so many rows in hand no more jobs are claimed, unless they are fewer than `minJobs`. */
-  rows?: { max: number; minJobs: number };
-}
 
 export interface QueueSlotOptions extends ServedQueue {
   partition: number;
@@ -151,7 +140,7 @@ export class QueueSlot {
     const { locks, clock, lockDurationMs } = this.#options;
     await locks.settle();
     const ended = this.#takeEnded();
-    const endedRows = ended.reduce((sum, { held }) => sum + held.job.inputs.length, 0);
+    const endedRows = ended.reduce((sum, { held }) => sum + rowsOf(held.job), 0);
     const room = this.#roomAfter({ jobs: ended.length, rows: endedRows });
     const wanted = this.#mayClaim ? Math.min(MAX_JOBS_PER_SWAP, room) : 0;
     const offers = this.#offers;
@@ -245,7 +234,7 @@ export class QueueSlot {
 
   #letGo({ job }: HeldJob): void {
     this.#inHand -= 1;
-    this.#rowsInHand -= job.inputs.length;
+    this.#rowsInHand -= rowsOf(job);
   }
 
   /** Another attempt holds the job, or its run is over. */
@@ -263,9 +252,9 @@ export class QueueSlot {
   async #takeUp({ claimed, settled }: SwapReply, isLate: boolean): Promise<void> {
     const { locks, queuePrefix, onError } = this.#options;
     this.#inHand += claimed.length + settled.length;
-    for (const { held } of settled) this.#rowsInHand += held.job.inputs.length;
+    for (const { held } of settled) this.#rowsInHand += rowsOf(held.job);
     if (claimed.length > 0) {
-      const rows = claimed.reduce((sum, { job }) => sum + job.inputs.length, 0);
+      const rows = claimed.reduce((sum, { job }) => sum + rowsOf(job), 0);
       this.#rowsInHand += rows;
       this.#rowsPerJob = Math.max(1, rows / claimed.length);
     }

@@ -6,7 +6,7 @@ import {
   toClaimOutcome,
   toCommitOutcome,
 } from '@onqueue/shared/redis';
-import { type Attempt, afterFault } from '../job-source.ts';
+import { type Attempt, afterFault, attemptsOf } from '../job-source.ts';
 import { parseQueueJobOptions, type QueueJobOptions, retryDelayMs } from './queue-job-options.ts';
 
 /** What scripts/swap.ts takes and gives, as objects. */
@@ -89,7 +89,8 @@ export function parseSwapReply(reply: unknown, { partition, token }: { partition
     if (claim.status === 'over') continue;
     const attemptsMade = Number(failures);
     const options = parseQueueJobOptions(optionsText);
-    const attempt = { isLast: attemptsMade + 1 >= options.attempts, isSuspect: attemptsMade + Number(stalls) > 0 };
+    const isLast = attemptsMade + 1 >= attemptsOf(claim.job, options.attempts);
+    const attempt = { isLast, isSuspect: attemptsMade + Number(stalls) > 0 };
     const held: HeldJob = { job: claim.job, queueJobId, token, attemptsMade, options, attempt };
     if (claim.status === 'claimed') {
       parsed.claimed.push(held);

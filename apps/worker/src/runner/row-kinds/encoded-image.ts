@@ -24,6 +24,9 @@ export function encodedImageBytes(text: string, { formats, max_bytes: maxBytes }
   if (!formats.includes(format)) {
     throw imageFailure('unsupported_image_format', `The image is ${format.toUpperCase()}; send ${accepted(formats)}.`);
   }
+  if (format === 'png' && isAnimated(bytes)) {
+    throw imageFailure('unsupported_image_format', 'The image is an animated PNG; send a single picture.');
+  }
   return bytes;
 }
 
@@ -56,6 +59,21 @@ function tooManyBytes(maxBytes: number): RowFailure {
 
 function accepted(formats: readonly string[]): string {
   return formats.map((format) => format.toUpperCase()).join(' or ');
+}
+
+const PNG_SIGNATURE_BYTES = 8;
+/** Length, type and checksum, around the data of a chunk. */
+const PNG_CHUNK_BYTES = 12;
+
+/** Whether a PNG announces frames (`acTL`), which comes before its first data. Which frame is meant nobody could tell. */
+function isAnimated(png: Buffer): boolean {
+  let at = PNG_SIGNATURE_BYTES;
+  while (at + PNG_CHUNK_BYTES <= png.length) {
+    const type = png.toString('latin1', at + 4, at + 8);
+    if (type === 'acTL' || type === 'IDAT') return type === 'acTL';
+    at += PNG_CHUNK_BYTES + png.readUInt32BE(at);
+  }
+  return false;
 }
 
 /**

@@ -1,8 +1,10 @@
-import { type ModelManifest, RowFailure } from '@onqueue/shared';
+import { type ImagePreprocess, type ModelManifest, RowFailure } from '@onqueue/shared';
 import { ModelLoadError } from '../model-load-error.ts';
 import { areaResample } from './area-resample.ts';
 import { encodedImageBytes, type ImageLimits } from './encoded-image.ts';
 import { lumaRows, type PixelImage } from './luma.ts';
+import { photoWriter } from './photo.ts';
+import type { PicturePlace } from './picture-place.ts';
 import type { RowKind } from './row-kind.ts';
 
 export type ImageDecoder = (bytes: Uint8Array, limits: ImageLimits) => Promise<PixelImage>;
@@ -10,23 +12,26 @@ export type ImageDecoder = (bytes: Uint8Array, limits: ImageLimits) => Promise<P
 type ImageManifest = Extract<ModelManifest, { kind: 'image' }>;
 
 /**
- * Rows of one picture each, encoded (`image`) or as plain numbers (`pixels`), as one tensor `[batch, 1, height, width]`
- * of 0…1. Must compute what training computed, to the last step: see the golden rows of the model.
+ * Rows of one picture each, encoded (`image`) or as plain numbers (`pixels`), as one tensor `[batch, …]`. Must compute what
+ * training computed, to the last step: see the golden rows of the model.
  */
 export function imageRows(manifest: ImageManifest, decode: ImageDecoder): RowKind {
-  const { name, dims } = imageInput(manifest);
-  const { width, height } = manifest.preprocess;
-  const length = width * height;
+  const { preprocess } = manifest;
+  const writer = preprocess.type === 'photo' ? photoWriter(preprocess) : inkWriter(preprocess);
+  const { dims } = writer;
+  const name = imageInput(manifest, dims);
+  const length = dims.reduce((product, size) => product * size, 1);
   return {
     async prepare(rows) {
       const data = new Float32Array(rows.length * length);
       const joined: number[] = [];
       const failures = new Map<number, RowFailure>();
+      const places: (PicturePlace | undefined)[] = [];
       // One after the other: decoding several at once would take cores that belong to other runners.
       for (const [index, row] of rows.entries()) {
         try {
           const target = data.subarray(joined.length * length, (joined.length + 1) * length);
-          await writeRow(row, { manifest, decode, target });
+          places.push(await writeRow(row, { manifest, decode, writer, target }));
           joined.push(index);
         } catch (error) {
           if (!(error instanceof RowFailure)) throw error;
@@ -38,44 +43,74 @@ export function imageRows(manifest: ImageManifest, decode: ImageDecoder): RowKin
         feeds: { [name]: { dtype: 'float32', data: data.subarray(0, batch * length), dims: [batch, ...dims] } },
         joined,
         failures,
+        places,
       };
     },
   };
 }
 
-/** The name and the dimensions after the batch of the only input. */
-function imageInput({ inputs, preprocess, row }: ImageManifest): { name: string; dims: number[] } {
+/** The name of the only input. */
+function imageInput({ inputs, preprocess, row }: ImageManifest, dims: readonly number[]): string {
   const { width, height } = preprocess;
   const [input, ...others] = inputs;
-  const dims = input?.shape.slice(1) ?? [];
-  if (!input || others.length > 0 || input.dtype !== 'float32' || dims.join() !== [1, height, width].join()) {
-    throw new ModelLoadError(`An image model has one float32 input of the shape [-1, 1, ${height}, ${width}].`);
+  if (!input || others.length > 0 || input.dtype !== 'float32' || input.shape.slice(1).join() !== dims.join()) {
+    throw new ModelLoadError(`An image model has one float32 input of the shape [-1, ${dims.join(', ')}].`);
+  }
+  if (row.pixels && preprocess.type === 'photo') {
+    throw new ModelLoadError('Rows of plain pixels are for preprocessing of the type "image".');
   }
   if (row.pixels && row.pixels.length !== width * height) {
     throw new ModelLoadError(
       `Rows have ${row.pixels.length} pixels, the input of ${width} x ${height} needs another number.`,
     );
   }
-  return { name: input.name, dims };
+  return input.name;
 }
 
-type Target = { manifest: ImageManifest; decode: ImageDecoder; target: Float32Array };
+/** Writes a picture into the part of the tensor that is its row's, and says where in it the picture lies. */
+type PictureWriter = {
+  /** Of a row of the tensor. */
+  readonly dims: readonly number[];
+  write(picture: PixelImage, target: Float32Array): PicturePlace;
+};
 
-async function writeRow(row: unknown, { manifest, decode, target }: Target): Promise<void> {
+type Target = { manifest: ImageManifest; decode: ImageDecoder; writer: PictureWriter; target: Float32Array };
+
+/** Where the picture lies in the tensor; plain pixels lie where they are. */
+async function writeRow(row: unknown, { manifest, decode, writer, target }: Target): Promise<PicturePlace | undefined> {
   const { pixels, image } = (row ?? {}) as { pixels?: unknown; image?: unknown };
+  const { preprocess } = manifest;
   if (typeof image === 'string') {
     const limits = manifest.row.image;
-    writePicture(await decode(encodedImageBytes(image, limits), limits), manifest.preprocess, target);
-  } else if (manifest.row.pixels && Array.isArray(pixels)) {
-    writePixels(pixels, manifest.preprocess.pixel_scale, target);
-  } else {
-    throw new RowFailure('invalid_row', `The row has no ${manifest.row.pixels ? 'image and no pixels' : 'image'}.`);
+    return writer.write(await decode(encodedImageBytes(image, limits), limits), target);
   }
+  if (manifest.row.pixels && preprocess.type === 'image' && Array.isArray(pixels)) {
+    writePixels(pixels, preprocess.pixel_scale, target);
+    return undefined;
+  }
+  throw new RowFailure('invalid_row', `The row has no ${manifest.row.pixels ? 'image and no pixels' : 'image'}.`);
 }
 
-function writePicture(picture: PixelImage, preprocess: ImageManifest['preprocess'], target: Float32Array): void {
-  const means = areaResample(lumaRows(picture, preprocess.polarity), preprocess);
-  for (const [index, mean] of means.entries()) target[index] = Math.min(Math.max(mean / 255, 0), 1);
+/** Brightness of 0…1, of the picture in the middle of a square. */
+function inkWriter(preprocess: ImagePreprocess): PictureWriter {
+  const { width, height, polarity } = preprocess;
+  return {
+    dims: [1, height, width],
+    write(picture, target) {
+      const means = areaResample(lumaRows(picture, polarity), preprocess);
+      for (const [index, mean] of means.entries()) target[index] = Math.min(Math.max(mean / 255, 0), 1);
+      const side = Math.max(picture.width, picture.height);
+      const [scaleX, scaleY] = [width / side, height / side];
+      return {
+        width: picture.width,
+        height: picture.height,
+        scaleX,
+        scaleY,
+        offsetX: Math.floor((side - picture.width) / 2) * scaleX,
+        offsetY: Math.floor((side - picture.height) / 2) * scaleY,
+      };
+    },
+  };
 }
 
 function writePixels(pixels: readonly unknown[], scale: number, target: Float32Array): void {

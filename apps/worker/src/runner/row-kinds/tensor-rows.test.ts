@@ -67,7 +67,7 @@ test('a row that does not fit its tensors stays out of the batch, and makes no o
     [{ 'a/b': [[1, 2, 3]] }, '/a~1b/0'],
     [{ 'a/b': [[1, 2], [3]] }, '/a~1b/1'],
     [{ 'a/b': [[1, 0.5]] }, '/a~1b/0/1'],
-    [{ 'a/b': [['1']] }, '/a~1b/0/0'],
+    [{ 'a/b': [['one']] }, '/a~1b/0/0'],
   ];
   const { feeds, joined, failures } = await tensorRows(manifest).prepare([
     ...bad.map(([row]) => row),

@@ -1,21 +1,29 @@
-import { type ModelManifest, RowFailure, type RowTensor, tensorFault, variableSizes } from '@onqueue/shared';
+import {
+  type ModelManifest,
+  RowFailure,
+  type RowTensor,
+  rowShapeOf,
+  tensorFault,
+  variableSizes,
+} from '@onqueue/shared';
 import type { Tensor, Tensors } from '../inference-engine.ts';
 import { ModelLoadError } from '../model-load-error.ts';
+import { allocateTensor } from '../tensor-data.ts';
 import type { RowKind } from './row-kind.ts';
 
 type TensorManifest = Extract<ModelManifest, { kind: 'tensor' }>;
 
 /**
- * Rows of nested arrays, one for each input of the graph. Dimensions that vary are filled up to the longest row of the batch,
- * behind the row's own values.
+ * Rows of nested arrays, one for each input of the graph. Dimensions that vary are filled up to the longest row of those that are
+ * run together, behind the row's own values.
  */
-export function tensorRows({ inputs, row: { tensors } }: TensorManifest): RowKind {
+export function tensorRows({ inputs, row: { tensors } }: Pick<TensorManifest, 'inputs' | 'row'>): RowKind {
   for (const input of inputs) {
     const tensor = tensors.find(({ name }) => name === input.name);
     if (!tensor) throw new ModelLoadError(`Input "${input.name}" has no tensor of its name in the row.`);
-    if (tensor.dtype !== input.dtype || [-1, ...tensor.shape].join() !== input.shape.join()) {
+    if (tensor.dtype !== input.dtype || tensor.shape.join() !== rowShapeOf(input).join()) {
       throw new ModelLoadError(
-        `Input "${input.name}" must be ${tensor.dtype} of [${[-1, ...tensor.shape].join(', ')}], as the tensor of the row and the batch before it.`,
+        `Input "${input.name}" must be ${tensor.dtype} of [${tensor.shape.join(', ')}], as the tensor of the row, and the batch; it is ${input.dtype} of [${input.shape.join(', ')}].`,
       );
     }
   }
@@ -65,29 +73,9 @@ function padded(values: readonly unknown[], sizes: readonly (readonly number[])[
     const axis = variable++;
     return sizes.reduce((longest, row) => Math.max(longest, row[axis] ?? 0), 0);
   });
-  const dims = [values.length, ...rowDims];
-  const length = dims.reduce((product, size) => product * size, 1);
-  if (tensor.dtype === 'int64') {
-    const data = new BigInt64Array(length);
-    if (tensor.pad_value) data.fill(BigInt(tensor.pad_value));
-    write(values, dims, (index, value) => {
-      data[index] = BigInt(value as number);
-    });
-    return { dtype: 'int64', data, dims };
-  }
-  if (tensor.dtype === 'float32') {
-    const data = new Float32Array(length);
-    if (tensor.pad_value) data.fill(Number(tensor.pad_value));
-    write(values, dims, (index, value) => {
-      data[index] = value as number;
-    });
-    return { dtype: 'float32', data, dims };
-  }
-  const data = new Array<string>(length).fill(String(tensor.pad_value ?? ''));
-  write(values, dims, (index, value) => {
-    data[index] = value as string;
-  });
-  return { dtype: 'string', data, dims };
+  const { tensor: batch, set } = allocateTensor(tensor.dtype, [values.length, ...rowDims], tensor.pad_value);
+  write(values, batch.dims, set);
+  return batch;
 }
 
 /** Row-major; what a row has less of than `dims` stays as it is. */

@@ -1,4 +1,5 @@
 import { LANES } from '../../lane.ts';
+import { PARKED_ORDER } from './parked-order.ts';
 
 /**
  * What waits for a model, and since when.
@@ -14,6 +15,7 @@ const TENANTS = 1000;
 const FINISHED_BY_LANE = LANES.map((lane) => `'finished_jobs:${lane}'`).join(', ');
 
 export const BACKLOG_LUA = `
+${PARKED_ORDER}
 local time = redis.call('TIME')
 local oldest = {}
 for i = 2, #KEYS, 2 do
@@ -25,7 +27,7 @@ for i = 2, #KEYS, 2 do
   end
   for _, tenant in ipairs(redis.call('ZRANGE', KEYS[i + 1], 0, ${TENANTS - 1})) do
     local parked = string.sub(KEYS[i + 1], 1, -6) .. 'parked:' .. tenant
-    local parkedUs = redis.call('ZRANGE', parked, 0, 0, 'WITHSCORES')[2]
+    local parkedUs = oldestParkedUs(parked)
     if parkedUs then queuedAt = math.min(queuedAt or math.huge, parkedUs / 1000) end
   end
   oldest[i / 2] = queuedAt and string.format('%.0f', queuedAt) or ''

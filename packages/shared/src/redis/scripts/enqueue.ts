@@ -9,8 +9,10 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
  * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 id, 4 tenant, 5 model, 6 version, 7 lane, 8 rows, 9 bytes, 10 request,
  *      11 inputs, 12 max jobs, 13 max rows, 14 max bytes, 15 BullMQ's job id, 16 its job data, 17 its options as JSON,
  *      18 schema version, 19 webhook or '', 20 timeout ms or '', 21 expires in ms or '',
- *      22 the metadata that it is listed under (index-functions.ts)
- * Returns {'accepted', created µs} or {'backlog_full', dimension, jobs, rows, bytes, finished jobs, finished rows}.
+ *      22 priority, 23 delay ms or '', 24 not before, Unix ms, or '', 25 cancel after ms or '', 26 retention ms or '', 27 the
+ *      events of the webhook, separated by blanks, or '', 28 the blob of the inputs or '',
+ *      29 the metadata that it is listed under (index-functions.ts)
+ * Returns {'accepted', created µs, 1 when it was this call that stored it} or {'backlog_full', dimension, jobs, rows, bytes, finished jobs, finished rows}.
  *
  * The first write is HSET, which a full Redis refuses: then nothing at all has happened.
  */
@@ -23,26 +25,38 @@ local id, tenant, model = ARGV[3], ARGV[4], ARGV[5]
 local queue = queueOf(model, ARGV[7])
 local key = recordKey(tenant, id)
 local created = redis.call('HGET', key, 'created_us')
-if created then return {'accepted', created} end
-assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash', [jobsKey(tenant, model)] = 'zset'})
+if created then return {'accepted', created, 0} end
+assertKinds({[DUE] = 'zset', [SCHEDULED] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash',
+  [jobsKey(tenant, model)] = 'zset'})
 local full, backlog, feedLimit = fullDimension(model, ARGV[7], ARGV[8], ARGV[9], ARGV[12], ARGV[13], ARGV[14])
 if full then return {'backlog_full', full, unpack(backlog)} end
 local isParked = mustPark(queue, tenant, feedLimit)
+local scheduled = tonumber(ARGV[24]) or ARGV[23] ~= '' and NOW_MS + ARGV[23] or 0
+local isScheduled = scheduled > NOW_MS
 
 redis.call('HSET', key,
   'schema_version', ARGV[18], 'id', id, 'tenant', tenant, 'state', 'queued', 'run', 1, 'attempt', 0,
   'model', model, 'version', ARGV[6], 'lane', ARGV[7], 'rows', ARGV[8], 'bytes', ARGV[9],
   'created_us', NOW_US, 'queued_us', NOW_US, 'request', ARGV[10], 'inputs', ARGV[11])
-if ARGV[19] ~= '' then redis.call('HSET', key, 'webhook', ARGV[19]) end
-if ARGV[20] ~= '' then redis.call('HSET', key, 'timeout_ms', ARGV[20]) end
-if ARGV[21] ~= '' then
-  local due = NOW_MS + ARGV[21]
-  redis.call('HSET', key, 'expires_in_ms', ARGV[21], 'queue_due_ms', due)
-  redis.call('ZADD', DUE, due, dueMember(tenant, id, 1))
+for i, field in pairs({[19] = 'webhook', [20] = 'timeout_ms', [21] = 'expires_in_ms', [26] = 'retention_ms', [27] = 'webhook_events'}) do
+  if ARGV[i] ~= '' then redis.call('HSET', key, field, ARGV[i]) end
 end
-listJob(tenant, id, model, ARGV[22])
+if ARGV[22] ~= '0' then redis.call('HSET', key, 'priority', ARGV[22]) end
+if ARGV[25] ~= '' then
+  redis.call('HSET', key, 'has_cancel_after', 1)
+  redis.call('ZADD', SCHEDULED, NOW_MS + ARGV[25], cancelMember(tenant, id, 1))
+end
+if ARGV[28] ~= '' then
+  redis.call('HSET', key, 'blobs', ARGV[28])
+  keepBlobs(tenant, ARGV[28], NOW_MS + HELD_BLOB_MS)
+end
+if isScheduled then schedule(tenant, id, 1, scheduled)
+elseif ARGV[21] ~= '' then beginToExpire(tenant, id, 1, ARGV[21]) end
+listJob(tenant, id, model, ARGV[29])
 count(model, {jobs = 1, rows = ARGV[8], bytes = ARGV[9]})
-placeQueueJob(isParked, model, queue, feedLimit, tenant, ARGV[15], ARGV[8], ARGV[16], ARGV[17])
+if not isScheduled then
+  placeQueueJob(isParked, model, queue, feedLimit, tenant, ARGV[15], ARGV[8], ARGV[22], ARGV[16], ARGV[17])
+end
 tell()
-return {'accepted', NOW_US}
+return {'accepted', NOW_US, 1}
 `;

@@ -18,10 +18,10 @@ local function mustPark(queue, tenant, feedLimit)
   return true
 end
 
-local function placeQueueJob(isParked, model, queue, feedLimit, tenant, jobId, rows, data, options)
+local function placeQueueJob(isParked, model, queue, feedLimit, tenant, jobId, rows, priority, data, options)
   if not isParked then return addQueueJob(P .. 'bull:' .. queue .. ':', jobId, data, options) end
   redis.call('HSET', P .. 'backlog:' .. model, 'queue_options', options)
-  parkQueueJob(queue, tenant, jobId, rows)
+  parkQueueJob(queue, tenant, jobId, rows, priority)
   -- There may be room after all: what was waiting was canceled, or the turns are those of tenants without jobs.
   feedQueue(queue, feedLimit, 0)
 end

@@ -6,7 +6,9 @@
  * Redis Cluster sends it to the right node. All times are Redis' own: clients' clocks jump.
  *
  * A record is a hash. `state`, `run` and `attempt` decide who may change it (job-state.ts has the table); `queue_due_ms`
- * and `run_due_ms` say by when it must have started and ended, and stand in the partition's `due` set while they matter.
+ * and `run_due_ms` say by when it must have started and ended, and stand in the partition's `due` set while they matter. In
+ * a set of its own, `scheduled`, which processes of version 0.1 leave alone, stand `scheduled_ms`, before which the run is in no
+ * queue, and when a `Cancel-After` is over. `blobs` names what the record has in the blob store.
  */
 export const RECORD_FUNCTIONS = `
 local time = redis.call('TIME')
@@ -14,7 +16,11 @@ local NOW_US = string.format('%.0f', time[1] * 1000000 + time[2])
 local NOW_MS = math.floor(time[1] * 1000 + time[2] / 1000)
 -- Jobs in a queue's wait list while no worker has said what suits it.
 local DEFAULT_FEED_LIMIT = 64
-local OUTBOX, DUE = P .. 'outbox', P .. 'due'
+local OUTBOX, DUE, SCHEDULED, BLOBS = P .. 'outbox', P .. 'due', P .. 'scheduled', P .. 'blobs'
+-- A blob of a record that has not ended is kept for so long, and then looked at again.
+local HELD_BLOB_MS = 7 * 86400000
+-- Nobody reads a blob to its end who began before its record was gone.
+local BLOB_GRACE_MS = 60000
 -- Jobs that ended in this script, for those who wait; and runs (job-run) that ended without their worker knowing.
 local ended, halted = {}, {}
 
@@ -26,7 +32,7 @@ local function assertKinds(keys)
   end
 end
 local function assertRunKinds(model)
-  assertKinds({[OUTBOX] = 'stream', [DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash',
+  assertKinds({[OUTBOX] = 'stream', [DUE] = 'zset', [SCHEDULED] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash',
     [P .. 'predictions:' .. model] = 'stream', [P .. 'origins'] = 'hash'})
 end
 
@@ -34,6 +40,7 @@ local function recordKey(tenant, id) return P .. 'job:' .. tenant .. ':' .. id e
 local function queueOf(model, lane) return model .. '.' .. lane end
 local function parkedKey(queue, tenant) return P .. 'shares:' .. queue .. ':parked:' .. tenant end
 local function dueMember(tenant, id, run) return tenant .. ':' .. id .. ':' .. run end
+local function cancelMember(tenant, id, run) return dueMember(tenant, id, run) .. '.cancel' end
 local function isActive(state) return state == 'queued' or state == 'running' end
 
 -- The same as eventId() in events.ts.
@@ -52,9 +59,41 @@ end
 -- What decides over the end of a run, and what has to follow it: all in one command, since thousands end in a second.
 local function readRun(tenant, id)
   local fields = redis.call('HMGET', recordKey(tenant, id),
-    'state', 'run', 'attempt', 'model', 'rows', 'bytes', 'webhook', 'queue_due_ms', 'run_due_ms', 'lane')
+    'state', 'run', 'attempt', 'model', 'rows', 'bytes', 'webhook', 'queue_due_ms', 'run_due_ms', 'lane', 'scheduled_ms',
+    'has_cancel_after', 'retention_ms', 'webhook_events', 'priority', 'blobs')
   return {state = fields[1], run = fields[2], attempt = fields[3], model = fields[4], rows = fields[5],
-    bytes = fields[6], webhook = fields[7], hasDeadline = fields[8] or fields[9], lane = fields[10]}
+    bytes = fields[6], webhook = fields[7], hasDeadline = fields[8] or fields[9], isScheduled = fields[11], lane = fields[10],
+    hasCancelAfter = fields[12], retentionMs = fields[13] or RETENTION_MS, webhookEvents = fields[14],
+    priority = fields[15] or 0, blobs = fields[16]}
+end
+
+-- The name of the blob that stands for a field's JSON, or nil.
+local function blobOf(json)
+  if not json or string.sub(json, 1, 1) ~= '{' then return nil end
+  return cjson.decode(json).blob
+end
+
+-- Says when blobs go, whose names have blanks between them.
+local function keepBlobs(tenant, names, untilMs)
+  for name in string.gmatch(names, '%S+') do redis.call('ZADD', BLOBS, untilMs, tenant .. ' ' .. name) end
+end
+
+local function isToldOf(record, type)
+  local wanted = record.webhookEvents
+  return not wanted or string.find(' ' .. wanted .. ' ', ' ' .. type .. ' ', 1, true) ~= nil
+end
+
+-- Keeps a run out of its queue until a time; the sweep that finds it due puts it there.
+local function schedule(tenant, id, run, dueMs)
+  redis.call('HSET', recordKey(tenant, id), 'scheduled_ms', dueMs)
+  redis.call('ZADD', SCHEDULED, dueMs, dueMember(tenant, id, run))
+end
+
+-- The time in which a run must have been started begins, now.
+local function beginToExpire(tenant, id, run, expiresInMs)
+  local due = NOW_MS + expiresInMs
+  redis.call('HSET', recordKey(tenant, id), 'expires_in_ms', expiresInMs, 'queue_due_ms', due)
+  redis.call('ZADD', DUE, due, dueMember(tenant, id, run))
 end
 
 -- Ends the run: record, counters, outbox and those who wait together. Whoever calls has checked that it may.
@@ -62,7 +101,7 @@ end
 -- the id of an origin.
 local function endRun(tenant, id, record, outcome)
   local key = recordKey(tenant, id)
-  local fields = {'state', outcome.state, 'finished_us', NOW_US, 'expires_ms', NOW_MS + RETENTION_MS}
+  local fields = {'state', outcome.state, 'finished_us', NOW_US, 'expires_ms', NOW_MS + record.retentionMs}
   for _, field in ipairs({'results', 'error', 'origin', 'batch', 'timings'}) do
     local json = outcome[field]
     if json and json ~= '' then
@@ -70,11 +109,21 @@ local function endRun(tenant, id, record, outcome)
       fields[#fields + 1] = json
     end
   end
+  local resultsBlob = blobOf(outcome.results)
+  if resultsBlob then
+    record.blobs = (record.blobs and record.blobs .. ' ' or '') .. resultsBlob
+    for _, value in ipairs({'blobs', record.blobs, 'schema_version', '3'}) do fields[#fields + 1] = value end
+  end
   redis.call('HSET', key, unpack(fields))
+  if record.blobs then
+    keepBlobs(tenant, record.blobs, NOW_MS + record.retentionMs + BLOB_GRACE_MS)
+    local inputs = outcome.state == 'succeeded' and string.match(record.blobs, '%S+%.inputs')
+    if inputs then keepBlobs(tenant, inputs, NOW_MS) end
+  end
   -- Only a run without success is ever run again; inputs are most of what a job with pictures weighs.
   if outcome.state == 'succeeded' then redis.call('HDEL', key, 'inputs', 'kept') end
-  redis.call('PEXPIRE', key, RETENTION_MS)
-  if record.run ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, RETENTION_MS) end
+  redis.call('PEXPIRE', key, record.retentionMs)
+  if record.run ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, record.retentionMs) end
   -- A list that is of the wrong kind must not keep a job from ending.
   if outcome.state ~= 'succeeded' then
     redis.pcall('ZADD', P .. 'jobs:' .. tenant .. ':' .. record.model .. ':' .. outcome.state, 0, id)
@@ -83,8 +132,10 @@ local function endRun(tenant, id, record, outcome)
     jobs = -1, rows = -record.rows, bytes = -record.bytes, finished_jobs = 1, finished_rows = tonumber(record.rows),
     ['finished_jobs:' .. (record.lane or 'interactive')] = 1})
   if record.hasDeadline then redis.call('ZREM', DUE, dueMember(tenant, id, record.run)) end
-  if record.webhook then
-    local type = 'job.' .. outcome.state
+  if record.isScheduled then redis.call('ZREM', SCHEDULED, dueMember(tenant, id, record.run)) end
+  if record.hasCancelAfter then redis.call('ZREM', SCHEDULED, cancelMember(tenant, id, record.run)) end
+  local type = 'job.' .. outcome.state
+  if record.webhook and isToldOf(record, type) then
     redis.call('XADD', OUTBOX, '*', 'event', cjson.encode({
       schema_version = 1, id = eventId(id, record.run, type), type = type, tenant = tenant, job_id = id,
       run = tonumber(record.run), occurred_at_ms = NOW_MS, url = record.webhook}))

@@ -23,9 +23,10 @@ if not record.state then
   return {'missing'}
 end
 if isActive(record.state) then return {'active', record.state} end
-assertKinds({[audit] = 'stream', [jobsKey(tenant, record.model)] = 'zset',
+assertKinds({[audit] = 'stream', [BLOBS] = 'zset', [jobsKey(tenant, record.model)] = 'zset',
   [jobsKey(tenant, record.model) .. ':' .. record.state] = 'zset'})
 redis.call('DEL', KEYS[1])
+if record.blobs then keepBlobs(tenant, record.blobs, NOW_MS) end
 redis.call('DEL', recordKey(tenant, id), P .. 'runs:' .. tenant .. ':' .. id)
 redis.call('ZREM', jobsKey(tenant, record.model), id)
 unlistEnd(tenant, id, record.model, record.state)

@@ -1,4 +1,3 @@
-import { JOB_SCHEMA_VERSION } from '../../job.ts';
 import { INDEX_FUNCTIONS } from './index-functions.ts';
 import { PLACE_QUEUE_JOB } from './place-queue-job.ts';
 import { RECORD_FUNCTIONS } from './record-functions.ts';
@@ -19,11 +18,12 @@ ${INDEX_FUNCTIONS}
 local tenant, id = ARGV[3], ARGV[4]
 local key = recordKey(tenant, id)
 local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes', 'lane', 'expires_in_ms', 'attempt',
-  'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings', 'origin', 'batch', 'kept')
+  'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings', 'origin', 'batch', 'priority', 'blobs',
+  'kept')
 local state, run, model = record[1], record[2], record[3]
 if not state then return {'missing'} end
 if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
-assertKinds({[DUE] = 'zset', [P .. 'backlog:' .. model] = 'hash', [P .. 'runs:' .. tenant .. ':' .. id] = 'list'})
+assertKinds({[DUE] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash', [P .. 'runs:' .. tenant .. ':' .. id] = 'list'})
 local queue = queueOf(model, record[6])
 local full, backlog, feedLimit = fullDimension(model, record[6], record[4], record[5], ARGV[5], ARGV[6], ARGV[7])
 if full then return {'backlog_full', full, unpack(backlog)} end
@@ -32,28 +32,25 @@ local isParked = mustPark(queue, tenant, feedLimit)
 -- The fields of a run are numbers and JSON already: put together as text, since cjson would round them.
 local function member(name, json) return '"' .. name .. '":' .. (json or 'null') end
 redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
-  member('schema_version', '${JOB_SCHEMA_VERSION}'), member('run', run), member('state', '"' .. state .. '"'), member('attempt', record[8]), member('queued_us', record[9]),
+  member('schema_version', blobOf(record[12]) and '3' or '2'), member('run', run), member('state', '"' .. state .. '"'), member('attempt', record[8]), member('queued_us', record[9]),
   member('started_us', record[10]), member('finished_us', record[11]), member('results', record[12]),
   member('error', record[13]), member('provenance', record[14]), member('timings', record[15]),
   member('origin', record[16] and '"' .. record[16] .. '"'), member('batch', record[17])}, ',') .. '}')
 redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'origin', 'batch', 'timings',
-  'queue_due_ms', 'run_due_ms')
--- What the last run has, or what it was to add to.
+  'queue_due_ms', 'run_due_ms', 'scheduled_ms', 'has_cancel_after')
+-- What the last run has, or what it was to add to. Results in the blob store are kept by nobody: all rows run.
 local hasResults = string.sub(record[12] or '', 1, 1) == '['
-local kept = ARGV[10] == '1' and (hasResults and '{"run":' .. run .. ',"results":' .. record[12] .. '}' or record[18])
+local kept = ARGV[10] == '1' and (hasResults and '{"run":' .. run .. ',"results":' .. record[12] .. '}' or record[20])
 if kept then redis.call('HSET', key, 'kept', kept) else redis.call('HDEL', key, 'kept') end
 local nextRun = redis.call('HINCRBY', key, 'run', 1)
 redis.call('HSET', key, 'state', 'queued', 'attempt', 0, 'queued_us', NOW_US)
 redis.call('PERSIST', key)
 redis.call('PERSIST', P .. 'runs:' .. tenant .. ':' .. id)
-if record[7] then
-  local due = NOW_MS + record[7]
-  redis.call('HSET', key, 'queue_due_ms', due)
-  redis.call('ZADD', DUE, due, dueMember(tenant, id, nextRun))
-end
+if record[19] then keepBlobs(tenant, record[19], NOW_MS + HELD_BLOB_MS) end
+if record[7] then beginToExpire(tenant, id, nextRun, record[7]) end
 unlistEnd(tenant, id, model, state)
 count(model, {jobs = 1, rows = record[4], bytes = record[5]})
-placeQueueJob(isParked, model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], ARGV[8], ARGV[9])
+placeQueueJob(isParked, model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], record[18] or 0, ARGV[8], ARGV[9])
 tell()
 return {'queued', nextRun}
 `;

@@ -1,3 +1,5 @@
+import { PARKED_ORDER } from './parked-order.ts';
+
 /** Tenants that one feed looks at; those behind them come with the next one. */
 const MAX_TENANTS_PER_FEED = 1024;
 /** Jobs in the wait list that count towards their tenants' shares when turns begin. */
@@ -9,13 +11,13 @@ const JOBS_PER_LOOK = 16;
  * Shares a queue fairly among tenants, as Lua functions. Needs RECORD_FUNCTIONS.
  *
  * BullMQ's wait list is first come, first served: a hundred thousand jobs of one tenant stand before the ten of another.
- * So it is kept short, and what it has no room for is *parked*: in a sorted set per tenant, in order of arrival, without
+ * So it is kept short, and what it has no room for is *parked*: in a sorted set per tenant, in order of priority and arrival, without
  * any of BullMQ's keys. A feed moves parked jobs on, by start-time fair queueing: each tenant has a virtual time, to which
  * each of its jobs adds its rows by the tenant's weight; the one with the least goes next. While nobody is parked, jobs
  * go straight to BullMQ.
  *
  * Under <prefix>shares:<queue>: 'turns', sorted set: tenant, by virtual time; 'parked:<tenant>', sorted set: '<queue job>
- * <rows>', by the time at which it was parked, microseconds. <prefix>weights, hash: tenant to weight, 1 when it is missing.
+ * <rows>', by priority and the time at which it was parked (parked-order.ts). <prefix>weights, hash: tenant to weight, 1 when it is missing.
  * A tenant whose last job was fed keeps its turn until the others have come up to it: who sends job by job has no more than
  * who sends all at once.
  *
@@ -23,6 +25,7 @@ const JOBS_PER_LOOK = 16;
  * fed: as configured when the last one was parked.
  */
 export const SHARE_FUNCTIONS = `
+${PARKED_ORDER}
 -- Hash and field: when the job that was fed last began, in virtual time.
 local function virtualTimeOf(queue)
   local model, lane = string.match(queue, '^(.*)%.([^.]*)$')
@@ -118,7 +121,7 @@ local function feedQueue(queue, limit, claims)
       ids[i] = id
       data[tenant] = data[tenant] or cjson.encode({tenant = tenant})
       redis.call('HSET', Q .. id, 'name', 'job', 'data', data[tenant], 'opts', options, 'timestamp',
-        string.format('%.0f', math.floor(job[3] / 1000)), 'delay', 0, 'priority', 0)
+        string.format('%.0f', math.floor(arrivalOf(tonumber(job[3])) / 1000)), 'delay', 0, 'priority', 0)
     end
     redis.call('LPUSH', Q .. 'wait', unpack(ids))
     if not meta[2] or redis.call('LLEN', Q .. 'active') < tonumber(meta[2]) then
@@ -164,14 +167,17 @@ local function openTurns(queue)
 end
 
 -- Whoever has no turn begins where the others are: neither with what it did not use, nor behind them.
-local function parkQueueJob(queue, tenant, jobId, rows)
+local function parkQueueJob(queue, tenant, jobId, rows, priority)
   local turns, parked = turnsKey(queue), parkedKey(queue, tenant)
   if redis.call('EXISTS', turns) == 0 then openTurns(queue) end
   if not redis.call('ZSCORE', turns, tenant) then
     redis.call('ZADD', turns, redis.call('HGET', virtualTimeOf(queue)) or 0, tenant)
   end
   -- In order, though Redis' clock be set back.
-  local last = redis.call('ZRANGE', parked, -1, -1, 'WITHSCORES')[2] or 0
-  redis.call('ZADD', parked, string.format('%.0f', math.max(tonumber(NOW_US), last + 1)), jobId .. ' ' .. rows)
+  priority = tonumber(priority) or 0
+  local from, to = scoresOf(priority)
+  local last = redis.call('ZREVRANGEBYSCORE', parked, to, from, 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  local score = math.max(parkedScore(tonumber(NOW_US), priority), last and last + 1 or -math.huge)
+  redis.call('ZADD', parked, string.format('%.0f', score), jobId .. ' ' .. rows)
 end
 `;

@@ -1,16 +1,14 @@
 import type { ClaimedJob, Clock, JobOutcome, JobStore } from '@onqueue/shared';
 import type { RedisConnection, RedisKeys } from '@onqueue/shared/redis';
-import type { JobSource } from '../job-source.ts';
-import { StockJobSource } from '../stock-job-source.ts';
+import type { PartitionSource } from '../job-source.ts';
+import { StockPartitionSource } from '../stock-partition-source.ts';
 import { BatchJobSource } from './batch-job-source.ts';
 import { proveBatchScripts } from './proof.ts';
-import type { ServedQueue } from './queue-slot.ts';
 
-export interface JobSourcesOptions {
+export interface PartitionSourceOptions {
   kind: 'batch' | 'stock';
   worker: string;
   partition: number;
-  queues: readonly ServedQueue[];
   keys: RedisKeys;
   redis: RedisConnection;
   store: Pick<JobStore, 'claim' | 'commit' | 'feed'>;
@@ -32,12 +30,16 @@ export interface JobSourcesOptions {
 /** How soon the scripts are tried again while Redis cannot serve (it loads, fails over, is a replica for a moment). */
 const TRY_AGAIN_MS = 1000;
 
-/** The sources of a partition's queues, not started; none when `signal` aborts before that is settled. */
-export async function openJobSources({ kind, onUnproven, ...options }: JobSourcesOptions): Promise<JobSource[]> {
+/** The source of a partition, without queues and not started; undefined when `signal` aborts before it is settled of which kind. */
+export async function openPartitionSource({
+  kind,
+  onUnproven,
+  ...options
+}: PartitionSourceOptions): Promise<PartitionSource | undefined> {
   const { signal, clock, onError } = options;
   while (kind === 'batch' && !signal.aborted) {
     const proof = await proveBatchScripts(options);
-    if (proof.isProven) return [new BatchJobSource(options)];
+    if (proof.isProven) return new BatchJobSource({ ...options, queues: [] });
     if (!proof.mayPass) {
       onUnproven(proof.reason);
       break;
@@ -45,7 +47,6 @@ export async function openJobSources({ kind, onUnproven, ...options }: JobSource
     onError(new Error(`the scripts cannot be tried now: ${proof.reason}`));
     await new Promise<void>((resolve) => clock.setTimeout(resolve, TRY_AGAIN_MS));
   }
-  if (signal.aborted) return [];
-  const bullPrefix = options.keys.bullPrefix(options.partition);
-  return options.queues.map((queue) => new StockJobSource({ ...options, ...queue, bullPrefix }));
+  if (signal.aborted) return undefined;
+  return new StockPartitionSource({ ...options, bullPrefix: options.keys.bullPrefix(options.partition) });
 }

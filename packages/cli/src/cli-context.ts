@@ -1,0 +1,11 @@
+/** What a command has of the world. */
+export interface CliContext {
+  args: readonly string[];
+  env: Readonly<Record<string, string | undefined>>;
+  /** Relative paths start here. */
+  cwd: string;
+  /** A line of the answer, to stdout. */
+  print: (text: string) => void;
+  /** A line for people beside the answer, to stderr. */
+  printError: (text: string) => void;
+}

@@ -1,0 +1,38 @@
+import { Command, CommanderError } from 'commander';
+import type { CliContext } from './cli-context.ts';
+import { CliError, EXIT } from './cli-error.ts';
+import { modelsCommand } from './commands/models.ts';
+
+/** Runs one command line and resolves with its exit code; never rejects for what a user can mend. */
+export async function runCli(context: CliContext): Promise<number> {
+  const { args, print, printError } = context;
+  const program = new Command('onqueue')
+    .description('Asynchronous inference for ONNX models.')
+    .configureOutput({ writeOut: (text) => print(text.trimEnd()), writeErr: (text) => printError(text.trimEnd()) })
+    .showHelpAfterError('(--help lists what there is)')
+    .exitOverride()
+    .addHelpText('after', HELP)
+    .addCommand(modelsCommand(context));
+  inherit(program);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return EXIT.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    if (!(error instanceof CliError)) throw error;
+    if (args.includes('--json')) print(JSON.stringify({ error: error.message }, null, 2));
+    else printError(error.message);
+    return error.exitCode;
+  }
+}
+
+/** Commands that are built apart know nothing of how the program prints and ends. */
+function inherit(parent: Command): void {
+  for (const command of parent.commands) {
+    command.copyInheritedSettings(parent);
+    inherit(command);
+  }
+}
+
+const HELP = `
+Every command takes --json. Exit codes: 0 done, 1 it did not work out, 2 the command line was not understood.`;

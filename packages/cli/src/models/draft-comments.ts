@@ -1,0 +1,48 @@
+import type { ModelManifest } from '@onqueue/shared';
+import type { AnswerChoice } from './answer-choice.ts';
+import type { DraftComments } from './manifest-draft.ts';
+import type { Trial } from './model-trial.ts';
+
+/** What a person has to know of each part of a draft, and may want to change. */
+export function draftComments(made: {
+  manifest: ModelManifest;
+  trial: Trial;
+  choice: AnswerChoice;
+  isSynthetic: boolean;
+}): DraftComments {
+  const { manifest, trial, choice, isSynthetic } = made;
+  return {
+    schema_version: [
+      'A draft of `onqueue models add`. All fields: docs/guides/models.md. Check it with `onqueue models check`.',
+    ],
+    inputs: [
+      'As the graph has them. -1 may vary; the first dimension is the batch unless batch_axis says another, or null for none.',
+      ...BATCH[trial.layout.batch],
+    ],
+    row: [
+      manifest.kind === 'tabular'
+        ? 'One field for each input. Add minimum, maximum, enum, unit and description: the API refuses rows that break them.'
+        : 'One tensor for each input, without the batch. Add a description, and max_length where a dimension may vary.',
+    ],
+    example: Object.keys(manifest.example).length === 0 ? ['Left empty: a row is too long to be read.'] : [],
+    postprocess: [
+      `${choice.postprocess.type}: ${choice.reason}.`,
+      ...(choice.postprocess.type === 'raw'
+        ? ['For a classifier: {"type": "classify", "output": …, "activation": "softmax" or "none", "labels": […]}.']
+        : []),
+    ],
+    batching: ['The hard limit. How large batches really are is measured when the version is loaded.'],
+    golden: isSynthetic
+      ? [
+          'The rows are made up: they prove that answers stay the same, not that they are right.',
+          'Replace them by rows from training, with the outputs that training computed.',
+        ]
+      : ['The rows were given, the outputs are those of this machine: compare them with those of training.'],
+  };
+}
+
+const BATCH: Record<Trial['layout']['batch'], string[]> = {
+  free: [],
+  fixed: ['The batch is fixed by the graph: runs are filled up to it.'],
+  row_by_row: ['Rows are run one by one.'],
+};
