@@ -39,7 +39,8 @@ onEverySource((source, isWhole) => {
       const again = canceled.filter(() => random.next() < 0.2);
       await Promise.all(again.map((id) => client.retry(id)));
       const { ended } = await scene.verdict();
-      expect(ended).toEqual({
+      // Where no cancel came in time there is no such end.
+      expect({ succeeded: 0, canceled: 0, ...ended }).toEqual({
         succeeded: jobs - canceled.length + again.length,
         canceled: canceled.length - again.length,
       });
