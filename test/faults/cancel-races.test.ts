@@ -6,7 +6,7 @@ import { sized } from './support/fault-size.ts';
 import { onEverySource } from './support/job-sources.ts';
 import { slowOrder } from './support/load.ts';
 
-const TIMEOUT_MS = sized({ small: 60_000, full: 300_000 });
+const TIMEOUT_MS = sized({ small: 180_000, full: 300_000 });
 
 onEverySource((source, isWhole) => {
   if (!isWhole) return;
