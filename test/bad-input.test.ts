@@ -191,10 +191,10 @@ describe('a request that is wrong', () => {
   });
 
   test.each([
-    ['/jobs', 'DELETE', 'POST, OPTIONS'],
-    ['/jobs', 'GET', 'POST, OPTIONS'],
+    ['/jobs', 'DELETE', 'GET, POST, HEAD, OPTIONS'],
+    ['/jobs/a/result', 'POST', 'GET, HEAD, OPTIONS'],
     ['/jobs/a/cancel', 'PUT', 'POST, OPTIONS'],
-    ['/jobs/a', 'DELETE', 'GET, HEAD, OPTIONS'],
+    ['/jobs/a', 'PUT', 'GET, DELETE, HEAD, OPTIONS'],
     ['/models', 'POST', 'GET, HEAD, OPTIONS'],
     ['/livez', 'POST', 'GET, HEAD, OPTIONS'],
   ])('to %s by %s is told which methods are allowed', async (path, method, allowed) => {
@@ -236,7 +236,7 @@ describe('a request that is wrong', () => {
     ['GET', '/jobs/job_x?wait=5&foo', '?foo', 'there is wait'],
     ['POST', '/jobs?foo=1', '?foo', 'there is dry_run'],
     ['POST', '/jobs/job_x/cancel?foo=1', '?foo', 'there are none here'],
-    ['POST', '/jobs/job_x/retry?foo=1', '?foo', 'there are none here'],
+    ['POST', '/jobs/job_x/retry?foo=1', '?foo', 'there is rows'],
     ['GET', '/jobs/job_x/runs?foo=1', '?foo', 'there are none here'],
     ['GET', '/models?__proto__=1', '?__proto__', 'there are none here'],
     ['GET', '/models/fraud?foo=1', '?foo', 'there are none here'],

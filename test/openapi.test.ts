@@ -32,7 +32,11 @@ afterAll(async () => {
 });
 
 /** What the document leaves open in a reply; nothing when the reply is as it says. */
-function faultsOf(method: 'get' | 'post' | 'put', path: string, { status, headers, body }: Answer<unknown>): unknown {
+function faultsOf(
+  method: 'get' | 'post' | 'put' | 'delete',
+  path: string,
+  { status, headers, body }: Answer<unknown>,
+): unknown {
   const response = document.paths[path]?.[method]?.responses[String(status)];
   if (!response) return `no ${status} is documented for ${method} ${path}`;
   const type = String(headers.get('content-type')).split(';')[0] ?? '';
@@ -76,6 +80,31 @@ describe('every reply is as /openapi.json says', () => {
   ])('of a post that is refused: %j', async (body, status) => {
     const answer = await postJob<unknown>(baseUrl, body);
     expect([answer.status, faultsOf('post', '/jobs', answer)]).toEqual([status, undefined]);
+  });
+
+  test('of results, lists, streams and deletions', async () => {
+    const { id } = await endedJob(baseUrl, await acceptedJob(baseUrl, { model: 'linear', input: linear }));
+    const get = (path: string, headers: Record<string, string> = {}) => request(`${baseUrl}${path}`, { headers });
+    expect(faultsOf('get', '/jobs', await get('/jobs?limit=1'))).toBeUndefined();
+    expect(faultsOf('get', '/jobs', await get('/jobs?limit=0'))).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}/result', await get(`/jobs/${id}/result`))).toBeUndefined();
+    const line = await get(`/jobs/${id}/result`, { accept: 'application/x-ndjson' });
+    expect(faultsOf('get', '/jobs/{id}/result', { ...line, body: JSON.parse(String(line.body)) })).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}/events', await get(`/jobs/${id}/events`))).toBeUndefined();
+    const remove = () => request(`${baseUrl}/jobs/${id}`, { method: 'DELETE' });
+    expect(faultsOf('delete', '/jobs/{id}', await remove())).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}', await get(`/jobs/${id}`))).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}/result', await get(`/jobs/${id}/result`))).toBeUndefined();
+  });
+
+  test('of what operators do, and of bulk retries', async () => {
+    const lane = '/admin/models/{name}/lanes/{lane}';
+    for (const action of ['pause', 'drain', 'resume', 'purge']) {
+      const answer = await request(`${baseUrl}/admin/models/linear/lanes/bulk/${action}`, { method: 'POST' });
+      expect([answer.status, faultsOf('post', `${lane}/${action}`, answer)]).toEqual([200, undefined]);
+    }
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' };
+    expect(faultsOf('post', '/jobs/retry', await request(`${baseUrl}/jobs/retry`, init))).toBeUndefined();
   });
 
   test('of a dry run, and of a job with all that it may ask for', async () => {

@@ -93,11 +93,8 @@ test(
 function manifestOf(name: string, file: string, bytes: Buffer): ModelManifest {
   const known = folders.get(name);
   if (!known) throw new Error(`There is no model ${name}. This is a bug.`);
-  const { golden } = known.manifest;
-  return {
-    ...withArtifact(known.manifest, file, bytes),
-    golden: { tolerance: golden?.tolerance ?? 1e-4, file: `${name}.jsonl` },
-  };
+  const { tolerance = 1e-4 } = known.manifest.golden ?? {};
+  return { ...withArtifact(known.manifest, file, bytes), golden: { tolerance, file: `${name}.jsonl` } };
 }
 
 function withArtifact(manifest: ModelManifest, file: string, bytes: Buffer): ModelManifest {

@@ -19,10 +19,14 @@ import {
   RedisBlobRegister,
   RedisCompletionListener,
   RedisFileIndex,
+  RedisJobIndex,
+  RedisJobRemovals,
   RedisJobReservations,
   RedisJobStore,
   RedisKeys,
+  RedisLaneControls,
   RedisModelRegistry,
+  RedisQueuePlaces,
   readServerMemory,
 } from '@onqueue/shared/redis';
 import { createApiLogger } from './api-logger.ts';
@@ -45,6 +49,7 @@ async function main(): Promise<void> {
   const redis = connectRedis(target, { kind: 'producer', timeoutMs: config.redisTimeoutMs }, onRedisError);
   const subscriber = connectRedis(target, { kind: 'subscriber' }, onRedisError);
   const keys = new RedisKeys(config.keyPrefix);
+  const retentionMs = config.retentionS * 1000;
   const blobs = await openBlobStore(config, { redis, keys });
   const register = new RedisBlobRegister({ redis, keys });
   const payloads = new JobPayloads({
@@ -58,10 +63,11 @@ async function main(): Promise<void> {
     redis,
     keys,
     partitions: config.partitions,
-    retentionMs: config.retentionS * 1000,
+    retentionMs,
     attempts: config.attempts,
     retryDelayMs: config.retryDelayMs,
     maxPredictions: config.maxPredictions,
+    indexedMetadata: config.indexedMetadata,
     payloads,
   });
   checkAtEveryConnect(redis, {
@@ -78,6 +84,16 @@ async function main(): Promise<void> {
       redis,
       keys,
       ttlMs: Math.min(config.idempotencyTtlS, config.retentionS) * 1000,
+    }),
+    index: new RedisJobIndex({ redis, keys, partitions: config.partitions, retentionMs }),
+    removals: new RedisJobRemovals({ redis, keys, retentionMs, maxAuditLines: config.maxAuditLines }),
+    places: new RedisQueuePlaces({ redis, keys }),
+    lanes: new RedisLaneControls({
+      redis,
+      keys,
+      partitions: config.partitions,
+      retentionMs,
+      maxAuditLines: config.maxAuditLines,
     }),
     registry: new RedisModelRegistry({
       redis,
@@ -106,12 +122,20 @@ async function main(): Promise<void> {
       maxRowsPerJob: config.maxRowsPerJob,
       maxWaitS: config.maxWaitS,
       maxWaiters: config.maxWaiters,
+      listMaxLooks: config.listMaxLooks,
+      maxJobsPerCall: config.maxJobsPerCall,
+      maxEventReaders: config.maxEventReaders,
+      eventsHeartbeatMs: config.eventsHeartbeatS * 1000,
+      eventsMaxBufferBytes: config.eventsMaxBufferBytes,
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
       request: config,
       files: config,
       maxMultipartParts: config.maxMultipartParts,
     },
     partitions: config.partitions,
+    eventsPollMs: config.eventsPollMs,
+    retentionMs,
+    indexedMetadata: config.indexedMetadata,
     blobs,
     register,
     fileIndex: new RedisFileIndex({ redis, keys }),

@@ -40,7 +40,8 @@ import { Calibrator } from './calibration/calibrator.ts';
 import { coreBudgetWarning } from './core-budget.ts';
 import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
-import { FolderModelSource } from './models/folder-model-source.ts';
+import { filePolicyOf } from './models/model-file-policy.ts';
+import { openModelSource } from './models/open-model-source.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
@@ -86,9 +87,11 @@ async function main(): Promise<void> {
     payloads,
   });
   const metrics = new WorkerMetrics();
+  const cacheDir = config.cacheDir ?? defaultCacheDir(process.env);
+  const source = await openModelSource(config, { cacheDir, clock: systemClock });
   const supervisor = new Supervisor({
     worker,
-    source: new FolderModelSource({ modelsDir: config.modelsDir }),
+    source,
     modelsPollMs: config.modelsPollMs,
     modelsSettleMs: config.modelsSettleMs,
     versionPolicy: config.versionPolicy,
@@ -106,14 +109,7 @@ async function main(): Promise<void> {
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
     runnerMemoryLimitBytes: config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes(),
-    filePolicy: {
-      maxBytes: config.modelMaxBytes,
-      maxExternalBytes: config.modelMaxExternalBytes,
-      maxNodes: config.modelMaxNodes,
-      operatorDomains: config.modelOperatorDomains,
-      allowsOrtFormat: config.modelOrtFormat,
-      maxOutputValues: config.modelMaxOutputValues,
-    },
+    filePolicy: filePolicyOf(config),
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     jobSource: config.jobSource,

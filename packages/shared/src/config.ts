@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { executionProviderFallback, executionProviders } from './execution-provider.ts';
+import { MAX_INDEXED_METADATA_KEYS } from './job-index.ts';
 import { parseNetworks } from './network-address.ts';
 import { type PerServiceClass, serviceClass } from './service-class.ts';
 import { parseWebhookSecret } from './standard-webhooks.ts';
@@ -216,6 +217,68 @@ export const SETTINGS = {
     default: '10000',
     about: 'Long polls that one API process holds open. One more is answered 503 with `Retry-After`.',
   }),
+  maxEventReaders: setting({
+    env: 'ONQUEUE_MAX_EVENT_READERS',
+    reader: 'api',
+    schema: integer(1),
+    default: '10000',
+    about:
+      'Streams of `GET /jobs/:id/events` that one API process holds open, SSE and WebSocket together. One more is answered 503 with `Retry-After`.',
+  }),
+  eventsHeartbeatS: setting({
+    env: 'ONQUEUE_EVENTS_HEARTBEAT_S',
+    reader: 'api',
+    schema: integer(1, 3600),
+    default: '15',
+    about:
+      'Seconds between two heartbeats of a stream of events. A reader that has not taken what was sent before the last one is dropped.',
+  }),
+  eventsMaxBufferBytes: setting({
+    env: 'ONQUEUE_EVENTS_MAX_BUFFER_BYTES',
+    reader: 'api',
+    schema: integer(1024),
+    default: String(1 * MB),
+    about: 'Bytes that may wait for a reader of events when there is more to send. Beyond it the reader is dropped.',
+  }),
+  eventsPollMs: setting({
+    env: 'ONQUEUE_EVENTS_POLL_MS',
+    reader: 'api',
+    schema: integer(50, 60_000),
+    default: '1000',
+    about:
+      'Milliseconds after which a stream of events tells at the latest that its job has started. Ends are told at once.',
+  }),
+  indexedMetadata: setting({
+    env: 'ONQUEUE_INDEXED_METADATA',
+    reader: 'api',
+    schema: list.pipe(z.array(z.string().max(40)).max(MAX_INDEXED_METADATA_KEYS)),
+    default: '',
+    about:
+      'The metadata keys that `GET /jobs?metadata[key]=value` finds jobs by, separated by commas, 10 at most. Each costs some 150 bytes of Redis a job that has it. Jobs that were posted before a key was named here are not found by it.',
+  }),
+  listMaxLooks: setting({
+    env: 'ONQUEUE_LIST_MAX_LOOKS',
+    reader: 'api',
+    schema: integer(100, 1_000_000),
+    default: '2000',
+    about:
+      'Jobs that one `GET /jobs` looks at. When the filters let too few through, the page is given out as it is, with `next` to go on.',
+  }),
+  maxJobsPerCall: setting({
+    env: 'ONQUEUE_MAX_JOBS_PER_CALL',
+    reader: 'api',
+    schema: integer(1, 10_000),
+    default: '100',
+    about: 'Jobs that one `POST /jobs/retry` or one purge changes. There is `has_more` to go on with.',
+  }),
+  maxAuditLines: setting({
+    env: 'ONQUEUE_MAX_AUDIT_LINES',
+    reader: 'api',
+    schema: integer(1),
+    default: '100000',
+    about:
+      'Lines of the audit log (who deleted or purged what) that are kept per partition, about; the oldest go first.',
+  }),
   redisTimeoutMs: setting({
     env: 'ONQUEUE_REDIS_TIMEOUT_MS',
     reader: 'api',
@@ -251,7 +314,7 @@ export const SETTINGS = {
     schema: z.string().min(1),
     default: 'models',
     about:
-      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`).',
+      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`; credentials come from where AWS tools look for them).',
   }),
   modelsPollMs: setting({
     env: 'ONQUEUE_MODELS_POLL_MS',
@@ -301,13 +364,13 @@ export const SETTINGS = {
     about:
       'Milliseconds that a job waits in the hands of a worker for an `on_demand` version to be loaded. Then it goes back to the queue, up to `ONQUEUE_UNAVAILABLE_WAIT_S`.',
   }),
-  modelsS3Endpoint: setting({
-    env: 'ONQUEUE_MODELS_S3_ENDPOINT',
+  modelFetchTimeoutMs: setting({
+    env: 'ONQUEUE_MODEL_FETCH_TIMEOUT_MS',
     reader: 'worker',
-    schema: z.url({ protocol: /^https?$/ }),
-    default: undefined,
+    schema: integer(100, 3_600_000),
+    default: '600000',
     about:
-      'Where the object store of an `s3://` model repository listens, for one that is not at AWS; buckets are then part of the path. Credentials and region come from the usual `AWS_*` variables or files.',
+      'Milliseconds for fetching a version from an object store. Then it is reported as incomplete, and fetched again at the next look.',
   }),
   models: setting({
     env: 'ONQUEUE_MODELS',
@@ -552,7 +615,7 @@ export const SETTINGS = {
     reader: 'both',
     schema: integer(1),
     default: '86400',
-    about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 404.',
+    about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 410.',
   }),
   blobStore: setting({
     env: 'ONQUEUE_BLOB_STORE',

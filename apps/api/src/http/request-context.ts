@@ -35,7 +35,8 @@ export function requestContext({ logger, metrics }: { logger: Logger; metrics: A
           duration_ms: Math.round(durationMs * 1000) / 1000,
           ...(response.locals.problemCode ? { problem: response.locals.problemCode } : {}),
           ...(response.locals.jobId ? { job_id: response.locals.jobId } : {}),
-          ...(response.writableFinished ? {} : { aborted: true }),
+          // A connection that became a WebSocket has no response to finish.
+          ...(response.writableFinished || response.statusCode === 101 ? {} : { aborted: true }),
         },
         'request',
       );

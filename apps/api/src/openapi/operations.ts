@@ -1,16 +1,46 @@
-import { jobRequest } from '@onqueue/shared';
+import { jobRequest, lane, retriedRows } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
+import { jobListQuery } from '../routes/list-jobs.ts';
+import { bulkRetryRequest } from '../routes/retry-jobs.ts';
 import { filePaths } from './file-operations.ts';
 import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
 import { json, problems, STORAGE } from './responses.ts';
+
+const wait = z.string().regex(/^\d+$/).optional().describe('Seconds to hold the answer for, until the job has ended.');
+const ifNoneMatch = z.string().optional().describe('The `ETag` of the answer that the client has.');
+
+const eventId = z
+  .string()
+  .regex(/^\d{1,9}-\d{1,9}$/)
+  .optional();
 
 const jobId = { path: z.object({ id: z.string().meta({ example: 'job_038g18kw5j000yedna7n93cy7skaf' }) }) };
 
 /** Each route with its parameters, bodies and problems. A test compares them with what Express serves. */
 export const paths: ZodOpenApiPathsObject = {
   '/jobs': {
+    get: {
+      operationId: 'listJobs',
+      tags: ['Jobs'],
+      summary: 'List jobs, the newest first',
+      description:
+        '`metadata[key]=value`, of keys that the server indexes, narrows the list further. A page can have fewer jobs than `limit` though there are more: `has_more` counts.',
+      requestParams: {
+        query: jobListQuery.extend({
+          metadata: z
+            .record(z.string(), z.string())
+            .optional()
+            .meta({ param: { style: 'deepObject', explode: true }, example: { order: 'A-7' } }),
+        }),
+      },
+      responses: {
+        200: json(replies.jobList, 'A page.'),
+        304: { description: 'It is as the client has it.' },
+        ...problems(['invalid_request', ...STORAGE]),
+      },
+    },
     post: {
       operationId: 'createJob',
       tags: ['Jobs'],
@@ -79,54 +109,151 @@ export const paths: ZodOpenApiPathsObject = {
             'version_not_found',
             'version_gone',
             'idempotency_key_reused',
+            'job_gone',
             'payload_too_large',
             'unsupported_media_type',
           ],
-          ['backlog_full', 'model_unavailable', 'storage_full', ...STORAGE],
+          ['backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
         ),
       },
     },
   },
   '/jobs/{id}': {
+    delete: jobAction(
+      'deleteJob',
+      'Delete a job',
+      'Only one that has ended. Its data is removed now; that it was deleted is remembered for 30 days. May be repeated.',
+      {
+        200: json(replies.deletedJob, 'It is deleted.'),
+        ...problems(['job_not_found', 'job_gone', 'job_not_finished', 'record_too_new', ...STORAGE]),
+      },
+    ),
     get: {
       operationId: 'readJob',
       tags: ['Jobs'],
       summary: 'Read a job',
       requestParams: {
         ...jobId,
-        query: z.object({
-          wait: z
-            .string()
-            .regex(/^\d+$/)
-            .optional()
-            .describe('Seconds to hold the answer for, until the job has ended.'),
+        query: z.object({ wait }),
+        header: z.object({ 'If-None-Match': ifNoneMatch }),
+      },
+      responses: {
+        200: json(replies.job, 'The job as it is, with its `ETag`. `Retry-After` while it has not ended.'),
+        304: { description: 'It is as the client has it.' },
+        ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', 'too_many_waiters', ...STORAGE]),
+      },
+    },
+  },
+  '/jobs/{id}/result': {
+    get: {
+      operationId: 'readJobResult',
+      tags: ['Jobs'],
+      summary: 'Read the result of a job that has ended',
+      description:
+        '200 says that there is a result; `status` and `error` say whether the job succeeded. As NDJSON: its rows, one a line.',
+      requestParams: {
+        ...jobId,
+        query: z.object({ wait }),
+        header: z.object({
+          Accept: z.string().optional().meta({ example: 'application/x-ndjson' }),
+          'If-None-Match': ifNoneMatch,
         }),
       },
       responses: {
-        200: json(replies.job, 'The job as it is. `Retry-After` while it has not ended.'),
-        ...problems(['invalid_request', 'job_not_found', 'record_too_new', 'too_many_waiters', ...STORAGE]),
+        200: {
+          description: 'The result, with its `ETag`.',
+          content: {
+            'application/json': { schema: replies.result },
+            'application/x-ndjson': {
+              schema: replies.resultLine,
+              example: '{"index":0,"status":"succeeded","output":{"score":6}}\n',
+            },
+          },
+        },
+        304: { description: 'It is as the client has it.' },
+        ...problems(
+          ['invalid_request', 'job_not_found', 'job_gone', 'job_not_finished', 'job_without_rows'],
+          ['record_too_new', 'too_many_waiters', ...STORAGE],
+        ),
+      },
+    },
+  },
+  '/jobs/{id}/events': {
+    get: {
+      operationId: 'readJobEvents',
+      tags: ['Jobs'],
+      summary: 'Follow a job: Server-Sent Events, or WebSocket',
+      description:
+        'What has happened and what happens, until the job has ended. `Last-Event-ID`, or `starting_after`, goes on behind an event. A request that asks for WebSocket gets each event as a text message.',
+      requestParams: {
+        ...jobId,
+        query: z.object({ starting_after: eventId.describe('The last event that the reader has.') }),
+        header: z.object({ 'Last-Event-ID': eventId.describe('The same; it counts where both are there.') }),
+      },
+      responses: {
+        101: {
+          description: 'WebSocket, whose messages are events as JSON.',
+          content: { 'application/json': { schema: z.union([replies.event, replies.gap]) } },
+        },
+        200: { description: 'The events.', content: { 'text/event-stream': { schema: replies.eventStream } } },
+        204: { description: 'The job has ended, and the reader has all of its events.' },
+        ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', 'too_many_readers', ...STORAGE]),
       },
     },
   },
   '/jobs/{id}/cancel': {
     post: jobAction('cancelJob', 'Cancel a job', 'Final at once, also for a job that runs.', {
       200: json(replies.job, 'The job, canceled.'),
-      ...problems(['job_not_found', 'job_ended', 'record_too_new', ...STORAGE]),
+      ...problems(['job_not_found', 'job_gone', 'job_ended', 'record_too_new', ...STORAGE]),
     }),
   },
   '/jobs/{id}/retry': {
-    post: jobAction('retryJob', 'Run a job again', 'Opens the next run of a failed, expired or canceled job.', {
-      202: json(replies.job, 'The job, queued again.'),
-      ...problems(
-        ['job_not_found', 'job_not_retryable', 'version_gone', 'record_too_new'],
-        ['backlog_full', 'storage_full', ...STORAGE],
-      ),
-    }),
+    post: {
+      operationId: 'retryJob',
+      tags: ['Jobs'],
+      summary: 'Run a job again',
+      description: 'Opens the next run of a failed, expired or canceled job.',
+      requestParams: {
+        ...jobId,
+        query: z.object({ rows: retriedRows.optional().describe('`unfinished`: rows that have an answer keep it.') }),
+      },
+      responses: {
+        202: json(replies.job, 'The job, queued again.'),
+        ...problems(
+          ['invalid_request', 'job_not_found', 'job_gone', 'job_not_retryable', 'record_too_new'],
+          ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
+        ),
+      },
+    },
+  },
+  '/jobs/retry': {
+    post: {
+      operationId: 'retryJobs',
+      tags: ['Jobs'],
+      summary: 'Run all jobs again that a filter lets through',
+      description: 'The newest first, so many a call; `next` goes on.',
+      requestBody: {
+        required: true,
+        content: {
+          'application/json': {
+            schema: bulkRetryRequest,
+            example: { model: 'digits', created_after: '2026-11-22T00:00:00Z' },
+          },
+        },
+      },
+      responses: {
+        200: json(replies.retriedJobs, 'What was run again, and what was passed over.'),
+        ...problems(
+          ['invalid_request', 'malformed_json', 'json_too_complex', 'payload_too_large', 'unsupported_media_type'],
+          ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
+        ),
+      },
+    },
   },
   '/jobs/{id}/runs': {
     get: jobAction('listRuns', 'List the runs of a job', 'The latest one first.', {
       200: json(replies.runList, 'Every run.'),
-      ...problems(['job_not_found', 'record_too_new', ...STORAGE]),
+      ...problems(['job_not_found', 'job_gone', 'record_too_new', ...STORAGE]),
     }),
   },
   ...filePaths,
@@ -149,6 +276,16 @@ export const paths: ZodOpenApiPathsObject = {
         ...problems(['model_not_found', 'version_gone', ...STORAGE]),
       },
     },
+  },
+  ...laneActions({
+    pause: 'Have workers take nothing of a lane; jobs are accepted within its limits',
+    resume: 'Open a lane that is paused or draining',
+    drain: 'Accept no jobs for a lane, and have it run empty',
+  }),
+  '/admin/models/{name}/lanes/{lane}/purge': {
+    post: laneAction('purgeLane', 'Cancel the jobs of a lane that no worker holds, so many a call', {
+      200: json(replies.purge, 'How many were canceled.'),
+    }),
   },
   ...modelVersionPaths,
   '/livez': {
@@ -193,6 +330,31 @@ function jobAction(
   responses: ZodOpenApiOperationObject['responses'],
 ): ZodOpenApiOperationObject {
   return { operationId, tags: ['Jobs'], summary, description, requestParams: jobId, responses };
+}
+
+function laneActions(summaries: Record<string, string>): ZodOpenApiPathsObject {
+  return Object.fromEntries(
+    Object.entries(summaries).map(([action, summary]) => [
+      `/admin/models/{name}/lanes/{lane}/${action}`,
+      {
+        post: laneAction(`${action}Lane`, summary, { 200: json(replies.laneChange, 'The lane as it is from now on.') }),
+      },
+    ]),
+  );
+}
+
+function laneAction(
+  operationId: string,
+  summary: string,
+  responses: ZodOpenApiOperationObject['responses'],
+): ZodOpenApiOperationObject {
+  return {
+    operationId,
+    tags: ['Operations'],
+    summary,
+    requestParams: { path: z.object({ name: z.string(), lane }) },
+    responses: { ...responses, ...problems(['invalid_request', 'model_not_found', 'not_found', ...STORAGE]) },
+  };
 }
 
 function probe(

@@ -1,3 +1,4 @@
+import type { Config } from '@onqueue/shared';
 import { z } from 'zod';
 
 /** What a model file may be, and how much may come out of it. Each entry is a setting of the worker. */
@@ -25,3 +26,15 @@ export const MODEL_FILE_POLICY: ModelFilePolicy = {
   allowsOrtFormat: true,
   maxOutputValues: 4_000_000,
 };
+
+/** As whoever runs the worker has set them. */
+export function filePolicyOf(config: Config): ModelFilePolicy {
+  return {
+    maxBytes: config.modelMaxBytes,
+    maxExternalBytes: config.modelMaxExternalBytes,
+    maxNodes: config.modelMaxNodes,
+    operatorDomains: config.modelOperatorDomains,
+    allowsOrtFormat: config.modelOrtFormat,
+    maxOutputValues: config.modelMaxOutputValues,
+  };
+}
