@@ -1,16 +1,13 @@
-import { z } from 'zod';
-
 /**
  * Where in a trace something happens, W3C Trace Context (https://www.w3.org/TR/trace-context/), as its two headers say it. It goes
  * with a job from the request to the webhook, whether or not this platform records spans.
  */
-export const traceContext = z.object({
+export interface TraceContext {
   /** `00-<trace id>-<parent's span id>-<flags>` */
-  traceparent: z.string().regex(/^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/),
+  traceparent: string;
   /** What the tracing systems on the way add of their own. */
-  tracestate: z.string().optional(),
-});
-export type TraceContext = z.infer<typeof traceContext>;
+  tracestate?: string;
+}
 
 /**
  * The context that a request came with. Undefined when there is none, or none that the specification lets us use: such
@@ -33,16 +30,15 @@ export function traceIdOf({ traceparent }: TraceContext): string {
   return traceparent.slice(3, 35);
 }
 
-/** What is there of both, for records and messages that have other fields too. */
-export function traceContextOf(fields: {
-  traceparent?: string | undefined;
-  tracestate?: string | undefined;
-}): TraceContext | undefined {
-  if (fields.traceparent === undefined) return undefined;
-  const { data } = traceContext.safeParse(fields);
-  return data;
+/** What records and messages say of it beside other fields; undefined when that is none. */
+export function traceContextOf({ traceparent, tracestate }: Fields): TraceContext | undefined {
+  if (traceparent === undefined || !STORED.test(traceparent)) return undefined;
+  return { traceparent, ...(tracestate === undefined ? {} : { tracestate }) };
 }
 
+type Fields = { traceparent?: string | undefined; tracestate?: string | undefined };
+
+const STORED = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 /** Sampled, and that the trace id is random; the specification has others set to zero by who does not know them. */
 const KNOWN_FLAGS = 3;

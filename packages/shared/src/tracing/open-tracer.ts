@@ -6,7 +6,7 @@ export interface OpenTracerOptions extends Omit<OtlpTracerOptions, 'endpoint'> {
   endpoint: string | undefined;
 }
 
-/** Undefined when tracing is off; then OpenTelemetry is not even loaded, which would take 10 MB and 100 ms. */
+/** Undefined when tracing is off; then OpenTelemetry is not even loaded, which takes some 15 MB and, on a slow machine, half a second. */
 export async function openTracer({ endpoint, ...options }: OpenTracerOptions): Promise<Tracer | undefined> {
   if (endpoint === undefined) return undefined;
   const { createOtlpTracer } = await import('./otlp-tracer.ts');
