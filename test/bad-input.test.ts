@@ -11,7 +11,12 @@ let fraudRow: Record<string, unknown>;
 
 beforeAll(async () => {
   platform = await startTestPlatform({
-    apiEnv: { ONQUEUE_MAX_ROWS_PER_JOB: '5', ONQUEUE_MAX_BODY_BYTES: '100000', ONQUEUE_MAX_JSON_NODES: '5000' },
+    apiEnv: {
+      ONQUEUE_MAX_ROWS_PER_JOB: '5',
+      ONQUEUE_MAX_BODY_BYTES: '100000',
+      ONQUEUE_MAX_JSON_NODES: '5000',
+      ONQUEUE_MAX_JSON_KEYS: '1000',
+    },
   });
   ({ baseUrl } = platform);
   fraudRow = (await request<{ example: Record<string, unknown> }>(`${baseUrl}/models/fraud`)).body.example;
@@ -146,6 +151,8 @@ describe('a request that is wrong', () => {
     ['100,000 brackets', '['.repeat(100_000), 400, 'json_too_complex'],
     ['100,000 open objects', '{"a":'.repeat(19_000), 400, 'json_too_complex'],
     ['more values than allowed', `[${'1,'.repeat(5000)}1]`, 400, 'json_too_complex'],
+    ['more keys than allowed', `[${'{"a":1},'.repeat(1000)}{"a":1}]`, 400, 'json_too_complex'],
+    ['as many keys as allowed, in a body that is no job', `[${'{"a":1},'.repeat(999)}{"a":1}]`, 400, 'invalid_request'],
     ['a body that is too large', `{"model":"${'a'.repeat(100_000)}"}`, 413, 'payload_too_large'],
   ])('with %s is refused quickly', async (_, body, status, code) => {
     const answer = await post(body);

@@ -65,6 +65,7 @@ export interface AppOptions {
     maxBodyBytes: number;
     maxJsonDepth: number;
     maxJsonNodes: number;
+    maxJsonKeys: number;
     maxRowsPerJob: number;
     maxWaitS: number;
     maxWaiters: number;
@@ -121,7 +122,12 @@ export function createApp(options: AppOptions): App {
     clock: systemClock,
     onError: (error) => logger.warn({ err: error }, 'blobs could not be deleted'),
   });
-  const json = { maxBytes: limits.maxBodyBytes, maxDepth: limits.maxJsonDepth, maxNodes: limits.maxJsonNodes };
+  const json = {
+    maxBytes: limits.maxBodyBytes,
+    maxDepth: limits.maxJsonDepth,
+    maxNodes: limits.maxJsonNodes,
+    maxKeys: limits.maxJsonKeys,
+  };
   const readBody = jsonBody(json);
   const files = new Files({
     index: options.fileIndex,

@@ -130,6 +130,7 @@ async function main(): Promise<void> {
       maxBodyBytes: config.maxBodyBytes,
       maxJsonDepth: config.maxJsonDepth,
       maxJsonNodes: config.maxJsonNodes,
+      maxJsonKeys: config.maxJsonKeys,
       maxRowsPerJob: config.maxRowsPerJob,
       maxWaitS: config.maxWaitS,
       maxWaiters: config.maxWaiters,

@@ -166,6 +166,14 @@ export const SETTINGS = {
     default: '500000',
     about: 'How many values a body may hold. More is answered 400 before it is parsed.',
   }),
+  maxJsonKeys: setting({
+    env: 'ONQUEUE_MAX_JSON_KEYS',
+    reader: 'api',
+    schema: integer(10),
+    default: '100000',
+    about:
+      'How many keys the objects of a body may have, all together. More is answered 400 before it is parsed: parsing keys costs ten times what numbers cost, and holds up every other request meanwhile.',
+  }),
   maxRowsPerJob: setting({
     env: 'ONQUEUE_MAX_ROWS_PER_JOB',
     reader: 'api',

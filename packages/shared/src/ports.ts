@@ -58,7 +58,8 @@ export interface OldestUnclaimed {
 }
 
 export type EnqueueOutcome =
-  | { status: 'accepted'; createdAtMs: number }
+  /** `isNew`: this call stored it; else the id was there already, and nothing has changed. */
+  | { status: 'accepted'; createdAtMs: number; isNew: boolean }
   /** The cap of this dimension would be passed. Nothing was stored. */
   | { status: 'backlog_full'; dimension: 'jobs' | 'rows' | 'bytes'; backlog: Backlog }
   /** An operator lets the lane run empty: it takes nothing new. */

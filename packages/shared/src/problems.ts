@@ -21,7 +21,7 @@ export const PROBLEMS = {
     status: 400,
     title: 'The JSON is nested too deeply or has too many values.',
     about:
-      'Refused before parsing. The limits are `ONQUEUE_MAX_JSON_DEPTH` and `ONQUEUE_MAX_JSON_NODES`. Flatten the rows, or send fewer rows a job.',
+      'Refused before parsing. The limits are `ONQUEUE_MAX_JSON_DEPTH`, `ONQUEUE_MAX_JSON_NODES` and `ONQUEUE_MAX_JSON_KEYS`. Flatten the rows, or send fewer rows a job.',
   },
   too_many_rows: {
     status: 400,

@@ -40,6 +40,11 @@ export function takeUpgrade(response: Response): Upgrade | undefined {
   return upgrade;
 }
 
+/** The request is answered by the response after all. */
+export function returnUpgrade(response: Response, { socket }: Upgrade): void {
+  response.assignSocket(socket as Socket);
+}
+
 /** Node's parser gives a request up that asks for an upgrade: it gets it once more, without the wish. */
 function parseAgain(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): void {
   const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`];

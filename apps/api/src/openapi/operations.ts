@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
 import { jobListQuery } from '../routes/list-jobs.ts';
 import { bulkRetryRequest } from '../routes/retry-jobs.ts';
+import * as examples from './examples.ts';
 import { filePaths } from './file-operations.ts';
 import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
@@ -36,7 +37,7 @@ export const paths: ZodOpenApiPathsObject = {
         }),
       },
       responses: {
-        200: json(replies.jobList, 'A page.'),
+        200: json(replies.jobList, 'A page.', examples.jobList),
         304: { description: 'It is as the client has it.' },
         ...problems(['invalid_request', ...STORAGE]),
       },
@@ -80,7 +81,7 @@ export const paths: ZodOpenApiPathsObject = {
             schema: jobRequest,
             example: {
               model: 'digits',
-              input: { image: 'iVBORw0KGgo…' },
+              input: { image: 'iVBORw0KGgo=' },
               metadata: { order: 'A-7' },
             },
           },
@@ -96,6 +97,7 @@ export const paths: ZodOpenApiPathsObject = {
               lane: z.string().optional(),
               service_class: z.string().optional(),
             }),
+            example: { model: 'digits', image: ['The bytes of a PNG.'] },
           },
         },
       },
@@ -103,8 +105,9 @@ export const paths: ZodOpenApiPathsObject = {
         200: json(
           z.union([replies.job, replies.jobPlan]),
           'The job has ended within the time that `Prefer: wait=N` gave it; or, with `dry_run=1`, what would be made of it.',
+          { examples: { ended: examples.job, dry_run: examples.jobPlan } },
         ),
-        202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.'),
+        202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.', examples.acceptedJob),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'too_many_rows', 'webhooks_not_configured'],
           ['malformed_multipart', 'file_not_found'],
@@ -128,8 +131,8 @@ export const paths: ZodOpenApiPathsObject = {
       'Delete a job',
       'Only one that has ended. Its data is removed now; that it was deleted is remembered for 30 days. May be repeated.',
       {
-        200: json(replies.deletedJob, 'It is deleted.'),
-        ...problems(['job_not_found', 'job_gone', 'job_not_finished', 'record_too_new', ...STORAGE]),
+        200: json(replies.deletedJob, 'It is deleted.', examples.deletedJob),
+        ...problems(['invalid_request', 'job_not_found', 'job_gone', 'job_not_finished', 'record_too_new', ...STORAGE]),
       },
     ),
     get: {
@@ -142,7 +145,11 @@ export const paths: ZodOpenApiPathsObject = {
         header: z.object({ 'If-None-Match': ifNoneMatch }),
       },
       responses: {
-        200: json(replies.job, 'The job as it is, with its `ETag`. `Retry-After` while it has not ended.'),
+        200: json(
+          replies.job,
+          'The job as it is, with its `ETag`. `Retry-After` while it has not ended.',
+          examples.job,
+        ),
         304: { description: 'It is as the client has it.' },
         ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', 'too_many_waiters', ...STORAGE]),
       },
@@ -167,10 +174,10 @@ export const paths: ZodOpenApiPathsObject = {
         200: {
           description: 'The result, with its `ETag`.',
           content: {
-            'application/json': { schema: replies.result },
+            'application/json': { schema: replies.result, example: examples.result },
             'application/x-ndjson': {
               schema: replies.resultLine,
-              example: '{"index":0,"status":"succeeded","output":{"score":6}}\n',
+              example: examples.resultLine,
             },
           },
         },
@@ -197,9 +204,12 @@ export const paths: ZodOpenApiPathsObject = {
       responses: {
         101: {
           description: 'WebSocket, whose messages are events as JSON.',
-          content: { 'application/json': { schema: z.union([replies.event, replies.gap]) } },
+          content: { 'application/json': { schema: z.union([replies.event, replies.gap]), example: examples.event } },
         },
-        200: { description: 'The events.', content: { 'text/event-stream': { schema: replies.eventStream } } },
+        200: {
+          description: 'The events.',
+          content: { 'text/event-stream': { schema: replies.eventStream, example: examples.eventStream } },
+        },
         204: { description: 'The job has ended, and the reader has all of its events.' },
         ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', 'too_many_readers', ...STORAGE]),
       },
@@ -207,8 +217,8 @@ export const paths: ZodOpenApiPathsObject = {
   },
   '/jobs/{id}/cancel': {
     post: jobAction('cancelJob', 'Cancel a job', 'Final at once, also for a job that runs.', {
-      200: json(replies.job, 'The job, canceled.'),
-      ...problems(['job_not_found', 'job_gone', 'job_ended', 'record_too_new', ...STORAGE]),
+      200: json(replies.job, 'The job, canceled.', examples.canceledJob),
+      ...problems(['invalid_request', 'job_not_found', 'job_gone', 'job_ended', 'record_too_new', ...STORAGE]),
     }),
   },
   '/jobs/{id}/retry': {
@@ -222,7 +232,7 @@ export const paths: ZodOpenApiPathsObject = {
         query: z.object({ rows: retriedRows.optional().describe('`unfinished`: rows that have an answer keep it.') }),
       },
       responses: {
-        202: json(replies.job, 'The job, queued again.'),
+        202: json(replies.job, 'The job, queued again.', examples.queuedJob),
         ...problems(
           ['invalid_request', 'job_not_found', 'job_gone', 'job_not_retryable', 'record_too_new'],
           ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
@@ -246,7 +256,7 @@ export const paths: ZodOpenApiPathsObject = {
         },
       },
       responses: {
-        200: json(replies.retriedJobs, 'What was run again, and what was passed over.'),
+        200: json(replies.retriedJobs, 'What was run again, and what was passed over.', examples.retriedJobs),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'payload_too_large', 'unsupported_media_type'],
           ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
@@ -256,8 +266,8 @@ export const paths: ZodOpenApiPathsObject = {
   },
   '/jobs/{id}/runs': {
     get: jobAction('listRuns', 'List the runs of a job', 'The latest one first.', {
-      200: json(replies.runList, 'Every run.'),
-      ...problems(['job_not_found', 'job_gone', 'record_too_new', ...STORAGE]),
+      200: json(replies.runList, 'Every run.', examples.runList),
+      ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', ...STORAGE]),
     }),
   },
   ...filePaths,
@@ -266,7 +276,10 @@ export const paths: ZodOpenApiPathsObject = {
       operationId: 'listModels',
       tags: ['Models'],
       summary: 'List the models',
-      responses: { 200: json(replies.modelList, 'What can be scored.'), ...problems([...STORAGE]) },
+      responses: {
+        200: json(replies.modelList, 'What can be scored.', examples.modelList),
+        ...problems(['invalid_request', ...STORAGE]),
+      },
     },
   },
   '/models/{name}': {
@@ -276,8 +289,8 @@ export const paths: ZodOpenApiPathsObject = {
       summary: 'Read a model: its signature, the schema of a row, an example',
       requestParams: { path: z.object({ name: z.string() }) },
       responses: {
-        200: json(replies.model, 'The newest version, and what is known of each.'),
-        ...problems(['model_not_found', 'version_gone', ...STORAGE]),
+        200: json(replies.model, 'The newest version, and what is known of each.', examples.model),
+        ...problems(['invalid_request', 'model_not_found', 'version_gone', ...STORAGE]),
       },
     },
   },
@@ -288,39 +301,52 @@ export const paths: ZodOpenApiPathsObject = {
   }),
   '/admin/models/{name}/lanes/{lane}/purge': {
     post: laneAction('purgeLane', 'Cancel the jobs of a lane that no worker holds, so many a call', {
-      200: json(replies.purge, 'How many were canceled.'),
+      200: json(replies.purge, 'How many were canceled.', examples.purge),
     }),
   },
   ...modelVersionPaths,
   '/livez': {
-    get: probe('livez', 'Whether the process is alive', { 200: json(replies.liveness, 'It is.') }),
+    get: probe('livez', 'Whether the process is alive', { 200: json(replies.liveness, 'It is.', examples.liveness) }),
   },
   '/readyz': {
     get: probe('readyz', 'Whether jobs are taken', {
-      200: json(replies.readiness, 'They are.'),
-      503: json(replies.readiness, 'They are not; the body says why.'),
+      200: json(replies.readiness, 'They are.', examples.readiness),
+      503: json(replies.readiness, 'They are not; the body says why.', examples.unreadiness),
     }),
   },
   '/metrics': {
     get: probe('metrics', 'Metrics for Prometheus', {
-      200: { description: 'Text exposition format.', content: { 'text/plain': { schema: z.string() } } },
+      200: {
+        description: 'Text exposition format.',
+        content: { 'text/plain': { schema: z.string(), example: examples.metrics } },
+      },
     }),
   },
   '/openapi.json': {
     get: probe('openapi', 'This document', {
-      200: json(z.record(z.string(), z.unknown()), 'OpenAPI 3.1.'),
+      200: json(z.record(z.string(), z.unknown()), 'OpenAPI 3.1.', examples.openApi),
     }),
   },
   '/docs': {
     get: probe('docs', 'This document as a page', {
-      200: { description: 'A page that needs no other server.', content: { 'text/html': { schema: z.string() } } },
+      200: {
+        description: 'A page that needs no other server.',
+        content: { 'text/html': { schema: z.string(), example: examples.page } },
+      },
     }),
   },
   '/docs/{asset}': {
     get: {
       ...probe('docsAsset', 'What the page consists of', {
-        200: { description: 'A script or a style sheet.' },
-        ...problems(['not_found']),
+        200: {
+          description: 'A script or a style sheet.',
+          content: {
+            'text/javascript': { schema: z.string(), example: 'SwaggerUIBundle({});' },
+            'text/css': { schema: z.string(), example: 'html { margin: 0 }' },
+          },
+        },
+        304: { description: 'It is as the client has it.' },
+        ...problems(['invalid_request', 'not_found']),
       }),
       requestParams: { path: z.object({ asset: z.string() }) },
     },
@@ -336,12 +362,14 @@ function jobAction(
   return { operationId, tags: ['Jobs'], summary, description, requestParams: jobId, responses };
 }
 
-function laneActions(summaries: Record<string, string>): ZodOpenApiPathsObject {
+function laneActions(summaries: Record<keyof typeof examples.lane, string>): ZodOpenApiPathsObject {
   return Object.fromEntries(
-    Object.entries(summaries).map(([action, summary]) => [
+    (Object.entries(summaries) as [keyof typeof examples.lane, string][]).map(([action, summary]) => [
       `/admin/models/{name}/lanes/{lane}/${action}`,
       {
-        post: laneAction(`${action}Lane`, summary, { 200: json(replies.laneChange, 'The lane as it is from now on.') }),
+        post: laneAction(`${action}Lane`, summary, {
+          200: json(replies.laneChange, 'The lane as it is from now on.', examples.lane[action]),
+        }),
       },
     ]),
   );

@@ -4,6 +4,7 @@ import {
   circuitState,
   decisionPolicy,
   eventGap,
+  eventType,
   fallbacks,
   fleetVersionState,
   jobEvent,
@@ -62,7 +63,6 @@ export const eventStream = z.string().meta({
   id: 'EventStream',
   description:
     'Server-Sent Events. `id` and `event` are those of the `data`, which is a JobEvent or an EventGap as JSON.',
-  example: 'id: 1-0\nevent: job.queued\ndata: {"id":"1-0","type":"job.queued","run":1,"status":"queued"}\n\n',
 });
 
 export const event = jobEvent.meta({ id: 'JobEvent', description: 'One event of a job.' });
@@ -234,3 +234,7 @@ export const problem = problemDocument.meta({
   id: 'Problem',
   description: 'RFC 9457. `code` is what a program should compare; docs/problems.md lists the codes.',
 });
+
+export const webhook = z
+  .object({ type: eventType, timestamp: z.iso.datetime(), data: job })
+  .meta({ id: 'WebhookEvent', description: 'One event; its id is in the `webhook-id` header.' });

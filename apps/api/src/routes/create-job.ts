@@ -304,6 +304,8 @@ async function enqueue(options: CreateJobOptions, job: NewJob): Promise<number> 
   const outcome = await store.enqueue(job, backlogLimits);
   faultPoint('enqueue.after');
   if (outcome.status !== 'accepted') throw backlogFull(options, job.model, outcome);
+  // Of several requests with one new key, only that which made the job counts.
+  if (!outcome.isNew) return outcome.createdAtMs;
   const labels = { model: job.model, version: job.version, lane: job.lane };
   metrics.jobsAccepted.inc(labels);
   metrics.rowsAccepted.inc(labels, job.inputs.length);

@@ -8,7 +8,7 @@ import { type JobEventFeedOptions, jobEvents } from '../events/job-event-feed.ts
 import { openSseSink } from '../events/sse-sink.ts';
 import { openWebSocketSink } from '../events/web-socket-sink.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
-import { takeUpgrade, type Upgrade } from '../http/upgrade.ts';
+import { returnUpgrade, takeUpgrade, type Upgrade } from '../http/upgrade.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import { type FindJobOptions, findJob } from './find-job.ts';
 
@@ -41,7 +41,7 @@ export function jobEventsRoute(options: JobEventsOptions): (request: Request, re
     const place = options.readers.enter();
     try {
       const upgrade = takeUpgrade(response);
-      const reader = upgrade ? await openWebSocket(sockets, upgrade, response, place.signal) : openSse(response);
+      const reader = upgrade ? openWebSocket(sockets, upgrade, response, place.signal) : openSse(response);
       await tell(options, job.id, { ...reader, after, draining: place.signal });
     } finally {
       place.leave();
@@ -77,25 +77,35 @@ function openSse(response: Response): Reader {
 }
 
 /** Answers the request itself; the response is left with nothing but its place in the log. */
-async function openWebSocket(
-  sockets: WebSocketServer,
-  { request, socket, head }: Upgrade,
-  response: Response,
-  draining: AbortSignal,
-): Promise<Reader> {
+function openWebSocket(sockets: WebSocketServer, upgrade: Upgrade, response: Response, draining: AbortSignal): Reader {
+  const webSocket = shakeHands(sockets, upgrade, response);
   const closed = new AbortController();
-  socket.on('close', () => {
+  upgrade.socket.on('close', () => {
     closed.abort();
     response.emit('close');
   });
   response.status(101);
-  const webSocket = await new Promise<WebSocket>((resolve, reject) => {
-    closed.signal.addEventListener('abort', () => reject(new Problem('malformed_http', 'It is no handshake.')));
-    sockets.handleUpgrade(request, socket, head, resolve);
-  });
   // A message that is too long, a frame that is none: ws closes the connection after it.
   webSocket.on('error', () => {});
   return { closed: closed.signal, sink: openWebSocketSink(webSocket, () => draining.aborted) };
+}
+
+/** ws would answer a wrong handshake by a page of its own: whoever listens to `wsClientError` has it to answer. @throws Problem malformed_http */
+function shakeHands(sockets: WebSocketServer, upgrade: Upgrade, response: Response): WebSocket {
+  let webSocket: WebSocket | undefined;
+  let fault = 'the connection is closed';
+  const onFault = (error: Error) => {
+    fault = error.message;
+  };
+  sockets.once('wsClientError', onFault);
+  // All of it happens within the call.
+  sockets.handleUpgrade(upgrade.request, upgrade.socket, upgrade.head, (opened) => {
+    webSocket = opened;
+  });
+  sockets.off('wsClientError', onFault);
+  if (webSocket) return webSocket;
+  returnUpgrade(response, upgrade);
+  throw new Problem('malformed_http', `It is no handshake of a WebSocket: ${fault}.`);
 }
 
 /** Where the reader is: EventSource says it in a header when it comes back, and sends the query of its URL again. @throws Problem invalid_request */

@@ -167,7 +167,9 @@ export class RedisJobStore implements JobStore {
       metadataTags(request.metadata ?? {}, this.#options.indexedMetadata ?? []).join(' '),
     ])) as ['accepted', string, 0 | 1] | BacklogFullReply;
     if (ref && (reply[0] !== 'accepted' || reply[2] === 0)) await payloads?.discard(job, ref);
-    if (reply[0] === 'accepted') return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000) };
+    if (reply[0] === 'accepted') {
+      return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000), isNew: reply[2] === 1 };
+    }
     return toBacklogFull(reply);
   }
 
