@@ -170,7 +170,7 @@ export class WebhookDispatcher {
   }
 }
 
-export const DEFAULT_DISPATCHER_CONCURRENCY = 64;
+export const DEFAULT_DISPATCHER_CONCURRENCY = 128;
 const DEFAULT_LOCK_MS = 10_000;
 
 /** A good answer that took longer widens an endpoint's share slowly. */
