@@ -1,8 +1,8 @@
-import { eventType } from '@onqueue/shared';
-import { z } from 'zod';
-import { createDocument, type oas31 } from 'zod-openapi';
+import { createDocument, type oas31, type ZodOpenApiPathsObject } from 'zod-openapi';
+import * as examples from './examples.ts';
 import { paths } from './operations.ts';
-import { job } from './replies.ts';
+import { webhook } from './replies.ts';
+import { anyRequest } from './responses.ts';
 
 export interface OpenApiDocumentOptions {
   version: string;
@@ -22,7 +22,7 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
     },
     servers: [{ url: publicUrl ?? '/' }],
     tags: [{ name: 'Jobs' }, { name: 'Files' }, { name: 'Models' }, { name: 'Operations' }],
-    paths,
+    paths: withAnyRequest(paths),
     webhooks: {
       jobEnded: {
         post: {
@@ -30,7 +30,10 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
           summary: 'A job has ended',
           description:
             'Sent to the `webhook` of a job, signed as Standard Webhooks say: `webhook-id`, `webhook-timestamp`, `webhook-signature`.',
-          requestBody: { required: true, content: { 'application/json': { schema: webhookBody } } },
+          requestBody: {
+            required: true,
+            content: { 'application/json': { schema: webhook, example: examples.webhook } },
+          },
           responses: { '2XX': { description: 'Any of them is an acknowledgement; all else is tried again.' } },
         },
       },
@@ -38,6 +41,17 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
   });
 }
 
-const webhookBody = z
-  .object({ type: eventType, timestamp: z.iso.datetime(), data: job })
-  .meta({ id: 'WebhookEvent', description: 'One event; its id is in the `webhook-id` header.' });
+/** Each operation may also be answered as any request may. */
+function withAnyRequest(paths: ZodOpenApiPathsObject): ZodOpenApiPathsObject {
+  return Object.fromEntries(
+    Object.entries(paths).map(([path, operations]) => [
+      path,
+      Object.fromEntries(
+        Object.entries(operations).map(([method, operation]) => [
+          method,
+          { ...operation, responses: { ...operation.responses, default: anyRequest } },
+        ]),
+      ),
+    ]),
+  );
+}

@@ -1,4 +1,4 @@
-import type { WebhookSecret } from '@onqueue/shared';
+import type { Tracer, WebhookSecret } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { duplicateConnection, RedisOutbox } from '@onqueue/shared/redis';
 import { createDeliverySchedule, type DeliveryScheduleOptions } from './delivery-schedule.ts';
@@ -39,6 +39,7 @@ export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'>, Pi
   /** What everything here goes on after by itself: mostly a Redis that is away, told by each connection at each attempt. */
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
+  tracer?: Tracer | undefined;
 }
 
 export interface Webhooks {
@@ -91,6 +92,7 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     schedule,
     log,
     onError,
+    tracer: options.tracer,
     ...(onAttempt && { onAttempt }),
     ...(onGone && { onGone }),
     concurrency,

@@ -1,4 +1,12 @@
-import { type Clock, faultPoint, systemClock } from '@onqueue/shared';
+import {
+  type Clock,
+  faultPoint,
+  type Span,
+  systemClock,
+  type Tracer,
+  traceContextOf,
+  traceIdOf,
+} from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { DeliverySchedule } from './delivery-schedule.ts';
@@ -33,6 +41,8 @@ export interface WebhookDispatcherOptions {
   /** Failures of the connections between two commands. */
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
+  /** Undefined: no spans are recorded. */
+  tracer?: Tracer | undefined;
   /** After how long a dispatcher that fell silent counts as dead; its deliveries are sent again within lock + 2 × interval. */
   lockDurationMs?: number;
   stalledIntervalMs?: number;
@@ -92,7 +102,7 @@ export class WebhookDispatcher {
   }
 
   async #deliver(job: Job<unknown>, token: string): Promise<void> {
-    const { sender, shares, schedule, log, onAttempt, onGone } = this.#options;
+    const { sender, shares, schedule, log, onAttempt, onGone, tracer } = this.#options;
     const { wallClock = () => shares.clock.now() } = this.#options;
     const parsed = webhookDelivery.safeParse(job.data);
     if (!parsed.success) {
@@ -107,10 +117,14 @@ export class WebhookDispatcher {
     // Signatures carry Redis' time, which the first answer of the shares brings.
     if (!shares.clock.isSet) await shares.feed();
     faultPoint('delivery.before');
+    const startMs = wallClock();
+    const jobTrace = traceContextOf(parsed.data);
+    const span = tracer?.start({ name: `POST ${type}`, kind: 'client', parent: jobTrace, startMs });
+    const trace = span?.context ?? jobTrace;
     this.#sending += 1;
     const stopRenewing = this.#renewLock(job, token);
     // It never rejects.
-    const result = await sender.send({ eventId: event_id, url, body });
+    const result = await sender.send({ eventId: event_id, url, body, trace });
     stopRenewing();
     this.#sending -= 1;
     faultPoint('delivery.after');
@@ -123,6 +137,7 @@ export class WebhookDispatcher {
         tenant,
         job_id,
         request_id,
+        ...(trace && { trace_id: traceIdOf(trace) }),
         receiver: receiverOf(url),
         attempt,
         outcome,
@@ -132,6 +147,7 @@ export class WebhookDispatcher {
       },
       'webhook attempt',
     );
+    if (span) endSpan(span, { startMs, delivery: parsed.data, attempt, outcome, result });
     onAttempt?.({
       outcome,
       durationS: result.latencyMs / 1000,
@@ -172,6 +188,30 @@ export class WebhookDispatcher {
 
 export const DEFAULT_DISPATCHER_CONCURRENCY = 128;
 const DEFAULT_LOCK_MS = 10_000;
+
+interface SpanOfAttempt {
+  startMs: number;
+  delivery: WebhookDelivery;
+  attempt: number;
+  outcome: AttemptOutcome;
+  result: DeliveryResult;
+}
+
+function endSpan(span: Span, { startMs, delivery, attempt, outcome, result }: SpanOfAttempt): void {
+  span.end({
+    endMs: startMs + result.latencyMs,
+    attributes: {
+      'http.request.method': 'POST',
+      'http.response.status_code': result.status,
+      'http.request.resend_count': attempt - 1,
+      'server.address': receiverOf(delivery.url),
+      'onqueue.job.id': delivery.job_id,
+      'onqueue.event.id': delivery.event_id,
+      'onqueue.outcome': outcome,
+    },
+    error: outcome === 'delivered' ? undefined : (result.errorClass ?? outcome),
+  });
+}
 
 /** A good answer that took longer widens an endpoint's share slowly. */
 const SLOW_MS = 1000;
