@@ -58,3 +58,4 @@ export * from './uncaught-error.ts';
 export * from './version-assignment.ts';
 export * from './version-policy.ts';
 export * from './version-state.ts';
+export * from './webhook-endpoint.ts';

@@ -1,9 +1,19 @@
-import { faultPoint, type Span, type Tracer, traceContextOf, traceIdOf } from '@onqueue/shared';
+import {
+  type Clock,
+  faultPoint,
+  type Span,
+  systemClock,
+  type Tracer,
+  traceContextOf,
+  traceIdOf,
+} from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
-import { type Job, UnrecoverableError, Worker } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { DeliverySchedule } from './delivery-schedule.ts';
+import { EndpointFeeder } from './endpoint-feeder.ts';
+import type { EndpointShares, EndpointSignal } from './endpoint-shares.ts';
 import type { WebhookLog } from './webhook-log.ts';
-import { WEBHOOK_QUEUE_NAME, type WebhookDelivery, webhookDelivery } from './webhook-queue.ts';
+import { placeOf, receiverOf, WEBHOOK_QUEUE_NAME, type WebhookDelivery, webhookDelivery } from './webhook-queue.ts';
 import type { DeliveryOutcome, DeliveryResult, WebhookSender } from './webhook-sender.ts';
 
 /** How an attempt ended for the delivery: `exhausted` is a `retry` after which no attempt is left. */
@@ -23,6 +33,8 @@ export interface WebhookDispatcherOptions {
   connection: RedisConnection;
   /** As the queue's. */
   prefix: string;
+  /** Of the queue. */
+  shares: EndpointShares;
   sender: WebhookSender;
   schedule: DeliverySchedule;
   log: WebhookLog;
@@ -36,28 +48,35 @@ export interface WebhookDispatcherOptions {
   stalledIntervalMs?: number;
   /** Deliveries in flight. A slow receiver holds some of these and nothing else: inference has its own queues. */
   concurrency?: number;
-  /** Unix milliseconds. */
+  /** An endpoint that was registered has answered 410: it is to be disabled. Deliveries to a job's own URL just end. */
+  onGone?: (delivery: WebhookDelivery) => Promise<void>;
+  clock?: Clock;
+  /** Unix milliseconds; Redis' unless a test says otherwise. */
   wallClock?: () => number;
 }
 
 /**
  * Takes deliveries from the queue and sends them, until they are delivered, refused, or out of attempts. A dispatcher
- * that dies leaves its deliveries to BullMQ's stalled check: they are sent again, under the same event id.
+ * that dies leaves its deliveries to BullMQ's stalled check: they are sent again, under the same event id. When the next attempt
+ * is, and whose turn it is, the shares decide (endpoint-shares.ts); BullMQ hands out what they feed it, and guards it with locks.
  */
 export class WebhookDispatcher {
   readonly #options: WebhookDispatcherOptions;
+  readonly #feeder: EndpointFeeder;
   #worker: Worker<WebhookDelivery> | undefined;
   #sending = 0;
 
   constructor(options: WebhookDispatcherOptions) {
     this.#options = options;
+    this.#feeder = new EndpointFeeder(options);
   }
 
   start(): void {
     if (this.#worker) throw new Error('The webhook dispatcher was started twice. This is a bug.');
-    const { connection, prefix, schedule, onError, concurrency = 32 } = this.#options;
-    const { lockDurationMs = 10_000, stalledIntervalMs = 5000 } = this.#options;
-    this.#worker = new Worker<WebhookDelivery>(WEBHOOK_QUEUE_NAME, (job) => this.#deliver(job), {
+    const { connection, prefix, schedule, onError, concurrency = DEFAULT_DISPATCHER_CONCURRENCY } = this.#options;
+    const { lockDurationMs = DEFAULT_LOCK_MS, stalledIntervalMs = 5000 } = this.#options;
+    this.#feeder.start();
+    this.#worker = new Worker<WebhookDelivery>(WEBHOOK_QUEUE_NAME, (job, token) => this.#deliver(job, token ?? ''), {
       connection,
       prefix,
       concurrency,
@@ -65,12 +84,8 @@ export class WebhookDispatcher {
       stalledInterval: stalledIntervalMs,
       // A death in the middle of a delivery is not the delivery's fault; only one that comes again and again is given up.
       maxStalledCount: 100,
-      settings: {
-        backoffStrategy: (attemptsMade, _type, error) => {
-          const askedForMs = error instanceof DeliveryFailed ? error.retryAfterMs : 0;
-          return Math.max(schedule.delayBeforeAttempt(attemptsMade + 1), askedForMs);
-        },
-      },
+      // For attempts that could not be settled; all others are put off by the shares.
+      settings: { backoffStrategy: (attemptsMade) => schedule.delayBeforeAttempt(attemptsMade + 1) },
     });
     this.#worker.on('error', onError);
   }
@@ -83,10 +98,12 @@ export class WebhookDispatcher {
   /** Takes no more deliveries and waits for those in flight, at most one send timeout. */
   async close(): Promise<void> {
     await this.#worker?.close();
+    await this.#feeder.stop();
   }
 
-  async #deliver(job: Job<unknown>): Promise<void> {
-    const { sender, log, onAttempt, tracer, wallClock = Date.now } = this.#options;
+  async #deliver(job: Job<unknown>, token: string): Promise<void> {
+    const { sender, shares, schedule, log, onAttempt, onGone, tracer } = this.#options;
+    const { wallClock = () => shares.clock.now() } = this.#options;
     const parsed = webhookDelivery.safeParse(job.data);
     if (!parsed.success) {
       log.error(
@@ -97,14 +114,18 @@ export class WebhookDispatcher {
     }
     const { event_id, type, tenant, job_id, request_id, model, occurred_at_ms, url, body } = parsed.data;
     const attempt = job.attemptsMade + 1;
+    // Signatures carry Redis' time, which the first answer of the shares brings.
+    if (!shares.clock.isSet) await shares.feed();
     faultPoint('delivery.before');
     const startMs = wallClock();
     const jobTrace = traceContextOf(parsed.data);
     const span = tracer?.start({ name: `POST ${type}`, kind: 'client', parent: jobTrace, startMs });
     const trace = span?.context ?? jobTrace;
     this.#sending += 1;
+    const stopRenewing = this.#renewLock(job, token);
     // It never rejects.
     const result = await sender.send({ eventId: event_id, url, body, trace });
+    stopRenewing();
     this.#sending -= 1;
     faultPoint('delivery.after');
     const outcome =
@@ -131,14 +152,42 @@ export class WebhookDispatcher {
       outcome,
       durationS: result.latencyMs / 1000,
       ...(model !== undefined && { model }),
-      // Redis' clock and ours may disagree; nobody has waited less than nothing.
+      // Nobody has waited less than nothing.
       ...(occurred_at_ms !== undefined && { sinceEventS: Math.max(0, wallClock() - occurred_at_ms) / 1000 }),
     });
-    if (outcome === 'delivered') return;
-    if (outcome === 'gone' || outcome === 'refused') throw new UnrecoverableError(reasonOf(result));
-    throw new DeliveryFailed(reasonOf(result), result.retryAfterMs ?? 0);
+    if (outcome === 'gone' && parsed.data.endpoint_id !== undefined) await onGone?.(parsed.data);
+    const { retryAfterMs } = result;
+    const retryMs =
+      outcome === 'retry' ? Math.max(schedule.delayBeforeAttempt(attempt + 1), retryAfterMs ?? 0) : undefined;
+    await shares.settle({
+      ...placeOf(parsed.data),
+      token,
+      signal: signalOf(result),
+      retryMs,
+      pauseMs: retryAfterMs,
+    });
+    // It stands where the shares have put it, or is in other hands; BullMQ has nothing to do for either.
+    if (outcome === 'retry') throw new DelayedError();
+    if (outcome !== 'delivered') throw new UnrecoverableError(reasonOf(result));
+  }
+
+  /** BullMQ renews by the wall clock, and not at all for as long as that was set back. Timers are monotonic. */
+  #renewLock(job: Job<unknown>, token: string): () => void {
+    const { lockDurationMs = DEFAULT_LOCK_MS, clock = systemClock, onError } = this.#options;
+    let timer: { cancel(): void };
+    const renewLater = () => {
+      timer = clock.setTimeout(() => {
+        job.extendLock(token, lockDurationMs).catch(onError);
+        renewLater();
+      }, lockDurationMs / 3);
+    };
+    renewLater();
+    return () => timer.cancel();
   }
 }
+
+export const DEFAULT_DISPATCHER_CONCURRENCY = 128;
+const DEFAULT_LOCK_MS = 10_000;
 
 interface SpanOfAttempt {
   startMs: number;
@@ -164,21 +213,18 @@ function endSpan(span: Span, { startMs, delivery, attempt, outcome, result }: Sp
   });
 }
 
-class DeliveryFailed extends Error {
-  override readonly name = 'DeliveryFailed';
-  readonly retryAfterMs: number;
+/** A good answer that took longer widens an endpoint's share slowly. */
+const SLOW_MS = 1000;
+const BUSY = new Set([429, 502, 503, 504]);
 
-  constructor(message: string, retryAfterMs: number) {
-    super(message);
-    this.retryAfterMs = retryAfterMs;
-  }
+function signalOf({ outcome, status, latencyMs }: DeliveryResult): EndpointSignal {
+  if (outcome === 'delivered') return latencyMs > SLOW_MS ? 'slow' : 'good';
+  if (outcome !== 'retry') return 'neutral';
+  if (status === undefined) return 'failed';
+  if (BUSY.has(status)) return 'busy';
+  return status >= 500 ? 'failed' : 'neutral';
 }
 
 function reasonOf({ outcome, status, errorClass }: DeliveryResult): string {
   return [outcome, errorClass, status].filter((part) => part !== undefined).join(' ');
-}
-
-/** Scheme, host and port: paths and queries of webhook URLs hold secrets often enough. */
-function receiverOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).origin : 'unreadable';
 }
