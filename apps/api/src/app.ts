@@ -189,7 +189,7 @@ export function createApp(options: AppOptions): App {
     }),
   );
   app.use(modelRoutes({ catalog, lanes: options.lanes, publicUrl }));
-  app.use(laneRoutes({ lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
+  app.use(laneRoutes({ store, lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
   app.use(modelVersionRoutes({ registry, readBody, publicUrl }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(docsRoutes({ publicUrl }));
