@@ -225,7 +225,7 @@ describe('an upload in parts', () => {
       request<FileBody>(`${api.baseUrl}${path}`, { method, body, headers: { 'content-type': 'application/json' } });
     const { id } = (await send('/uploads', 'POST', '{}')).body;
     await send(`/uploads/${id}/parts/1`, 'PUT', 'first');
-    expect((await send(`/uploads/${id}/parts/1`, 'PUT', bodyOf(randomBytes(101)))).body.code).toBe('files_full');
+    expect((await send(`/uploads/${id}/parts/1`, 'PUT', bodyOf(randomBytes(1025)))).body.code).toBe('files_full');
     expect((await send(`/uploads/${id}/complete`, 'POST', '{}')).status).toBe(201);
     expect(await (await fetch(`${api.baseUrl}/files/${id}/content`)).text()).toBe('first');
     expect(await redis.keys(`again:{blob:*${id}*`)).toEqual([`again:{blob:default:${id}}`]);

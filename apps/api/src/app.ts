@@ -14,6 +14,7 @@ import {
   type ModelRegistry,
   type QueuePlaces,
   systemClock,
+  type Tracer,
 } from '@onqueue/shared';
 import express, { type Express } from 'express';
 import helmet from 'helmet';
@@ -58,6 +59,8 @@ export interface AppOptions {
   health: StoreHealth;
   memory: MemoryGuard;
   logger: Logger;
+  /** Undefined: no spans are recorded. */
+  tracer?: Tracer | undefined;
   limits: {
     maxBodyBytes: number;
     maxJsonDepth: number;
@@ -138,7 +141,7 @@ export function createApp(options: AppOptions): App {
   app.disable('etag');
   app.set('query parser', 'simple');
   app.use(helmet());
-  app.use(requestContext({ logger, metrics }));
+  app.use(requestContext({ logger, metrics, tracer: options.tracer }));
   app.use(protocolGuard);
   app.use(
     operationRoutes({

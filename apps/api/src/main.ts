@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import {
   armFaultPoints,
   ConfigError,
@@ -29,6 +30,7 @@ import {
   RedisQueuePlaces,
   readServerMemory,
 } from '@onqueue/shared/redis';
+import { openTracer } from '@onqueue/shared/tracing';
 import { createApiLogger } from './api-logger.ts';
 import { createApp } from './app.ts';
 import { createHttpServer } from './http/http-server.ts';
@@ -43,6 +45,14 @@ async function main(): Promise<void> {
   const logger = createApiLogger(config.logLevel);
   endAtUncaughtErrors({ process, logger });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
+
+  const tracer = await openTracer({
+    endpoint: config.otlpEndpoint,
+    service: 'onqueue-api',
+    version: PLATFORM_VERSION,
+    instance: `${hostname()}-${process.pid}`,
+    onTrouble: (reason) => logger.warn({ reason }, 'tracing'),
+  });
 
   const onRedisError = (error: Error) => logger.warn({ err: error }, 'redis connection');
   const target = { url: config.redisUrl, isCluster: config.redisCluster };
@@ -115,6 +125,7 @@ async function main(): Promise<void> {
       },
     }),
     logger,
+    tracer,
     limits: {
       maxBodyBytes: config.maxBodyBytes,
       maxJsonDepth: config.maxJsonDepth,
@@ -166,7 +177,9 @@ async function main(): Promise<void> {
     const deadline = setTimeout(() => server.closeAllConnections(), config.apiDrainTimeoutMs);
     server.close(() => {
       clearTimeout(deadline);
-      void Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]).then(() => logger.info('stopped'));
+      void Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close(), tracer?.close()]).then(() =>
+        logger.info('stopped'),
+      );
     });
     server.closeIdleConnections();
   };

@@ -15,7 +15,9 @@ import {
   parseWebhookSecret,
   partitionOf,
   systemClock,
+  type Tracer,
   toJobView,
+  traceContextOf,
   unknownSettings,
 } from '@onqueue/shared';
 import { openBlobStore } from '@onqueue/shared/blobs';
@@ -33,6 +35,7 @@ import {
   type RedisTarget,
   whenReady,
 } from '@onqueue/shared/redis';
+import { openTracer } from '@onqueue/shared/tracing';
 import { type Logger, pino } from 'pino';
 import { ByteRoom } from './byte-room.ts';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
@@ -64,6 +67,13 @@ async function main(): Promise<void> {
   endAtUncaughtErrors({ process, logger });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
+  const tracer = await openTracer({
+    endpoint: config.otlpEndpoint,
+    service: 'onqueue-worker',
+    version: PLATFORM_VERSION,
+    instance: worker,
+    onTrouble: (reason) => logger.warn({ reason }, 'tracing'),
+  });
   const outages = new OutageLog({ logger, clock: systemClock });
   const redis = connectWorkerRedis(config, logger, outages);
   const keys = new RedisKeys(config.keyPrefix);
@@ -140,6 +150,7 @@ async function main(): Promise<void> {
     clock: systemClock,
     metrics,
     logger,
+    tracer,
     outages,
   });
 
@@ -210,7 +221,7 @@ async function main(): Promise<void> {
     clearTimeout(deadline);
     operations.close();
     operations.closeAllConnections();
-    await Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]);
+    await Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close(), tracer?.close()]);
     logger.info('stopped');
     // Nothing is left to be done; whatever keeps the process alive all the same must not.
     setTimeout(() => process.exit(0), HAND_BACK_MS).unref();
@@ -246,6 +257,7 @@ async function main(): Promise<void> {
       store,
       metrics,
       logger,
+      tracer,
       outages,
       secret: config.webhookSecret,
     });
@@ -298,6 +310,7 @@ interface WebhookParts {
   store: RedisJobStore;
   metrics: WorkerMetrics;
   logger: Logger;
+  tracer: Tracer | undefined;
   outages: OutageLog;
   secret: string;
 }
@@ -319,9 +332,10 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
     stalledIntervalMs: config.stalledIntervalMs,
     readJob: async (tenant, id) => {
       const job = await store.read(tenant, id);
-      return job && toJobView(job, config.publicUrl);
+      return job && { view: toJobView(job, config.publicUrl), trace: traceContextOf(job.request) };
     },
     log: parts.logger,
+    tracer: parts.tracer,
     onError: (error) => parts.outages.warn(error, 'webhooks'),
     onAttempt: ({ outcome, durationS, model, sinceEventS }) => {
       metrics.webhookDeliveries.inc({ outcome });

@@ -6,6 +6,7 @@ describe('loadConfig', () => {
     const config = loadConfig({});
     const unset = Object.entries(config).flatMap(([key, value]) => (value === undefined ? [key] : []));
     expect(unset).toEqual([
+      'otlpEndpoint',
       'publicUrl',
       'webhookSecret',
       'cacheDir',

@@ -100,6 +100,14 @@ export const SETTINGS = {
     default: 'info',
     about: 'The least severe level that is logged, one JSON line each, to stdout.',
   }),
+  otlpEndpoint: setting({
+    env: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    reader: 'both',
+    schema: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, '')),
+    default: undefined,
+    about:
+      'Turns tracing on: the base URL of an OpenTelemetry collector, `http://localhost:4318` for one beside us. Spans go to `/v1/traces` below it, OTLP over HTTP as JSON. Other `OTEL_*` variables mean what they mean to every OpenTelemetry SDK. Without it nothing of it is loaded.',
+  }),
   publicUrl: setting({
     env: 'ONQUEUE_PUBLIC_URL',
     reader: 'both',
@@ -888,7 +896,14 @@ export const SETTINGS = {
 
 type Settings = typeof SETTINGS;
 type Value<S> = S extends Setting<infer Schema> ? z.output<Schema> : never;
-type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir' | 'blobDir' | 's3Bucket' | 's3Endpoint';
+type OptionalSetting =
+  | 'otlpEndpoint'
+  | 'publicUrl'
+  | 'webhookSecret'
+  | 'cacheDir'
+  | 'blobDir'
+  | 's3Bucket'
+  | 's3Endpoint';
 export type Config = {
   [K in keyof Settings]: K extends OptionalSetting ? Value<Settings[K]> | undefined : Value<Settings[K]>;
 };

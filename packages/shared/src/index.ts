@@ -52,6 +52,8 @@ export * from './tensor-row.ts';
 export * from './tensor-spec.ts';
 export * from './tensor-value.ts';
 export * from './text-row.ts';
+export * from './trace-context.ts';
+export * from './tracer.ts';
 export * from './uncaught-error.ts';
 export * from './version-assignment.ts';
 export * from './version-policy.ts';

@@ -61,6 +61,10 @@ export const paths: ZodOpenApiPathsObject = {
               'Cancels the first run if it has not ended so long after its acceptance: 1 second to 7 days, as `90s`, `5m`, `1h30m`.',
             example: '1m',
           }),
+          traceparent: z.string().optional().meta({
+            description: 'W3C Trace Context, with `tracestate`: kept with the job, and sent with its webhooks.',
+            example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+          }),
           Prefer: z.string().optional().meta({ description: 'RFC 7240: `wait=N`, whole seconds.', example: 'wait=10' }),
         }),
         query: z.object({

@@ -27,6 +27,7 @@ import { cancelAfterS } from '../http/cancel-after.ts';
 import { flagParameter } from '../http/flag-parameter.ts';
 import { idempotencyKey } from '../http/idempotency-key.ts';
 import { parsePrefer } from '../http/prefer.ts';
+import { traceOf } from '../http/request-trace.ts';
 import { rowFaults } from '../http/row-validation.ts';
 import { invalidRequest, validate } from '../http/validation.ts';
 import type { JobInputReader, JobInputs } from '../job-inputs.ts';
@@ -216,6 +217,7 @@ async function prepareJob(
       ...requestRecordOf({ ...body, priority }, options.requestLimits),
       request_id: response.locals.requestId as string,
       ...arrivalOf(response),
+      ...traceOf(response),
       ...(cancelAfterS === undefined ? {} : { cancel_after_s: cancelAfterS }),
     },
   };

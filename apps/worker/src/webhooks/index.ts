@@ -1,4 +1,4 @@
-import type { WebhookSecret } from '@onqueue/shared';
+import type { Tracer, WebhookSecret } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { duplicateConnection, RedisOutbox } from '@onqueue/shared/redis';
 import { createDeliverySchedule, type DeliveryScheduleOptions } from './delivery-schedule.ts';
@@ -30,6 +30,7 @@ export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'> {
   /** What everything here goes on after by itself: mostly a Redis that is away, told by each connection at each attempt. */
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
+  tracer?: Tracer | undefined;
 }
 
 export interface Webhooks {
@@ -72,6 +73,7 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     schedule,
     log,
     onError,
+    tracer: options.tracer,
     ...(onAttempt && { onAttempt }),
     ...(concurrency !== undefined && { concurrency }),
     ...(options.lockDurationMs !== undefined && { lockDurationMs: options.lockDurationMs }),

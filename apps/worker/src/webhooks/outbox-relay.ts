@@ -1,13 +1,21 @@
-import { type Clock, faultPoint, type OutboxEvent, systemClock } from '@onqueue/shared';
+import { type Clock, faultPoint, type OutboxEvent, systemClock, type TraceContext } from '@onqueue/shared';
 import type { OutboxEntry, OutboxReader } from '@onqueue/shared/redis';
 import type { WebhookLog } from './webhook-log.ts';
 import { type WebhookDelivery, type WebhookQueue, webhookDelivery } from './webhook-queue.ts';
 
+/** What events tell of a job. */
+export interface RelayedJob {
+  /** As `GET /jobs/{id}` shows it. */
+  view: Record<string, unknown>;
+  /** Sent along with the delivery, beside its body. */
+  trace?: TraceContext | undefined;
+}
+
 export interface OutboxRelayOptions {
   outbox: OutboxReader;
   queue: WebhookQueue;
-  /** The job as `GET /jobs/{id}` shows it; null when it is gone. */
-  readJob: (tenant: string, jobId: string) => Promise<Record<string, unknown> | null>;
+  /** Null when it is gone. */
+  readJob: (tenant: string, jobId: string) => Promise<RelayedJob | null>;
   log: WebhookLog;
   /** A turn of the loop failed, or some of its entries; it goes on after a pause. */
   onError: (error: Error) => void;
@@ -94,7 +102,7 @@ export class OutboxRelay {
       entries.map(async ({ entryId, event }) => {
         try {
           const job = await readJob(event.tenant, event.job_id);
-          if (tellsOfLostCommit(event, job)) {
+          if (tellsOfLostCommit(event, job?.view ?? null)) {
             log.warn(
               { event_id: event.id, job_id: event.job_id },
               'event dropped: Redis has lost the end that it tells',
@@ -144,7 +152,8 @@ function tellsOfLostCommit(event: OutboxEvent, job: Record<string, unknown> | nu
 
 const jobNames = webhookDelivery.pick({ request_id: true, model: true });
 
-function toDelivery(event: OutboxEvent, job: Record<string, unknown> | null): WebhookDelivery {
+function toDelivery(event: OutboxEvent, relayed: RelayedJob | null): WebhookDelivery {
+  const job = relayed?.view ?? null;
   const render = (data: Record<string, unknown>) =>
     JSON.stringify({ type: event.type, timestamp: new Date(event.occurred_at_ms).toISOString(), data });
   let body: string;
@@ -157,5 +166,16 @@ function toDelivery(event: OutboxEvent, job: Record<string, unknown> | null): We
   }
   const { id, type, tenant, job_id, url, occurred_at_ms } = event;
   const about = jobNames.parse(job ?? {});
-  return { schema_version: 1, event_id: id, type, tenant, job_id, url, body, occurred_at_ms, ...about };
+  return {
+    schema_version: 1,
+    event_id: id,
+    type,
+    tenant,
+    job_id,
+    url,
+    body,
+    occurred_at_ms,
+    ...about,
+    ...relayed?.trace,
+  };
 }

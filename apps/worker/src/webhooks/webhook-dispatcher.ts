@@ -1,4 +1,4 @@
-import { faultPoint } from '@onqueue/shared';
+import { faultPoint, type Span, type Tracer, traceContextOf, traceIdOf } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { DeliverySchedule } from './delivery-schedule.ts';
@@ -29,6 +29,8 @@ export interface WebhookDispatcherOptions {
   /** Failures of the connections between two commands. */
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
+  /** Undefined: no spans are recorded. */
+  tracer?: Tracer | undefined;
   /** After how long a dispatcher that fell silent counts as dead; its deliveries are sent again within lock + 2 × interval. */
   lockDurationMs?: number;
   stalledIntervalMs?: number;
@@ -84,7 +86,7 @@ export class WebhookDispatcher {
   }
 
   async #deliver(job: Job<unknown>): Promise<void> {
-    const { sender, log, onAttempt, wallClock = Date.now } = this.#options;
+    const { sender, log, onAttempt, tracer, wallClock = Date.now } = this.#options;
     const parsed = webhookDelivery.safeParse(job.data);
     if (!parsed.success) {
       log.error(
@@ -96,9 +98,13 @@ export class WebhookDispatcher {
     const { event_id, type, tenant, job_id, request_id, model, occurred_at_ms, url, body } = parsed.data;
     const attempt = job.attemptsMade + 1;
     faultPoint('delivery.before');
+    const startMs = wallClock();
+    const jobTrace = traceContextOf(parsed.data);
+    const span = tracer?.start({ name: `POST ${type}`, kind: 'client', parent: jobTrace, startMs });
+    const trace = span?.context ?? jobTrace;
     this.#sending += 1;
     // It never rejects.
-    const result = await sender.send({ eventId: event_id, url, body });
+    const result = await sender.send({ eventId: event_id, url, body, trace });
     this.#sending -= 1;
     faultPoint('delivery.after');
     const outcome =
@@ -110,6 +116,7 @@ export class WebhookDispatcher {
         tenant,
         job_id,
         request_id,
+        ...(trace && { trace_id: traceIdOf(trace) }),
         receiver: receiverOf(url),
         attempt,
         outcome,
@@ -119,6 +126,7 @@ export class WebhookDispatcher {
       },
       'webhook attempt',
     );
+    if (span) endSpan(span, { startMs, delivery: parsed.data, attempt, outcome, result });
     onAttempt?.({
       outcome,
       durationS: result.latencyMs / 1000,
@@ -130,6 +138,30 @@ export class WebhookDispatcher {
     if (outcome === 'gone' || outcome === 'refused') throw new UnrecoverableError(reasonOf(result));
     throw new DeliveryFailed(reasonOf(result), result.retryAfterMs ?? 0);
   }
+}
+
+interface SpanOfAttempt {
+  startMs: number;
+  delivery: WebhookDelivery;
+  attempt: number;
+  outcome: AttemptOutcome;
+  result: DeliveryResult;
+}
+
+function endSpan(span: Span, { startMs, delivery, attempt, outcome, result }: SpanOfAttempt): void {
+  span.end({
+    endMs: startMs + result.latencyMs,
+    attributes: {
+      'http.request.method': 'POST',
+      'http.response.status_code': result.status,
+      'http.request.resend_count': attempt - 1,
+      'server.address': receiverOf(delivery.url),
+      'onqueue.job.id': delivery.job_id,
+      'onqueue.event.id': delivery.event_id,
+      'onqueue.outcome': outcome,
+    },
+    error: outcome === 'delivered' ? undefined : (result.errorClass ?? outcome),
+  });
 }
 
 class DeliveryFailed extends Error {

@@ -18,6 +18,9 @@ export const webhookDelivery = z.object({
   model: z.string().optional(),
   /** When the job ended; Redis' clock. */
   occurred_at_ms: z.number().optional(),
+  /** Of the trace that the job is part of. */
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
 });
 export type WebhookDelivery = z.infer<typeof webhookDelivery>;
 

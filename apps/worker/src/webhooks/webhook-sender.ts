@@ -1,4 +1,4 @@
-import { type Clock, systemClock, type WebhookSecret, webhookHeaders } from '@onqueue/shared';
+import { type Clock, systemClock, type TraceContext, type WebhookSecret, webhookHeaders } from '@onqueue/shared';
 import nodeFetch, { type Response } from 'node-fetch';
 import type { SsrfGuard } from './ssrf-guard.ts';
 
@@ -35,7 +35,12 @@ export interface DeliveryResult {
 
 export interface WebhookSender {
   /** One attempt. Never rejects: every failure is an outcome. */
-  send(attempt: { eventId: string; url: string; body: string }): Promise<DeliveryResult>;
+  send(attempt: {
+    eventId: string;
+    url: string;
+    body: string;
+    trace?: TraceContext | undefined;
+  }): Promise<DeliveryResult>;
 }
 
 export interface WebhookSenderOptions {
@@ -64,7 +69,10 @@ export function createWebhookSender({
   wallClock = Date.now,
   fetch = nodeFetch,
 }: WebhookSenderOptions): WebhookSender {
-  async function attempt(eventId: string, url: string, body: string, abort: AbortController): Promise<Judgement> {
+  async function attempt(
+    { eventId, url, body, trace }: Parameters<WebhookSender['send']>[0],
+    abort: AbortController,
+  ): Promise<Judgement> {
     const target = guard.checkUrl(url);
     const timestampS = Math.floor(wallClock() / 1000);
     const response = await fetch(target.href, {
@@ -72,6 +80,7 @@ export function createWebhookSender({
       headers: {
         'content-type': 'application/json',
         'user-agent': `onqueue-webhooks/${version}`,
+        ...trace,
         ...webhookHeaders({ id: eventId, timestampS, body, secret }),
       },
       body,
@@ -88,7 +97,7 @@ export function createWebhookSender({
   }
 
   return {
-    async send({ eventId, url, body }) {
+    async send(delivery) {
       const startedMs = clock.now();
       const abort = new AbortController();
       let isTimedOut = false;
@@ -98,7 +107,7 @@ export function createWebhookSender({
       }, timeoutMs);
       let judgement: Judgement;
       try {
-        judgement = await attempt(eventId, url, body, abort);
+        judgement = await attempt(delivery, abort);
       } catch (error) {
         judgement = judgeFailure(error, guard, isTimedOut);
       } finally {
