@@ -1,6 +1,7 @@
 import {
   armFaultPoints,
   ConfigError,
+  createSecretSeal,
   endAtUncaughtErrors,
   JobPayloads,
   loadConfig,
@@ -23,6 +24,8 @@ import {
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
+  RedisWebhookDeliveries,
+  RedisWebhookEndpoints,
   readServerMemory,
 } from '@onqueue/shared/redis';
 import { createApiLogger } from './api-logger.ts';
@@ -119,6 +122,24 @@ async function main(): Promise<void> {
       isConfigured: config.webhookSecret !== undefined,
       allowHttp: config.webhookAllowHttp,
       allowCidrs: config.webhookAllowCidrs,
+    }),
+    webhooks: {
+      endpoints: new RedisWebhookEndpoints({
+        redis,
+        keys,
+        partitions: config.partitions,
+        seal: createSecretSeal(config.webhookMasterKeys),
+        signingSeeds: config.webhookSigningKeys,
+      }),
+      signingSeeds: config.webhookSigningKeys,
+      maxEndpoints: config.webhookMaxEndpoints,
+      secretOverlapS: config.webhookSecretOverlapS,
+    },
+    deliveries: new RedisWebhookDeliveries({
+      redis,
+      keys,
+      retentionMs: config.webhookRetentionS * 1000,
+      maxDeliveries: config.webhookMaxDeliveries,
     }),
     publicUrl: config.publicUrl,
     version: PLATFORM_VERSION,

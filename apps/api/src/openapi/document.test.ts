@@ -1,11 +1,14 @@
 import { expect, test } from '@jest/globals';
 import type { Router } from 'express';
 import { docsRoutes } from '../routes/docs.ts';
+import { fileRoutes } from '../routes/files.ts';
 import { jobRoutes } from '../routes/jobs.ts';
 import { modelVersionRoutes } from '../routes/model-versions.ts';
 import { modelRoutes } from '../routes/models.ts';
 import { openApiRoutes } from '../routes/openapi.ts';
 import { operationRoutes } from '../routes/operations.ts';
+import { webhookDeliveryRoutes } from '../routes/webhook-deliveries.ts';
+import { webhookEndpointRoutes } from '../routes/webhook-endpoints.ts';
 import { openApiDocument } from './document.ts';
 
 const document = openApiDocument({ version: '1.2.3', publicUrl: 'https://onqueue.example' });
@@ -29,6 +32,9 @@ test('has every route, and none that is not served', () => {
     operationRoutes({} as never),
     openApiRoutes({}),
     docsRoutes({ publicUrl: undefined }),
+    webhookEndpointRoutes({ readBody: [] } as never),
+    webhookDeliveryRoutes({ readBody: [] } as never),
+    fileRoutes({ readBody: [], files: {} } as never),
   ];
   const documented = Object.entries(document.paths ?? {}).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),

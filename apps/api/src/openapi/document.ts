@@ -1,8 +1,6 @@
-import { eventType } from '@onqueue/shared';
-import { z } from 'zod';
 import { createDocument, type oas31 } from 'zod-openapi';
+import { eventWebhooks } from './event-webhooks.ts';
 import { paths } from './operations.ts';
-import { job } from './replies.ts';
 
 export interface OpenApiDocumentOptions {
   version: string;
@@ -21,23 +19,8 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: publicUrl ?? '/' }],
-    tags: [{ name: 'Jobs' }, { name: 'Files' }, { name: 'Models' }, { name: 'Operations' }],
+    tags: [{ name: 'Jobs' }, { name: 'Files' }, { name: 'Models' }, { name: 'Webhooks' }, { name: 'Operations' }],
     paths,
-    webhooks: {
-      jobEnded: {
-        post: {
-          operationId: 'jobEnded',
-          summary: 'A job has ended',
-          description:
-            'Sent to the `webhook` of a job, signed as Standard Webhooks say: `webhook-id`, `webhook-timestamp`, `webhook-signature`.',
-          requestBody: { required: true, content: { 'application/json': { schema: webhookBody } } },
-          responses: { '2XX': { description: 'Any of them is an acknowledgement; all else is tried again.' } },
-        },
-      },
-    },
+    webhooks: eventWebhooks,
   });
 }
-
-const webhookBody = z
-  .object({ type: eventType, timestamp: z.iso.datetime(), data: job })
-  .meta({ id: 'WebhookEvent', description: 'One event; its id is in the `webhook-id` header.' });

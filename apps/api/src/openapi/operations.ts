@@ -5,6 +5,7 @@ import { filePaths } from './file-operations.ts';
 import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
 import { json, problems, STORAGE } from './responses.ts';
+import { webhookPaths } from './webhook-operations.ts';
 
 const jobId = { path: z.object({ id: z.string().meta({ example: 'job_038g18kw5j000yedna7n93cy7skaf' }) }) };
 
@@ -130,6 +131,7 @@ export const paths: ZodOpenApiPathsObject = {
     }),
   },
   ...filePaths,
+  ...webhookPaths,
   '/models': {
     get: {
       operationId: 'listModels',

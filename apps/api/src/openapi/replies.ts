@@ -3,6 +3,7 @@ import {
   calibration,
   circuitState,
   decisionPolicy,
+  deliveryStatus,
   fallbacks,
   fleetVersionState,
   jobState,
@@ -23,7 +24,13 @@ import { z } from 'zod';
 
 /** The bodies that the API answers with, as schemas: the OpenAPI document shows them, and tests hold every reply to them. */
 
-export const job = jobView.meta({ id: 'Job', description: 'A job, its results and what made them.' });
+export const job = jobView
+  .extend({
+    webhook_status: deliveryStatus
+      .nullable()
+      .describe('How the delivery of its end to its `webhook` stands; null when there is none, or it is forgotten.'),
+  })
+  .meta({ id: 'Job', description: 'A job, its results and what made them.' });
 
 export const acceptedJob = z
   .object({

@@ -6,7 +6,6 @@ import {
   type JobStore,
   jobUrls,
   Problem,
-  toJobView,
   toRunView,
 } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
@@ -15,6 +14,7 @@ import { backlogFull } from '../backlog-full.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
+import { showJob } from '../shown-job.ts';
 import { type CreateJobOptions, createJob } from './create-job.ts';
 
 export interface JobRoutesOptions extends CreateJobOptions {
@@ -61,11 +61,12 @@ async function readJob(options: JobRoutesOptions, request: Request, response: Re
   if (job === null) throw jobNotFound();
   response.locals.jobId = id;
   if (!isTerminal(job.state)) response.set('Retry-After', String(POLL_AGAIN_S));
-  response.set('Cache-Control', 'no-store').json(toJobView(job, options.publicUrl));
+  response.set('Cache-Control', 'no-store').json(await showJob(options.deliveries, job, options.publicUrl));
 }
 
 /** Final at once. Canceling a job that is canceled already changes nothing, and is no error. */
-async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+async function cancelJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
+  const { store, deliveries, publicUrl } = options;
   const id = String(request.params.id);
   await readJobOf(store, id);
   const outcome = await store.cancel(DEFAULT_TENANT, id);
@@ -76,7 +77,7 @@ async function cancelJob({ store, publicUrl }: JobRoutesOptions, request: Reques
   const job = outcome.status === 'missing' ? null : await store.read(DEFAULT_TENANT, id);
   if (job === null) throw jobNotFound();
   response.locals.jobId = id;
-  response.json(toJobView(job, publicUrl));
+  response.json(await showJob(deliveries, job, publicUrl));
 }
 
 /** Opens the next run; the job keeps its id. */
@@ -102,7 +103,8 @@ async function retryJob(options: JobRoutesOptions, request: Request, response: R
   if (job === null) throw jobNotFound();
   if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
   response.locals.jobId = id;
-  response.status(202).location(jobUrls(id, publicUrl).self).json(toJobView(job, publicUrl));
+  response.status(202).location(jobUrls(id, publicUrl).self);
+  response.json(await showJob(options.deliveries, job, publicUrl));
 }
 
 /** Every run of the job, the latest one first. */

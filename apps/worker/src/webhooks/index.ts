@@ -1,6 +1,7 @@
-import type { WebhookSecret } from '@onqueue/shared';
+import { type Clock, systemClock, type WebhookSecret } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { duplicateConnection, RedisOutbox } from '@onqueue/shared/redis';
+import type { DeliveryLedger } from './delivery-ledger.ts';
 import { createDeliverySchedule, type DeliveryScheduleOptions } from './delivery-schedule.ts';
 import { OutboxRelay, type OutboxRelayOptions } from './outbox-relay.ts';
 import { createSsrfGuard, type SsrfGuardOptions } from './ssrf-guard.ts';
@@ -9,7 +10,7 @@ import type { WebhookLog } from './webhook-log.ts';
 import { createBullWebhookQueue } from './webhook-queue.ts';
 import { createWebhookSender } from './webhook-sender.ts';
 
-export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'> {
+export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob' | 'endpoints' | 'deliveries'> {
   /** `maxRetriesPerRequest: null`. Queue and dispatcher use it, each outbox gets a copy; the caller closes it, after us. */
   connection: RedisConnection;
   /** The streams that commits write events to: one a partition. */
@@ -26,10 +27,14 @@ export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'> {
   concurrency?: number;
   lockDurationMs?: number;
   stalledIntervalMs?: number;
+  ledger?: DeliveryLedger | undefined;
+  /** Mends what a crash between two steps has left of the endpoints' subscriptions; called at start and every 30 s. */
+  reconcile?: () => Promise<void>;
   log: WebhookLog;
   /** What everything here goes on after by itself: mostly a Redis that is away, told by each connection at each attempt. */
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
+  clock?: Clock;
 }
 
 export interface Webhooks {
@@ -72,6 +77,7 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     schedule,
     log,
     onError,
+    ledger: options.ledger,
     ...(onAttempt && { onAttempt }),
     ...(concurrency !== undefined && { concurrency }),
     ...(options.lockDurationMs !== undefined && { lockDurationMs: options.lockDurationMs }),
@@ -88,8 +94,21 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
       consumer: 'relay',
       onInvalid: ({ entryId, reason }) => log.error({ entry: entryId, reason }, 'outbox entry dropped'),
     });
-    return new OutboxRelay({ outbox, queue, readJob, log, onError });
+    const { endpoints, deliveries } = options;
+    return new OutboxRelay({ outbox, queue, readJob, endpoints, deliveries, log, onError });
   });
+  const { clock = systemClock, reconcile } = options;
+  let timer: { cancel(): void } | undefined;
+  let reconciling: Promise<void> | undefined;
+  const reconcileNow = () => {
+    reconciling = reconcile?.()
+      .catch(onError)
+      .finally(() => {
+        timer = isClosing ? undefined : clock.setTimeout(reconcileNow, RECONCILE_EVERY_MS);
+      });
+  };
+  let isClosing = false;
+  reconcileNow();
   dispatcher.start();
   for (const relay of relays) relay.start();
   return {
@@ -97,12 +116,16 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
       return dispatcher.isIdle;
     },
     async close() {
-      await Promise.all([dispatcher.close(), ...relays.map((relay) => relay.stop())]);
+      isClosing = true;
+      timer?.cancel();
+      await Promise.all([reconciling, dispatcher.close(), ...relays.map((relay) => relay.stop())]);
       for (const reader of readers) reader.disconnect();
       await queue.close();
     },
   };
 }
+
+const RECONCILE_EVERY_MS = 30_000;
 
 /** Five times what a read waits for entries: silence for longer means a dead connection. */
 const OUTBOX_SOCKET_TIMEOUT_MS = 10_000;

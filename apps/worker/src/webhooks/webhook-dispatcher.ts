@@ -1,6 +1,7 @@
 import { faultPoint } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { type Job, UnrecoverableError, Worker } from 'bullmq';
+import type { DeliveryLedger } from './delivery-ledger.ts';
 import type { DeliverySchedule } from './delivery-schedule.ts';
 import type { WebhookLog } from './webhook-log.ts';
 import { WEBHOOK_QUEUE_NAME, type WebhookDelivery, webhookDelivery } from './webhook-queue.ts';
@@ -29,6 +30,8 @@ export interface WebhookDispatcherOptions {
   /** Failures of the connections between two commands. */
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
+  /** Knows endpoints, and keeps what became of attempts; without it every delivery goes to its own URL. */
+  ledger?: Pick<DeliveryLedger, 'targetOf' | 'note'> | undefined;
   /** After how long a dispatcher that fell silent counts as dead; its deliveries are sent again within lock + 2 × interval. */
   lockDurationMs?: number;
   stalledIntervalMs?: number;
@@ -95,10 +98,14 @@ export class WebhookDispatcher {
     }
     const { event_id, type, tenant, job_id, request_id, model, occurred_at_ms, url, body } = parsed.data;
     const attempt = job.attemptsMade + 1;
+    const target = (await this.#options.ledger?.targetOf(parsed.data)) ?? { url };
     faultPoint('delivery.before');
     this.#sending += 1;
     // It never rejects.
-    const result = await sender.send({ eventId: event_id, url, body });
+    const result: DeliveryResult =
+      'refused' in target
+        ? { outcome: 'refused', errorClass: target.refused, latencyMs: 0 }
+        : await sender.send({ eventId: event_id, body, ...target });
     this.#sending -= 1;
     faultPoint('delivery.after');
     const outcome =
@@ -126,6 +133,7 @@ export class WebhookDispatcher {
       // Redis' clock and ours may disagree; nobody has waited less than nothing.
       ...(occurred_at_ms !== undefined && { sinceEventS: Math.max(0, wallClock() - occurred_at_ms) / 1000 }),
     });
+    await this.#options.ledger?.note(parsed.data, result, outcome !== 'retry');
     if (outcome === 'delivered') return;
     if (outcome === 'gone' || outcome === 'refused') throw new UnrecoverableError(reasonOf(result));
     throw new DeliveryFailed(reasonOf(result), result.retryAfterMs ?? 0);

@@ -10,7 +10,8 @@ export const webhookDelivery = z.object({
   event_id: z.string().min(1),
   type: eventType,
   tenant: z.string().min(1),
-  job_id: z.string().min(1),
+  /** Of the job that it is about, where there is one. */
+  job_id: z.string().min(1).optional(),
   url: z.string().min(1),
   body: z.string(),
   /** What logs and metrics say of it. Absent in deliveries of older versions, and of jobs past their retention. */
@@ -18,6 +19,13 @@ export const webhookDelivery = z.object({
   model: z.string().optional(),
   /** When the job ended; Redis' clock. */
   occurred_at_ms: z.number().optional(),
+  /** The queue's id of it, where an event has several deliveries; else it is the event's. */
+  delivery_id: z.string().min(1).optional(),
+  /** The registered endpoint that it is for; else the origin of its URL counts as one. */
+  endpoint_id: z.string().min(1).optional(),
+  /** The endpoint's own limits. */
+  concurrency: z.number().int().positive().optional(),
+  rate_per_s: z.number().positive().optional(),
 });
 export type WebhookDelivery = z.infer<typeof webhookDelivery>;
 
@@ -65,7 +73,8 @@ export function createBullWebhookQueue({
   queue.on('error', onError);
   return {
     async add(delivery) {
-      await queue.add(delivery.type, delivery, { jobId: delivery.event_id, delay: schedule.delayBeforeAttempt(1) });
+      const { event_id, delivery_id = event_id } = delivery;
+      await queue.add(delivery.type, delivery, { jobId: delivery_id, delay: schedule.delayBeforeAttempt(1) });
     },
     close: () => queue.close(),
   };

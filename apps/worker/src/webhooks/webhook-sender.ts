@@ -1,4 +1,4 @@
-import { type Clock, systemClock, type WebhookSecret, webhookHeaders } from '@onqueue/shared';
+import { type Clock, systemClock, type WebhookKeys, type WebhookSecret, webhookHeaders } from '@onqueue/shared';
 import nodeFetch, { type Response } from 'node-fetch';
 import type { SsrfGuard } from './ssrf-guard.ts';
 
@@ -21,7 +21,9 @@ type DeliveryErrorClass =
   | 'redirect'
   | 'status'
   | 'refused_url'
-  | 'refused_address';
+  | 'refused_address'
+  | 'endpoint_disabled'
+  | 'endpoint_deleted';
 
 export interface DeliveryResult {
   outcome: DeliveryOutcome;
@@ -29,16 +31,19 @@ export interface DeliveryResult {
   status?: number;
   latencyMs: number;
   errorClass?: DeliveryErrorClass;
+  /** How the answer's body begins, at most 1 KiB. */
+  answer?: string;
   /** What the receiver asked for, at most 24 h. */
   retryAfterMs?: number;
 }
 
 export interface WebhookSender {
   /** One attempt. Never rejects: every failure is an outcome. */
-  send(attempt: { eventId: string; url: string; body: string }): Promise<DeliveryResult>;
+  send(attempt: { eventId: string; url: string; body: string; keys?: WebhookKeys }): Promise<DeliveryResult>;
 }
 
 export interface WebhookSenderOptions {
+  /** Signs what comes with no keys of its own. */
   secret: WebhookSecret;
   guard: SsrfGuard;
   /** Ours, for the user agent. */
@@ -64,7 +69,13 @@ export function createWebhookSender({
   wallClock = Date.now,
   fetch = nodeFetch,
 }: WebhookSenderOptions): WebhookSender {
-  async function attempt(eventId: string, url: string, body: string, abort: AbortController): Promise<Judgement> {
+  async function attempt(
+    eventId: string,
+    url: string,
+    body: string,
+    keys: WebhookKeys,
+    abort: AbortController,
+  ): Promise<Judgement> {
     const target = guard.checkUrl(url);
     const timestampS = Math.floor(wallClock() / 1000);
     const response = await fetch(target.href, {
@@ -72,7 +83,7 @@ export function createWebhookSender({
       headers: {
         'content-type': 'application/json',
         'user-agent': `onqueue-webhooks/${version}`,
-        ...webhookHeaders({ id: eventId, timestampS, body, secret }),
+        ...webhookHeaders({ id: eventId, timestampS, body }, keys),
       },
       body,
       agent: (parsed) => guard.agentFor(parsed),
@@ -82,13 +93,15 @@ export function createWebhookSender({
       compress: false,
       signal: abort.signal,
     });
-    // What a failing receiver has to say is neither needed nor shown to anybody: only a success is read to its end.
-    if (response.ok) await drain(response, maxResponseBytes);
-    return judge(response, wallClock());
+    // What a failing receiver has to say is worth a moment; a success is read to its end.
+    const answer = response.ok
+      ? await drain(response, maxResponseBytes)
+      : await drainInTime(response, maxResponseBytes, clock);
+    return { ...judge(response, wallClock()), ...(answer !== '' && { answer }) };
   }
 
   return {
-    async send({ eventId, url, body }) {
+    async send({ eventId, url, body, keys = { secrets: [secret] } }) {
       const startedMs = clock.now();
       const abort = new AbortController();
       let isTimedOut = false;
@@ -98,7 +111,7 @@ export function createWebhookSender({
       }, timeoutMs);
       let judgement: Judgement;
       try {
-        judgement = await attempt(eventId, url, body, abort);
+        judgement = await attempt(eventId, url, body, keys, abort);
       } catch (error) {
         judgement = judgeFailure(error, guard, isTimedOut);
       } finally {
@@ -138,13 +151,38 @@ function judgeFailure(error: unknown, guard: SsrfGuard, isTimedOut: boolean): Ju
   return { outcome: 'retry', errorClass: 'connection' };
 }
 
-async function drain({ body }: Response, maxBytes: number): Promise<void> {
-  if (body === null) return;
+const ANSWER_BYTES = 1024;
+const FAILED_ANSWER_MS = 1000;
+
+/** Reads up to `maxBytes` of the body; how it begins. */
+async function drain({ body }: Response, maxBytes: number, onChunk = (_answer: string) => {}): Promise<string> {
+  let answer = Buffer.alloc(0);
+  if (body === null) return '';
   let bytes = 0;
   for await (const chunk of body) {
+    if (answer.length < ANSWER_BYTES) {
+      answer = Buffer.concat([answer, Buffer.from(chunk as Buffer)]).subarray(0, ANSWER_BYTES);
+      onChunk(answer.toString());
+    }
     bytes += chunk.length;
-    if (bytes >= maxBytes) return;
+    if (bytes >= maxBytes) break;
   }
+  return answer.toString();
+}
+
+/** The same, for at most a second: a failure is judged by its status, whatever becomes of its body. */
+function drainInTime(response: Response, maxBytes: number, clock: Clock): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = '';
+    const timer = clock.setTimeout(() => resolve(answer), FAILED_ANSWER_MS);
+    const end = () => {
+      timer.cancel();
+      resolve(answer);
+    };
+    drain(response, maxBytes, (begun) => {
+      answer = begun;
+    }).then(end, end);
+  });
 }
 
 /** Seconds, or a date (RFC 9110, 10.2.3); anything else counts as not said. */
