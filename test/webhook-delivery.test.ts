@@ -4,11 +4,12 @@ import { generateWebhookSecret, type OutboxEvent, parseWebhookSecret } from '@on
 import { closeRedis, connectRedis, RedisOutbox } from '@onqueue/shared/redis';
 import { Webhook } from 'standardwebhooks';
 import { createDeliverySchedule } from '../apps/worker/src/webhooks/delivery-schedule.ts';
+import { EndpointShares } from '../apps/worker/src/webhooks/endpoint-shares.ts';
 import { startWebhooks } from '../apps/worker/src/webhooks/index.ts';
 import { OutboxRelay, type OutboxRelayOptions } from '../apps/worker/src/webhooks/outbox-relay.ts';
 import { createSsrfGuard } from '../apps/worker/src/webhooks/ssrf-guard.ts';
 import { type WebhookAttempt, WebhookDispatcher } from '../apps/worker/src/webhooks/webhook-dispatcher.ts';
-import { createBullWebhookQueue, type WebhookQueue } from '../apps/worker/src/webhooks/webhook-queue.ts';
+import { createBullWebhookQueue, type WebhookQueue, webhookKeys } from '../apps/worker/src/webhooks/webhook-queue.ts';
 import {
   createWebhookSender,
   type WebhookSender,
@@ -90,11 +91,10 @@ function openOutbox(invalid: string[] = []) {
   });
 }
 
+const openShares = () => new EndpointShares({ redis, ...webhookKeys(prefix), limits: { pauseMs: 1 }, feedLimit: 32 });
+
 function openQueue(delaysMs: readonly number[] = [0]): WebhookQueue {
-  const schedule = createDeliverySchedule({ delaysMs });
-  const queue = createBullWebhookQueue({ connection: redis, prefix, schedule, onError });
-  opened.push(() => queue.close());
-  return queue;
+  return createBullWebhookQueue({ shares: openShares(), schedule: createDeliverySchedule({ delaysMs }) });
 }
 
 /** A relay that takes what is there, once. */
@@ -126,6 +126,7 @@ function startDispatcher(
   const dispatcher = new WebhookDispatcher({
     connection: redis,
     prefix,
+    shares: openShares(),
     sender: options.sender ?? createWebhookSender({ secret, guard: loopback, version: '0', ...options }),
     schedule: createDeliverySchedule({ delaysMs }),
     log,
@@ -245,8 +246,8 @@ test('Retry-After puts the next attempt off', async () => {
   await relayOnce({ queue: openQueue([0, 10]) });
   await receiver.waitFor(1);
   await running.close();
-  // BullMQ's score: Unix milliseconds, and 12 bits that keep the order.
-  const dueMs = Number(await redis.zscore(`${prefix}:webhooks:delayed`, 'evt_a')) / 0x1000;
+  const parked = `${prefix}:webhooks-shares:parked:default/http://127.0.0.1:${receiver.port}`;
+  const dueMs = Number(await redis.zscore(parked, 'evt_a'));
   expect(dueMs - Date.now()).toBeGreaterThan(3_500_000);
   expect(dueMs - Date.now()).toBeLessThan(3_700_000);
 });
@@ -282,7 +283,6 @@ test('a relay that dies between queueing and acknowledging delivers once', async
       await queue.add(delivery);
       throw new Error('killed');
     },
-    close: async () => {},
   };
   const running = startDispatcher();
   await emit(eventOf('a'));

@@ -17,6 +17,7 @@ import { measureRounds } from './rounds.ts';
 import { fraudSloBench } from './slo/fraud-slo-bench.ts';
 import { batchingBench } from './throughput/batching-bench.ts';
 import { throughputBench } from './throughput/throughput-bench.ts';
+import { webhooksBench } from './webhooks/webhooks-bench.ts';
 
 const BENCHES: readonly Bench[] = [
   throughputBench,
@@ -31,6 +32,7 @@ const BENCHES: readonly Bench[] = [
   memoryBench,
   isolationBench,
   coldstartBench,
+  webhooksBench,
 ];
 
 /** Runs one bench. The exit code tells whether it could measure, never whether the numbers are good. */

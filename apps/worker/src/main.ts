@@ -352,6 +352,14 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
     timeoutMs: config.webhookTimeoutMs,
     maxResponseBytes: config.webhookMaxResponseBytes,
     concurrency: config.webhookConcurrency,
+    endpointLimits: {
+      concurrency: config.webhookEndpointConcurrency,
+      ratePerS: config.webhookEndpointRatePerS,
+      circuitFailures: config.webhookCircuitFailures,
+      circuitOpenMs: config.webhookCircuitOpenMs,
+      pauseMs: config.webhookPauseMs,
+    },
+    isOrdered: config.webhookOrder === 'job',
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     readJob: async (tenant, id) => {

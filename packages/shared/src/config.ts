@@ -799,8 +799,57 @@ export const SETTINGS = {
     env: 'ONQUEUE_WEBHOOK_CONCURRENCY',
     reader: 'worker',
     schema: integer(1, 1024),
-    default: '32',
-    about: 'Deliveries that one worker has in flight.',
+    default: '64',
+    about:
+      'Deliveries that one worker has in flight. Half of them are for endpoints that have answered well last; the others share the other half.',
+  }),
+  webhookEndpointConcurrency: setting({
+    env: 'ONQUEUE_WEBHOOK_ENDPOINT_CONCURRENCY',
+    reader: 'worker',
+    schema: integer(1, 1024),
+    default: '16',
+    about:
+      'Deliveries in flight to one endpoint, over all workers. It begins with one, and has more the better it answers; what is above waits and holds nothing.',
+  }),
+  webhookEndpointRatePerS: setting({
+    env: 'ONQUEUE_WEBHOOK_ENDPOINT_RATE_PER_S',
+    reader: 'worker',
+    schema: integer(0, 100_000),
+    default: '0',
+    about:
+      'Deliveries a second to one endpoint, over all workers; what is above waits. `0`: as many as its concurrency lets through.',
+  }),
+  webhookCircuitFailures: setting({
+    env: 'ONQUEUE_WEBHOOK_CIRCUIT_FAILURES',
+    reader: 'worker',
+    schema: integer(1, 1000),
+    default: '10',
+    about:
+      'Failed attempts in a row, of whichever deliveries, after which an endpoint is left alone but for one probe at a time.',
+  }),
+  webhookCircuitOpenMs: setting({
+    env: 'ONQUEUE_WEBHOOK_CIRCUIT_OPEN_MS',
+    reader: 'worker',
+    schema: integer(10, 3_600_000),
+    default: '10000',
+    about:
+      'Milliseconds before the first probe; twice as many after each that fails, up to five minutes. Deliveries wait meanwhile and lose no attempts.',
+  }),
+  webhookPauseMs: setting({
+    env: 'ONQUEUE_WEBHOOK_PAUSE_MS',
+    reader: 'worker',
+    schema: integer(1, 60_000),
+    default: '1000',
+    about:
+      'Milliseconds for which an endpoint is left alone after a 429, 502, 503 or 504 without a `Retry-After`; twice as many after each further one, up to a minute.',
+  }),
+  webhookOrder: setting({
+    env: 'ONQUEUE_WEBHOOK_ORDER',
+    reader: 'worker',
+    schema: z.enum(['none', 'job']),
+    default: 'none',
+    about:
+      '`job`: an endpoint is told of the events of a job one after the other, the next when the one before is delivered or given up. `none`: each as soon as it can be.',
   }),
   webhookScheduleMs: setting({
     env: 'ONQUEUE_WEBHOOK_SCHEDULE_MS',

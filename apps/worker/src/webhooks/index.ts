@@ -3,11 +3,12 @@ import type { RedisConnection } from '@onqueue/shared/redis';
 import { duplicateConnection, RedisOutbox } from '@onqueue/shared/redis';
 import type { DeliveryLedger } from './delivery-ledger.ts';
 import { createDeliverySchedule, type DeliveryScheduleOptions } from './delivery-schedule.ts';
+import { type EndpointLimits, EndpointShares } from './endpoint-shares.ts';
 import { OutboxRelay, type OutboxRelayOptions } from './outbox-relay.ts';
 import { createSsrfGuard, type SsrfGuardOptions } from './ssrf-guard.ts';
-import { type WebhookAttempt, WebhookDispatcher } from './webhook-dispatcher.ts';
+import { DEFAULT_DISPATCHER_CONCURRENCY, type WebhookAttempt, WebhookDispatcher } from './webhook-dispatcher.ts';
 import type { WebhookLog } from './webhook-log.ts';
-import { createBullWebhookQueue } from './webhook-queue.ts';
+import { createBullWebhookQueue, webhookKeys } from './webhook-queue.ts';
 import { createWebhookSender } from './webhook-sender.ts';
 
 export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob' | 'endpoints' | 'deliveries'> {
@@ -25,6 +26,9 @@ export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob' | 'e
   timeoutMs?: number;
   maxResponseBytes?: number;
   concurrency?: number;
+  endpointLimits?: Partial<EndpointLimits>;
+  /** Whether the events of a job reach an endpoint one after the other. */
+  isOrdered?: boolean;
   lockDurationMs?: number;
   stalledIntervalMs?: number;
   ledger?: DeliveryLedger | undefined;
@@ -59,27 +63,36 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     log,
     onError,
     onAttempt,
-    concurrency,
+    concurrency = DEFAULT_DISPATCHER_CONCURRENCY,
   } = options;
   const schedule = createDeliverySchedule(options.schedule);
-  const queue = createBullWebhookQueue({ connection, prefix, schedule, onError });
+  const shares = new EndpointShares({
+    redis: connection,
+    ...webhookKeys(prefix),
+    limits: options.endpointLimits,
+    feedLimit: concurrency,
+  });
+  const queue = createBullWebhookQueue({ shares, schedule, isOrdered: options.isOrdered });
+  const guard = createSsrfGuard(options.guard);
   const sender = createWebhookSender({
     secret,
     version,
-    guard: createSsrfGuard(options.guard),
+    guard,
+    wallClock: () => shares.clock.now(),
     ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
     ...(options.maxResponseBytes !== undefined && { maxResponseBytes: options.maxResponseBytes }),
   });
   const dispatcher = new WebhookDispatcher({
     connection,
     prefix,
+    shares,
     sender,
     schedule,
     log,
     onError,
     ledger: options.ledger,
     ...(onAttempt && { onAttempt }),
-    ...(concurrency !== undefined && { concurrency }),
+    concurrency,
     ...(options.lockDurationMs !== undefined && { lockDurationMs: options.lockDurationMs }),
     ...(options.stalledIntervalMs !== undefined && { stalledIntervalMs: options.stalledIntervalMs }),
   });
@@ -120,7 +133,7 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
       timer?.cancel();
       await Promise.all([reconciling, dispatcher.close(), ...relays.map((relay) => relay.stop())]);
       for (const reader of readers) reader.disconnect();
-      await queue.close();
+      guard.close();
     },
   };
 }

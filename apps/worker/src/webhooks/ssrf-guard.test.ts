@@ -1,26 +1,56 @@
-import diagnostics from 'node:diagnostics_channel';
 import type { LookupAddress } from 'node:dns';
-import type { Socket } from 'node:net';
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import net, { type LookupFunction, type Socket, type TcpSocketConnectOpts } from 'node:net';
+import { afterAll, afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import fetch from 'node-fetch';
 import { type Receiver, startReceiver } from '../../../../test/support/receiver.ts';
 import { createSsrfGuard, type SsrfGuardOptions, WebhookTargetRefused } from './ssrf-guard.ts';
 
 let receiver: Receiver;
-/** `address:port` of every connection that was attempted, by anyone in this process. */
+/** The address of every connection that was attempted, by anyone in this process. */
 let attempted: string[];
-const watch = (message: unknown) =>
-  (message as { socket: Socket }).socket.on('connectionAttempt', (ip, port) => attempted.push(`${ip}:${port}`));
+let internalHits = 0;
+
+/**
+ * Node's connector, of which the last step is ours: whatever address a socket is to connect to is written down, and the
+ * connection is made to the receiver on loopback. So no packet leaves this machine, though the guard fail; a
+ * request that it should have refused arrives at the receiver then, and is counted.
+ */
+function stubConnector(): void {
+  const real = net.Socket.prototype.connect;
+  jest.spyOn(net.Socket.prototype, 'connect').mockImplementation(function (this: Socket, ...args: unknown[]) {
+    // `net` calls it with its own normalized arguments, an array of options and listener; `tls` with the options.
+    const [options] = [args[0]].flat() as [TcpSocketConnectOpts];
+    const { host = 'localhost', lookup } = options;
+    options.port = receiver.port;
+    if (net.isIP(host) !== 0) {
+      attempted.push(host);
+      options.host = '127.0.0.1';
+    } else if (lookup) {
+      const stubbed: LookupFunction = (hostname, lookupOptions, done) => {
+        lookup(hostname, lookupOptions, (error, addresses) => {
+          if (error) return done(error, []);
+          for (const { address } of [addresses].flat() as LookupAddress[]) attempted.push(address);
+          done(null, [{ address: '127.0.0.1', family: 4 }]);
+        });
+      };
+      options.lookup = stubbed;
+    } else {
+      throw new Error(`A connection to ${host} that no lookup of ours resolves.`);
+    }
+    return Reflect.apply(real, this, args) as Socket;
+  } as typeof real);
+}
 
 beforeEach(async () => {
   receiver = await startReceiver();
   attempted = [];
-  diagnostics.subscribe('net.client.socket', watch);
+  stubConnector();
 });
 afterEach(async () => {
-  diagnostics.unsubscribe('net.client.socket', watch);
+  jest.restoreAllMocks();
   await receiver.close();
 });
+afterAll(() => expect(internalHits).toBe(0));
 
 const NAMES: Record<string, LookupAddress[]> = {
   'public.test': [{ address: '93.184.215.14', family: 4 }],
@@ -121,25 +151,60 @@ const REFUSED_HOSTS = [
 test.each(REFUSED_HOSTS)('refuses %s without connecting', async (host) => {
   expect(await call(`http://${host}:${receiver.port}/`)).toBe('refused');
   expect(await call(`https://${host}:${receiver.port}/`)).toBe('refused');
+  internalHits += receiver.connections;
   expect(attempted).toEqual([]);
   expect(receiver.connections).toBe(0);
 });
 
-test('a name that is public at the first attempt and loopback at the second is refused then', async () => {
-  const answers: LookupAddress[][] = [[{ address: '127.0.0.1', family: 4 }], [{ address: '127.0.0.2', family: 4 }]];
-  const guard = guardOf({ allowCidrs: ['127.0.0.1'], lookup: async () => answers.shift() ?? [] });
-  const url = `http://rebind.test:${receiver.port}/`;
-  expect(await call(url, guard)).toBe(200);
-  expect(await call(url, guard)).toBe('refused');
-  expect(receiver.connections).toBe(1);
+test('the stub catches what a guard that fails would let through', async () => {
+  const guard = guardOf({ allowCidrs: ['169.254.0.0/16'] });
+  expect(await call('http://169.254.169.254/', guard)).toBe(200);
+  expect(attempted).toEqual(['169.254.169.254']);
+  expect(receiver.requests).toHaveLength(1);
 });
 
-test('every attempt looks the name up again and connects anew', async () => {
-  const lookup = jest.fn(async (): Promise<LookupAddress[]> => [{ address: '127.0.0.1', family: 4 }]);
-  const guard = guardOf({ allowCidrs: ['127.0.0.0/8'], lookup });
+const CLOSING = { status: 200, headers: { connection: 'close' } };
+
+test('a name that is public at the first connect and internal at every later one is refused then', async () => {
+  receiver.respond(CLOSING);
+  const answers: LookupAddress[][] = [[{ address: '93.184.215.14', family: 4 }]];
+  const internal = ['127.0.0.1', '169.254.169.254', '10.0.0.1', '::ffff:10.0.0.1', '64:ff9b::7f00:1'];
+  for (const address of internal) answers.push([{ address, family: net.isIP(address) }]);
+  const guard = guardOf({ lookup: async () => answers.shift() ?? [] });
+  const url = `http://rebind.test:${receiver.port}/`;
+  expect(await call(url, guard)).toBe(200);
+  for (const _ of internal) expect(await call(url, guard)).toBe('refused');
+  expect(attempted).toEqual(['93.184.215.14']);
+  expect(receiver.connections).toBe(1);
+  guard.close();
+});
+
+test('between check and connect there is no second lookup that could answer otherwise', async () => {
+  receiver.respond(CLOSING, CLOSING, CLOSING);
+  const lookup = jest.fn(async (): Promise<LookupAddress[]> => [{ address: '93.184.215.14', family: 4 }]);
+  const guard = guardOf({ lookup });
   for (let i = 0; i < 3; i++) expect(await call(`http://again.test:${receiver.port}/`, guard)).toBe(200);
   expect(lookup).toHaveBeenCalledTimes(3);
   expect(receiver.connections).toBe(3);
+  guard.close();
+});
+
+test('a kept connection leads where it was checked to lead, whatever the name means by now', async () => {
+  const answers: LookupAddress[][] = [[{ address: '93.184.215.14', family: 4 }], [{ address: '10.0.0.1', family: 4 }]];
+  const guard = guardOf({ lookup: async () => answers.shift() ?? [] });
+  for (let i = 0; i < 3; i++) expect(await call(`http://kept.test:${receiver.port}/`, guard)).toBe(200);
+  expect(attempted).toEqual(['93.184.215.14']);
+  expect(receiver.connections).toBe(1);
+  // Another name for the same receiver has no part in it.
+  expect(await call(`http://other.test:${receiver.port}/`, guard)).toBe('refused');
+  guard.close();
+});
+
+test('connections that were kept are dropped on close', async () => {
+  const guard = guardOf();
+  expect(await call(`http://public.test:${receiver.port}/`, guard)).toBe(200);
+  guard.close();
+  await receiver.waitForClosed(1);
 });
 
 test.each([

@@ -1,7 +1,10 @@
 import type { LookupAddress } from 'node:dns';
 import { lookup as dnsLookup } from 'node:dns/promises';
-import type { Agent } from 'node:http';
-import type { LookupFunction } from 'node:net';
+import { type Agent, Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import type { LookupFunction, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { rootCertificates } from 'node:tls';
 import { isInNetworks, isPublicAddress, literalAddress, parseNetworks } from '@onqueue/shared';
 import { RequestFilteringHttpAgent, RequestFilteringHttpsAgent } from 'request-filtering-agent';
 
@@ -13,12 +16,15 @@ export interface SsrfGuard {
    */
   checkUrl(url: string): URL;
   /**
-   * An agent for one attempt. It connects only to addresses that it has checked itself, after the lookup, so a name that
-   * changes between check and connect (DNS rebinding) gains nothing. Never kept: a pooled socket would skip the check.
+   * The agent for a URL. It connects only to addresses that it has checked itself, after the lookup, so a name that changes
+   * between check and connect (DNS rebinding) gains nothing. A connection is kept for a few seconds and used again by what
+   * goes to the same host: it leads to the address that was checked, whatever the name means by now.
    */
   agentFor(url: URL): Agent;
   /** Whether a request failed because the guard refused its target; every further attempt would meet the same. */
   isRefusal(error: unknown): boolean;
+  /** Drops the connections that are kept. */
+  close(): void;
 }
 
 export interface SsrfGuardOptions {
@@ -26,6 +32,8 @@ export interface SsrfGuardOptions {
   allowCidrs: readonly string[];
   /** Lets `http:` through. What goes over it can be read and, until the receiver checks the signature, changed. */
   allowHttp: boolean;
+  /** Certificates (PEM) that are trusted beside the usual ones. */
+  ca?: string;
   /** DNS, so that tests can stub it. */
   lookup?: (hostname: string, options: { all: true; family: 0 | 4 | 6 }) => Promise<LookupAddress[]>;
 }
@@ -44,43 +52,117 @@ export class WebhookTargetRefused extends Error {
  * only the addresses of its attempt that passed ours.
  * @throws Error when a network in `allowCidrs` cannot be read.
  */
-export function createSsrfGuard({ allowCidrs, allowHttp, lookup = dnsLookup }: SsrfGuardOptions): SsrfGuard {
+export function createSsrfGuard({ allowCidrs, allowHttp, lookup = dnsLookup, ca }: SsrfGuardOptions): SsrfGuard {
   const allowed = parseNetworks(allowCidrs);
+
+  /** Connects through an agent of the library that is made for this one connection. */
+  const connect: Connect = (options, callback, Filtering) => {
+    const exempt: string[] = [];
+    const denied: string[] = [];
+    const sort = (address: string) => {
+      if (isInNetworks(address, allowed)) exempt.push(address);
+      else if (!isPublicAddress(address)) denied.push(address);
+    };
+    // Node hands over IPv6 addresses without brackets.
+    const host = String(options.host ?? '');
+    const literal = literalAddress(new URL(`http://${host.includes(':') ? `[${host}]` : host}`));
+    if (literal !== undefined) sort(literal);
+    const lookupAndSort: LookupFunction = (hostname, { all, family }, done) => {
+      lookup(hostname, { all: true, family: family === 4 || family === 6 ? family : 0 }).then(
+        (addresses) => {
+          for (const { address } of addresses) sort(address);
+          const [first] = addresses;
+          if (first === undefined) done(new Error(`${hostname} has no address`), '');
+          else if (all) done(null, addresses);
+          else done(null, first.address, first.family);
+        },
+        (error: NodeJS.ErrnoException) => done(error, ''),
+      );
+    };
+    const agent = new Filtering({ allowIPAddressList: exempt, denyIPAddressList: denied });
+    return agent.createConnection({ ...options, lookup: lookupAndSort } as never, callback as never) as Socket;
+  };
+  const http = new PinnedHttpAgent(connect);
+  const https = new PinnedHttpsAgent(connect, ca);
 
   return {
     checkUrl: (text) => checkUrl(text, allowHttp),
-    agentFor(url) {
-      const exempt: string[] = [];
-      const denied: string[] = [];
-      const sort = (address: string) => {
-        if (isInNetworks(address, allowed)) exempt.push(address);
-        else if (!isPublicAddress(address)) denied.push(address);
-      };
-      const literal = literalAddress(url);
-      if (literal !== undefined) sort(literal);
-      const lookupAndSort: LookupFunction = (hostname, { all, family }, callback) => {
-        lookup(hostname, { all: true, family: family === 4 || family === 6 ? family : 0 }).then(
-          (addresses) => {
-            for (const { address } of addresses) sort(address);
-            const [first] = addresses;
-            if (first === undefined) callback(new Error(`${hostname} has no address`), '');
-            else if (all) callback(null, addresses);
-            else callback(null, first.address, first.family);
-          },
-          (error: NodeJS.ErrnoException) => callback(error, ''),
-        );
-      };
-      const Filtering = url.protocol === 'https:' ? RequestFilteringHttpsAgent : RequestFilteringHttpAgent;
-      return new Filtering({
-        lookup: lookupAndSort,
-        allowIPAddressList: exempt,
-        denyIPAddressList: denied,
-      });
+    agentFor: ({ protocol }) => (protocol === 'https:' ? https : http),
+    close() {
+      http.destroy();
+      https.destroy();
     },
     // The library's errors carry no code; node-fetch quotes their message. Held by the tests, the version is pinned.
     isRefusal: (error) =>
       error instanceof WebhookTargetRefused || (error instanceof Error && error.message.includes(REFUSED_BY_AGENT)),
   };
+}
+
+interface ConnectOptions {
+  host?: string | null | undefined;
+}
+type Connected = ((error: Error | null, stream: Duplex) => void) | undefined;
+type Connect = (
+  options: ConnectOptions,
+  callback: Connected,
+  Filtering: typeof RequestFilteringHttpAgent | typeof RequestFilteringHttpsAgent,
+) => Socket;
+
+/** Below the 5 s after which Node's servers, and many others, close an idle connection: the race is theirs to win seldom. */
+const IDLE_MS = 4000;
+const KEPT_PER_HOST = 32;
+/** A name may have come to mean another address. */
+const MAX_AGE_MS = 60_000;
+
+class PinnedHttpAgent extends HttpAgent {
+  readonly #connect: Connect;
+  readonly #openedMs = new WeakMap<Duplex, number>();
+
+  constructor(connect: Connect) {
+    super(KEEP);
+    this.#connect = connect;
+  }
+
+  override createConnection(options: ConnectOptions, callback?: Connected): Socket {
+    const socket = this.#connect(options, callback, RequestFilteringHttpAgent);
+    this.#openedMs.set(socket, performance.now());
+    return socket;
+  }
+
+  override keepSocketAlive(socket: Duplex): boolean {
+    return isYoung(this.#openedMs.get(socket)) && isKept(super.keepSocketAlive(socket));
+  }
+}
+
+class PinnedHttpsAgent extends HttpsAgent {
+  readonly #connect: Connect;
+  readonly #openedMs = new WeakMap<Duplex, number>();
+
+  constructor(connect: Connect, ca: string | undefined) {
+    super({ ...KEEP, ...(ca !== undefined && { ca: [...rootCertificates, ca] }) });
+    this.#connect = connect;
+  }
+
+  override createConnection(options: ConnectOptions, callback?: Connected): Socket {
+    const socket = this.#connect(options, callback, RequestFilteringHttpsAgent);
+    this.#openedMs.set(socket, performance.now());
+    return socket;
+  }
+
+  override keepSocketAlive(socket: Duplex): boolean {
+    return isYoung(this.#openedMs.get(socket)) && isKept(super.keepSocketAlive(socket));
+  }
+}
+
+const KEEP = { keepAlive: true, maxFreeSockets: KEPT_PER_HOST, timeout: IDLE_MS } as const;
+
+/** Node answers with false when the receiver wants no more requests on it; the types say nothing of it. */
+function isKept(answer: unknown): boolean {
+  return answer !== false;
+}
+
+function isYoung(openedMs: number | undefined): boolean {
+  return openedMs !== undefined && performance.now() - openedMs < MAX_AGE_MS;
 }
 
 const REFUSED_BY_AGENT = ' is not allowed. Because';

@@ -1,10 +1,12 @@
-import { faultPoint } from '@onqueue/shared';
+import { type Clock, faultPoint, systemClock } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
-import { type Job, UnrecoverableError, Worker } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { DeliveryLedger } from './delivery-ledger.ts';
 import type { DeliverySchedule } from './delivery-schedule.ts';
+import { EndpointFeeder } from './endpoint-feeder.ts';
+import type { EndpointShares, EndpointSignal } from './endpoint-shares.ts';
 import type { WebhookLog } from './webhook-log.ts';
-import { WEBHOOK_QUEUE_NAME, type WebhookDelivery, webhookDelivery } from './webhook-queue.ts';
+import { placeOf, receiverOf, WEBHOOK_QUEUE_NAME, type WebhookDelivery, webhookDelivery } from './webhook-queue.ts';
 import type { DeliveryOutcome, DeliveryResult, WebhookSender } from './webhook-sender.ts';
 
 /** How an attempt ended for the delivery: `exhausted` is a `retry` after which no attempt is left. */
@@ -24,6 +26,8 @@ export interface WebhookDispatcherOptions {
   connection: RedisConnection;
   /** As the queue's. */
   prefix: string;
+  /** Of the queue. */
+  shares: EndpointShares;
   sender: WebhookSender;
   schedule: DeliverySchedule;
   log: WebhookLog;
@@ -37,28 +41,35 @@ export interface WebhookDispatcherOptions {
   stalledIntervalMs?: number;
   /** Deliveries in flight. A slow receiver holds some of these and nothing else: inference has its own queues. */
   concurrency?: number;
-  /** Unix milliseconds. */
+  /** An endpoint that was registered has answered 410: it is to be disabled. Deliveries to a job's own URL just end. */
+  onGone?: (delivery: WebhookDelivery) => Promise<void>;
+  clock?: Clock;
+  /** Unix milliseconds; Redis' unless a test says otherwise. */
   wallClock?: () => number;
 }
 
 /**
  * Takes deliveries from the queue and sends them, until they are delivered, refused, or out of attempts. A dispatcher
- * that dies leaves its deliveries to BullMQ's stalled check: they are sent again, under the same event id.
+ * that dies leaves its deliveries to BullMQ's stalled check: they are sent again, under the same event id. When the next attempt
+ * is, and whose turn it is, the shares decide (endpoint-shares.ts); BullMQ hands out what they feed it, and guards it with locks.
  */
 export class WebhookDispatcher {
   readonly #options: WebhookDispatcherOptions;
+  readonly #feeder: EndpointFeeder;
   #worker: Worker<WebhookDelivery> | undefined;
   #sending = 0;
 
   constructor(options: WebhookDispatcherOptions) {
     this.#options = options;
+    this.#feeder = new EndpointFeeder(options);
   }
 
   start(): void {
     if (this.#worker) throw new Error('The webhook dispatcher was started twice. This is a bug.');
-    const { connection, prefix, schedule, onError, concurrency = 32 } = this.#options;
-    const { lockDurationMs = 10_000, stalledIntervalMs = 5000 } = this.#options;
-    this.#worker = new Worker<WebhookDelivery>(WEBHOOK_QUEUE_NAME, (job) => this.#deliver(job), {
+    const { connection, prefix, schedule, onError, concurrency = DEFAULT_DISPATCHER_CONCURRENCY } = this.#options;
+    const { lockDurationMs = DEFAULT_LOCK_MS, stalledIntervalMs = 5000 } = this.#options;
+    this.#feeder.start();
+    this.#worker = new Worker<WebhookDelivery>(WEBHOOK_QUEUE_NAME, (job, token) => this.#deliver(job, token ?? ''), {
       connection,
       prefix,
       concurrency,
@@ -66,12 +77,8 @@ export class WebhookDispatcher {
       stalledInterval: stalledIntervalMs,
       // A death in the middle of a delivery is not the delivery's fault; only one that comes again and again is given up.
       maxStalledCount: 100,
-      settings: {
-        backoffStrategy: (attemptsMade, _type, error) => {
-          const askedForMs = error instanceof DeliveryFailed ? error.retryAfterMs : 0;
-          return Math.max(schedule.delayBeforeAttempt(attemptsMade + 1), askedForMs);
-        },
-      },
+      // For attempts that could not be settled; all others are put off by the shares.
+      settings: { backoffStrategy: (attemptsMade) => schedule.delayBeforeAttempt(attemptsMade + 1) },
     });
     this.#worker.on('error', onError);
   }
@@ -84,10 +91,12 @@ export class WebhookDispatcher {
   /** Takes no more deliveries and waits for those in flight, at most one send timeout. */
   async close(): Promise<void> {
     await this.#worker?.close();
+    await this.#feeder.stop();
   }
 
-  async #deliver(job: Job<unknown>): Promise<void> {
-    const { sender, log, onAttempt, wallClock = Date.now } = this.#options;
+  async #deliver(job: Job<unknown>, token: string): Promise<void> {
+    const { sender, shares, schedule, log, ledger, onAttempt, onGone, onError } = this.#options;
+    const { wallClock = () => shares.clock.now() } = this.#options;
     const parsed = webhookDelivery.safeParse(job.data);
     if (!parsed.success) {
       log.error(
@@ -98,14 +107,18 @@ export class WebhookDispatcher {
     }
     const { event_id, type, tenant, job_id, request_id, model, occurred_at_ms, url, body } = parsed.data;
     const attempt = job.attemptsMade + 1;
-    const target = (await this.#options.ledger?.targetOf(parsed.data)) ?? { url };
+    // Signatures carry Redis' time, which the first answer of the shares brings.
+    if (!shares.clock.isSet) await shares.feed();
+    const target = (await ledger?.targetOf(parsed.data)) ?? { url };
     faultPoint('delivery.before');
     this.#sending += 1;
+    const stopRenewing = this.#renewLock(job, token);
     // It never rejects.
     const result: DeliveryResult =
       'refused' in target
         ? { outcome: 'refused', errorClass: target.refused, latencyMs: 0 }
         : await sender.send({ eventId: event_id, body, ...target });
+    stopRenewing();
     this.#sending -= 1;
     faultPoint('delivery.after');
     const outcome =
@@ -130,31 +143,57 @@ export class WebhookDispatcher {
       outcome,
       durationS: result.latencyMs / 1000,
       ...(model !== undefined && { model }),
-      // Redis' clock and ours may disagree; nobody has waited less than nothing.
+      // Nobody has waited less than nothing.
       ...(occurred_at_ms !== undefined && { sinceEventS: Math.max(0, wallClock() - occurred_at_ms) / 1000 }),
     });
-    await this.#options.ledger?.note(parsed.data, result, outcome !== 'retry');
-    if (outcome === 'delivered') return;
-    if (outcome === 'gone' || outcome === 'refused') throw new UnrecoverableError(reasonOf(result));
-    throw new DeliveryFailed(reasonOf(result), result.retryAfterMs ?? 0);
+    // What is kept of an attempt changes nothing about it.
+    await ledger?.note(parsed.data, result, outcome !== 'retry').catch(onError);
+    if (outcome === 'gone' && parsed.data.endpoint_id !== undefined) await onGone?.(parsed.data);
+    const { retryAfterMs } = result;
+    const retryMs =
+      outcome === 'retry' ? Math.max(schedule.delayBeforeAttempt(attempt + 1), retryAfterMs ?? 0) : undefined;
+    await shares.settle({
+      ...placeOf(parsed.data),
+      token,
+      signal: signalOf(result),
+      retryMs,
+      pauseMs: retryAfterMs,
+    });
+    // It stands where the shares have put it, or is in other hands; BullMQ has nothing to do for either.
+    if (outcome === 'retry') throw new DelayedError();
+    if (outcome !== 'delivered') throw new UnrecoverableError(reasonOf(result));
+  }
+
+  /** BullMQ renews by the wall clock, and not at all for as long as that was set back. Timers are monotonic. */
+  #renewLock(job: Job<unknown>, token: string): () => void {
+    const { lockDurationMs = DEFAULT_LOCK_MS, clock = systemClock, onError } = this.#options;
+    let timer: { cancel(): void };
+    const renewLater = () => {
+      timer = clock.setTimeout(() => {
+        job.extendLock(token, lockDurationMs).catch(onError);
+        renewLater();
+      }, lockDurationMs / 3);
+    };
+    renewLater();
+    return () => timer.cancel();
   }
 }
 
-class DeliveryFailed extends Error {
-  override readonly name = 'DeliveryFailed';
-  readonly retryAfterMs: number;
+export const DEFAULT_DISPATCHER_CONCURRENCY = 64;
+const DEFAULT_LOCK_MS = 10_000;
 
-  constructor(message: string, retryAfterMs: number) {
-    super(message);
-    this.retryAfterMs = retryAfterMs;
-  }
+/** A good answer that took longer widens an endpoint's share slowly. */
+const SLOW_MS = 1000;
+const BUSY = new Set([429, 502, 503, 504]);
+
+function signalOf({ outcome, status, latencyMs }: DeliveryResult): EndpointSignal {
+  if (outcome === 'delivered') return latencyMs > SLOW_MS ? 'slow' : 'good';
+  if (outcome !== 'retry') return 'neutral';
+  if (status === undefined) return 'failed';
+  if (BUSY.has(status)) return 'busy';
+  return status >= 500 ? 'failed' : 'neutral';
 }
 
 function reasonOf({ outcome, status, errorClass }: DeliveryResult): string {
   return [outcome, errorClass, status].filter((part) => part !== undefined).join(' ');
-}
-
-/** Scheme, host and port: paths and queries of webhook URLs hold secrets often enough. */
-function receiverOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).origin : 'unreadable';
 }

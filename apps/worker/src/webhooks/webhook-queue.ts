@@ -1,8 +1,7 @@
 import { eventType } from '@onqueue/shared';
-import type { RedisConnection } from '@onqueue/shared/redis';
-import { Queue } from 'bullmq';
 import { z } from 'zod';
 import type { DeliverySchedule } from './delivery-schedule.ts';
+import type { EndpointShares } from './endpoint-shares.ts';
 
 /** One event to one receiver; what the queue holds. The body is rendered once, so every attempt sends the same bytes. */
 export const webhookDelivery = z.object({
@@ -26,56 +25,71 @@ export const webhookDelivery = z.object({
   /** The endpoint's own limits. */
   concurrency: z.number().int().positive().optional(),
   rate_per_s: z.number().positive().optional(),
+  /** It waits until what its job has told this endpoint before is delivered or given up. */
+  ordered: z.boolean().optional(),
 });
 export type WebhookDelivery = z.infer<typeof webhookDelivery>;
 
 export interface WebhookQueue {
-  /** Durable when the promise resolves. A second delivery with the same event id is dropped. */
+  /** Durable when the promise resolves. A second delivery with the same id is dropped. */
   add(delivery: WebhookDelivery): Promise<void>;
-  close(): Promise<void>;
 }
 
 export const WEBHOOK_QUEUE_NAME = 'webhooks';
 
-export interface BullWebhookQueueOptions {
-  /** Shared with others if you like; not closed here. */
-  connection: RedisConnection;
-  /** The start of the queue's keys; the dispatcher must use the same. */
-  prefix: string;
-  schedule: DeliverySchedule;
-  /** Failures of the connection between two commands; without a listener they would end the process. */
-  onError: (error: Error) => void;
+/** How the keys of the queue begin, BullMQ's and ours. */
+export function webhookKeys(prefix: string): { queueKeys: string; shareKeys: string } {
+  return { queueKeys: `${prefix}:${WEBHOOK_QUEUE_NAME}:`, shareKeys: `${prefix}:${WEBHOOK_QUEUE_NAME}-shares:` };
 }
 
-export function createBullWebhookQueue({
-  connection,
-  prefix,
-  schedule,
-  onError,
-}: BullWebhookQueueOptions): WebhookQueue {
-  const queue = new Queue<WebhookDelivery>(WEBHOOK_QUEUE_NAME, {
-    connection,
-    prefix,
-    // Nobody listens to BullMQ's own events; its default keeps 10,000 of them.
-    streams: { events: { maxLen: 100 } },
-    defaultJobOptions: {
-      attempts: schedule.attempts,
-      backoff: { type: 'custom' },
-      // A finished job still holds its id, which is what makes `add` idempotent: a relay that died between its two steps
-      // comes back within seconds, an hour is ample.
-      removeOnComplete: { age: 3600, count: 10_000 },
-      // Seven days to look into what was never delivered; the count keeps a receiver that is gone from filling Redis.
-      removeOnFail: { age: 7 * 24 * 3600, count: 10_000 },
-      // The reason is kept as failedReason; stacks would be ten copies of our own frames.
-      stackTraceLimit: 0,
-    },
+export interface BullWebhookQueueOptions {
+  shares: EndpointShares;
+  schedule: DeliverySchedule;
+  /** Whether the events of a job reach an endpoint one after the other. */
+  isOrdered?: boolean | undefined;
+}
+
+/** The deliveries as jobs of a BullMQ queue, parked until their endpoints' turn has come. */
+export function createBullWebhookQueue({ shares, schedule, isOrdered = false }: BullWebhookQueueOptions): WebhookQueue {
+  const opts = JSON.stringify({
+    attempts: schedule.attempts,
+    backoff: { type: 'custom' },
+    // A finished job still holds its id, which is what makes `add` idempotent: a relay that died between its two steps
+    // comes back within seconds, an hour is ample.
+    removeOnComplete: { age: 3600, count: 10_000 },
+    // Seven days to look into what was never delivered; the count keeps a receiver that is gone from filling Redis.
+    removeOnFail: { age: 7 * 24 * 3600, count: 10_000 },
+    // The reason is kept as failedReason; stacks would be ten copies of our own frames.
+    stackTraceLimit: 0,
   });
-  queue.on('error', onError);
   return {
-    async add(delivery) {
-      const { event_id, delivery_id = event_id } = delivery;
-      await queue.add(delivery.type, delivery, { jobId: delivery_id, delay: schedule.delayBeforeAttempt(1) });
+    async add(given) {
+      const delivery = isOrdered ? { ...given, ordered: true } : given;
+      await shares.add({
+        ...placeOf(delivery),
+        name: delivery.type,
+        data: JSON.stringify(delivery),
+        opts,
+        delayMs: schedule.delayBeforeAttempt(1),
+        concurrency: delivery.concurrency,
+        ratePerS: delivery.rate_per_s,
+      });
     },
-    close: () => queue.close(),
   };
+}
+
+/** Where a delivery stands: its id, whose turn it waits for, and in which line. */
+export function placeOf(delivery: WebhookDelivery): { id: string; endpoint: string; job: string | undefined } {
+  const { event_id, delivery_id = event_id, tenant, endpoint_id, url, ordered, job_id } = delivery;
+  // Per tenant: one that floods a receiver which others use too takes none of their share.
+  return {
+    id: delivery_id,
+    endpoint: `${tenant}/${endpoint_id ?? receiverOf(url)}`,
+    job: ordered ? job_id : undefined,
+  };
+}
+
+/** Scheme, host and port: paths and queries of webhook URLs hold secrets often enough. */
+export function receiverOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : 'unreadable';
 }

@@ -159,7 +159,7 @@ test('a connection that is cut or refused is tried again', async () => {
 
 test('a receiver that speaks no TLS is tried again', async () => {
   const url = receiver.url().replace('http:', 'https:');
-  expect(await send({}, url)).toMatchObject({ outcome: 'retry', errorClass: 'tls' });
+  expect(await send({}, url)).toMatchObject({ outcome: 'retry', errorClass: 'tls_protocol' });
 });
 
 test('a name that does not resolve is tried again', async () => {

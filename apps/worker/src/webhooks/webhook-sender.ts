@@ -1,3 +1,4 @@
+import type { Agent, ClientRequest } from 'node:http';
 import { type Clock, systemClock, type WebhookKeys, type WebhookSecret, webhookHeaders } from '@onqueue/shared';
 import nodeFetch, { type Response } from 'node-fetch';
 import type { SsrfGuard } from './ssrf-guard.ts';
@@ -16,7 +17,14 @@ export type DeliveryOutcome =
 type DeliveryErrorClass =
   | 'timeout'
   | 'dns'
-  | 'tls'
+  /** The certificate has expired, or is not valid yet. */
+  | 'tls_expired'
+  /** It is for other names. */
+  | 'tls_hostname'
+  /** Nobody whom we trust has signed it. */
+  | 'tls_untrusted'
+  /** There is no TLS, or none that both sides speak. */
+  | 'tls_protocol'
   | 'connection'
   | 'redirect'
   | 'status'
@@ -50,7 +58,7 @@ export interface WebhookSenderOptions {
   version: string;
   /** For all of it: lookup, connect, answer and body. 15 s is the lower end of what the specification suggests. */
   timeoutMs?: number;
-  /** Of the answer's body. Read to let the receiver finish, and thrown away; at the cap the connection is dropped. */
+  /** Of the answer's body. Read so that the receiver finishes and the connection can be used again; at the cap it is dropped. */
   maxResponseBytes?: number;
   clock?: Clock;
   /** Unix milliseconds. */
@@ -78,21 +86,23 @@ export function createWebhookSender({
   ): Promise<Judgement> {
     const target = guard.checkUrl(url);
     const timestampS = Math.floor(wallClock() / 1000);
-    const response = await fetch(target.href, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        'user-agent': `onqueue-webhooks/${version}`,
-        ...webhookHeaders({ id: eventId, timestampS, body }, keys),
-      },
-      body,
-      agent: (parsed) => guard.agentFor(parsed),
-      // Followed, a redirect would carry the event to an address that nobody gave us.
-      redirect: 'manual',
-      // No compressed answers: nobody reads them, and a small one may unpack to gigabytes.
-      compress: false,
-      signal: abort.signal,
-    });
+    const post = (onRequest: (request: ClientRequest) => void) =>
+      fetch(target.href, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          'user-agent': `onqueue-webhooks/${version}`,
+          ...webhookHeaders({ id: eventId, timestampS, body }, keys),
+        },
+        body,
+        agent: (parsed) => watched(guard.agentFor(parsed), onRequest),
+        // Followed, a redirect would carry the event to an address that nobody gave us.
+        redirect: 'manual',
+        // No compressed answers: nobody reads them, and a small one may unpack to gigabytes.
+        compress: false,
+        signal: abort.signal,
+      });
+    const response = await onFreshConnectionIfStale(post, abort.signal);
     // What a failing receiver has to say is worth a moment; a success is read to its end.
     const answer = response.ok
       ? await drain(response, maxResponseBytes)
@@ -147,10 +157,55 @@ function judgeFailure(error: unknown, guard: SsrfGuard, isTimedOut: boolean): Ju
   if (isTimedOut) return { outcome: 'retry', errorClass: 'timeout' };
   const code = String((error as { code?: unknown } | null)?.code ?? '');
   if (/^(ENOTFOUND|EAI_|ENODATA|ESERVFAIL)/.test(code)) return { outcome: 'retry', errorClass: 'dns' };
-  if (/CERT|TLS|SSL|SIGNATURE|^EPROTO$/.test(code)) return { outcome: 'retry', errorClass: 'tls' };
-  return { outcome: 'retry', errorClass: 'connection' };
+  return { outcome: 'retry', errorClass: tlsClassOf(code) ?? 'connection' };
 }
 
+/** Node's and OpenSSL's names of what may be wrong. */
+function tlsClassOf(code: string): DeliveryErrorClass | undefined {
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') return 'tls_expired';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID' || code === 'HOSTNAME_MISMATCH') return 'tls_hostname';
+  if (/CERT|SIGNATURE|ISSUER/.test(code)) return 'tls_untrusted';
+  if (/TLS|SSL|^EPROTO$/.test(code)) return 'tls_protocol';
+  return undefined;
+}
+
+/** An agent that tells which request it was given. */
+function watched(agent: Agent, onRequest: (request: ClientRequest) => void): Agent {
+  const inner = agent as Agent & { addRequest(request: ClientRequest, ...rest: unknown[]): void };
+  return Object.create(agent, {
+    addRequest: {
+      value: (request: ClientRequest, ...rest: unknown[]) => {
+        onRequest(request);
+        inner.addRequest(request, ...rest);
+      },
+    },
+  }) as Agent;
+}
+
+/**
+ * A receiver may close a kept connection at the moment in which it is used again. Node says so with `reusedSocket`; the
+ * request is sent once more then, on whatever connection comes next: the same bytes, and part of the same attempt.
+ */
+async function onFreshConnectionIfStale(
+  post: (onRequest: (request: ClientRequest) => void) => Promise<Response>,
+  signal: AbortSignal,
+): Promise<Response> {
+  for (let tries = 0; ; tries++) {
+    let request: ClientRequest | undefined;
+    try {
+      return await post((made) => {
+        request = made;
+      });
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      const isStale = request?.reusedSocket === true && (code === 'ECONNRESET' || code === 'EPIPE');
+      // As many kept connections may have died together as are kept; one that hangs up on principle is no such case.
+      if (!isStale || signal.aborted || tries >= MAX_STALE) throw error;
+    }
+  }
+}
+
+const MAX_STALE = 3;
 const ANSWER_BYTES = 1024;
 const FAILED_ANSWER_MS = 1000;
 
