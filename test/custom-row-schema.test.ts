@@ -71,8 +71,8 @@ test('a custom row is valid exactly when Ajv says so', () => {
       valid += Number(expected);
       expect(jsonFaults(row, schema as JsonSchema).length === 0).toBe(expected);
     }),
-    { numRuns: 3000 },
+    { numRuns: 600 },
   );
   // Of a comparison that only ever sees refusals there is nothing to learn.
-  expect(valid).toBeGreaterThan(300);
+  expect(valid).toBeGreaterThan(50);
 });

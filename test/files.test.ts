@@ -219,6 +219,19 @@ describe('an upload in parts', () => {
     expect((await call('GET', `/uploads/${id}`)).body.parts).toEqual([]);
   });
 
+  test('a part that is refused when it is sent again leaves the one before', async () => {
+    const api = await platform.startApi({ ONQUEUE_MAX_FILES_BYTES: '1024', ONQUEUE_KEY_PREFIX: 'again' });
+    const send = (path: string, method: string, body: Uint8Array | string) =>
+      request<FileBody>(`${api.baseUrl}${path}`, { method, body, headers: { 'content-type': 'application/json' } });
+    const { id } = (await send('/uploads', 'POST', '{}')).body;
+    await send(`/uploads/${id}/parts/1`, 'PUT', 'first');
+    expect((await send(`/uploads/${id}/parts/1`, 'PUT', bodyOf(randomBytes(1025)))).body.code).toBe('files_full');
+    expect((await send(`/uploads/${id}/complete`, 'POST', '{}')).status).toBe(201);
+    expect(await (await fetch(`${api.baseUrl}/files/${id}/content`)).text()).toBe('first');
+    expect(await redis.keys(`again:{blob:*${id}*`)).toEqual([`again:{blob:default:${id}}`]);
+    await api.stop();
+  });
+
   test('its parts have no more bytes together than a file may', async () => {
     const id = await begin();
     for (const number of [1, 2, 3]) await putPart(id, number, randomBytes(MAX_PART));

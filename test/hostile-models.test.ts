@@ -28,8 +28,8 @@ beforeAll(async () => {
   platform = await startTestPlatform({
     modelsDir,
     workerEnv: {
-      ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES: String(1024 ** 3),
-      ONQUEUE_RUNNER_START_TIMEOUT_MS: '20000',
+      ONQUEUE_RUNNER_MEMORY_LIMIT_BYTES: String(400 * 1024 ** 2),
+      ONQUEUE_RUNNER_START_TIMEOUT_MS: '30000',
       ONQUEUE_MODEL_MAX_NODES: '1000',
     },
   });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { endedJob, postJob } from './support/client.ts';
+import { endedJob, postJob, request } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
 
@@ -26,6 +26,11 @@ const jobOf = (x0: number) => ({ model: 'linear', input: { x0, x1: 0, x2: 0 }, m
 const post = (key: string, body: unknown, { to = baseUrl, ...headers }: Record<string, string> = {}) =>
   postJob(to, body, { 'idempotency-key': key, ...headers });
 const replayed = ({ headers }: { headers: Headers }) => headers.get('idempotency-replayed');
+/** What `/metrics` says of jobs that were accepted. */
+async function acceptedCount(): Promise<number> {
+  const { body } = await request<string>(`${baseUrl}/metrics`);
+  return Number(/^onqueue_jobs_accepted_total\{model="linear".*\} (\d+)$/m.exec(body)?.[1]);
+}
 /** How many jobs there are of such an `x0`, whatever their state. */
 async function countJobs(x0: number): Promise<number> {
   const keys = await redis.keys('*:job:*');
@@ -56,11 +61,13 @@ test('another body is refused, and makes no job', async () => {
   expect(await countJobs(4)).toBe(0);
 });
 
-test('a hundred requests at once make one job', async () => {
+test('a hundred requests at once make one job, and count as one', async () => {
+  const before = await acceptedCount();
   const answers = await Promise.all(Array.from({ length: 100 }, () => post('crowd', jobOf(5))));
   expect(new Set(answers.map(({ status, body }) => `${status} ${body.id} ${body.created_at}`)).size).toBe(1);
   expect(answers.filter((answer) => replayed(answer) === null)).toHaveLength(1);
   expect(await countJobs(5)).toBe(1);
+  expect((await acceptedCount()) - before).toBe(1);
 });
 
 test('a request that is refused takes no key', async () => {

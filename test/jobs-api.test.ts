@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { newJobId } from '@onqueue/shared';
 import { acceptedJob, endedJob, type JobBody, postJob, request, runJob } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
@@ -21,6 +22,8 @@ afterAll(async () => {
 
 const urlsOf = (id: string) => ({
   self: `/jobs/${id}`,
+  result: `/jobs/${id}/result`,
+  events: `/jobs/${id}/events`,
   cancel: `/jobs/${id}/cancel`,
   retry: `/jobs/${id}/retry`,
   runs: `/jobs/${id}/runs`,
@@ -116,6 +119,9 @@ describe('GET /jobs/:id', () => {
       model: 'linear',
       version: '1',
       lane: 'interactive',
+      priority: 0,
+      scheduled_at: null,
+      service: null,
       run: 1,
       attempt: 1,
       created_at: expect.any(String),
@@ -216,7 +222,7 @@ describe('GET /jobs/:id', () => {
 
   test('answers the same for nonsense and for an id that never was', async () => {
     const body = (id: string) => request(`${baseUrl}/jobs/${id}`, { headers: { 'x-request-id': 'same' } });
-    const never = await body(`job_${'0'.repeat(29)}`);
+    const never = await body(newJobId({ createdAtMs: Date.now(), partition: 0 }));
     expect(never).toMatchObject({ status: 404, body: { code: 'job_not_found' } });
     expect((await body('nonsense')).body).toEqual(never.body);
   });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { RedisServer } from '@onqueue/launcher';
-import type { CircuitState, ModelDescriptor, VersionBeat } from '@onqueue/shared';
+import type { CircuitState, ModelDescriptor, VersionBeat, VersionReport, VersionState } from '@onqueue/shared';
 import { closeRedis, connectRedis, type RedisConnection, RedisKeys, RedisModelRegistry } from '@onqueue/shared/redis';
 import { startPrivateRedis } from './support/platform.ts';
 import { until } from './support/until.ts';
@@ -115,4 +115,74 @@ test('what a worker said of its circuits goes with it, and is forgotten when it 
   await until('its lease is over', async () => (await circuit())?.state === 'closed');
   await registry.beat('b', [beatOf('1')], 60_000);
   expect(await redis.hkeys(keys.circuits)).toEqual(['fraud/1@b']);
+});
+
+const REMOVED = { cause: 'removed', reason: 'It was removed.' } as const;
+const fraud = (version: string) => ({ name: 'fraud', version });
+
+function reportOf(version: string, state: VersionState, isOffered = state === 'ready', reason?: string): VersionReport {
+  return { ...fraud(version), state, isOffered, reason, ageMs: 1000 };
+}
+
+test('a version is retired when no other worker takes jobs for it, and is back when it is published again', async () => {
+  await registry.publish(descriptor('1'));
+  await registry.beat('a', [beatOf('1')], 60_000, [reportOf('1', 'draining')]);
+  await registry.beat('b', [beatOf('1')], 60_000, [reportOf('1', 'ready')]);
+  expect(await registry.retire('a', fraud('1'), REMOVED)).toBe(false);
+  expect(await registry.list()).toHaveLength(1);
+  await registry.beat('b', [beatOf('1')], 60_000, [reportOf('1', 'draining')]);
+  expect(await registry.retire('b', fraud('1'), REMOVED)).toBe(true);
+  expect(await registry.list()).toEqual([]);
+  const { retired } = await registry.beat('c', [], 60_000);
+  expect(retired).toEqual([{ ...fraud('1'), cause: 'removed' }]);
+  expect((await registry.versions('fraud')).versions).toMatchObject([
+    {
+      version: '1',
+      descriptor: undefined,
+      retirement: REMOVED,
+      workers: [{ state: 'draining' }, { state: 'draining' }],
+    },
+  ]);
+  await registry.publish(descriptor('1'));
+  expect((await registry.beat('c', [], 60_000)).retired).toEqual([]);
+});
+
+test('a worker of the previous version, which tells no states, keeps a version too', async () => {
+  await registry.publish(descriptor('1'));
+  await registry.beat('old', [beatOf('1')], 60_000);
+  expect(await registry.retire('a', fraud('1'), REMOVED)).toBe(false);
+  expect((await registry.versions('fraud')).versions[0]?.workers).toMatchObject([{ worker: 'old', state: 'ready' }]);
+  await registry.beat('old', [], 60_000);
+  expect(await registry.retire('a', fraud('1'), REMOVED)).toBe(true);
+});
+
+test('a worker hears which of the versions that it offers are not published', async () => {
+  await registry.publish(descriptor('1'));
+  const reports = [reportOf('1', 'ready'), reportOf('2', 'unloaded', true), reportOf('3', 'failed')];
+  expect((await registry.beat('a', [], 60_000, reports)).unpublished).toEqual([fraud('2')]);
+});
+
+test('what a worker says of a version, with the reason and since when, is told for as long as it is true', async () => {
+  await registry.beat('a', [], 60_000, [reportOf('2', 'failed', false, 'the golden rows: "7" is not "8"')]);
+  const [told] = (await registry.versions('fraud')).versions;
+  expect(told).toMatchObject({ version: '2', workers: [{ worker: 'a', state: 'failed' }] });
+  expect(told?.workers[0]?.reason).toBe('the golden rows: "7" is not "8"');
+  expect(Math.abs(Date.now() - 1000 - (told?.workers[0]?.sinceMs ?? 0))).toBeLessThan(10_000);
+  await registry.beat('a', [], 50, [reportOf('2', 'failed')]);
+  await until('its lease is over', async () => (await registry.versions('fraud')).versions.length === 0);
+});
+
+test('an order stands until the next one for the same; one for a model takes back those for its versions', async () => {
+  const orders = async () =>
+    (await registry.beat('a', [], 60_000)).orders
+      .map(({ name, version = '*', want }) => `${want} ${name}/${version}`)
+      .sort();
+  await registry.order({ name: 'fraud' }, 'unload');
+  await registry.order(fraud('1'), 'load');
+  await registry.order({ name: 'fraud-2' }, 'unload');
+  expect(await orders()).toEqual(['load fraud/1', 'unload fraud-2/*', 'unload fraud/*']);
+  expect((await registry.versions('fraud')).order).toMatchObject({ want: 'unload' });
+  await registry.order(fraud('1'), 'unload');
+  await registry.order({ name: 'fraud' }, 'load');
+  expect(await orders()).toEqual(['load fraud/*', 'unload fraud-2/*']);
 });

@@ -33,7 +33,7 @@ afterAll(() => platform?.stop());
 
 test('the repository ships fraud, digits and language', () => {
   expect(versions.map(({ name, version }) => `${name}/${version}`)).toEqual(
-    expect.arrayContaining(['digits/1', 'fraud/1', 'language/1']),
+    expect.arrayContaining(['digits/1', 'fraud/1', 'fraud/2', 'language/1']),
   );
 });
 
@@ -77,9 +77,9 @@ describe.each(versions)('$name $version', ({ name, version, folder }) => {
   });
 });
 
-describe('fraud decisions', () => {
+describe.each(['1', '2'])('fraud %s decisions', (version) => {
   test('are block above 0.82, step_up from 0.60, else allow, in every golden row', () => {
-    const folder = join(MODELS, 'fraud', '1');
+    const folder = join(MODELS, 'fraud', version);
     const manifest = modelManifest.parse(JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8')));
     const decisions = goldenRows(folder, manifest).map(({ output }) => {
       const probability = Number(output.probability);
@@ -88,6 +88,21 @@ describe('fraud decisions', () => {
     });
     expect(new Set(decisions)).toEqual(new Set(['block', 'step_up', 'allow']));
   });
+});
+
+test('fraud 2 takes the rows of fraud 1 and decides by the same bands, so that a rollout can compare them', () => {
+  const [first, second] = ['1', '2'].map((version) =>
+    modelManifest.parse(JSON.parse(readFileSync(join(MODELS, 'fraud', version, 'model.json'), 'utf8'))),
+  );
+  for (const part of ['row', 'preprocess', 'inputs', 'example', 'postprocess', 'decision'] as const) {
+    expect(second?.[part]).toEqual(first?.[part]);
+  }
+});
+
+test('of fraud the newest version serves requests that pin none', async () => {
+  const manifest = modelManifest.parse(JSON.parse(readFileSync(join(MODELS, 'fraud', '1', 'model.json'), 'utf8')));
+  const { provenance } = await runJob(platform.baseUrl, { model: 'fraud', input: manifest.example });
+  expect(provenance).toMatchObject({ version: '2' });
 });
 
 /** The same value with every number open by the tolerance. */

@@ -1,29 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type Answer, acceptedJob, endedJob, postJob, request } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
+import { ApiDocument, type MediaType, type OpenApi } from './support/openapi/api-document.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
-
-type Schema = Record<string, unknown>;
-interface Operation {
-  responses: Record<string, { content?: Record<string, { schema: Schema }> }>;
-}
-interface Document {
-  openapi: string;
-  paths: Record<string, Record<string, Operation>>;
-  components: { schemas: Record<string, Schema> };
-}
 
 let platform: TestPlatform;
 let models: Awaited<ReturnType<typeof writeTestModels>>;
 let baseUrl: string;
-let document: Document;
+let api: ApiDocument;
 
 beforeAll(async () => {
   models = await writeTestModels();
   platform = await startTestPlatform({ modelsDir: models.dir });
   ({ baseUrl } = platform);
-  document = (await request<Document>(`${baseUrl}/openapi.json`)).body;
+  api = new ApiDocument((await request<OpenApi>(`${baseUrl}/openapi.json`)).body);
 });
 
 afterAll(async () => {
@@ -32,15 +22,8 @@ afterAll(async () => {
 });
 
 /** What the document leaves open in a reply; nothing when the reply is as it says. */
-function faultsOf(method: 'get' | 'post' | 'put', path: string, { status, headers, body }: Answer<unknown>): unknown {
-  const response = document.paths[path]?.[method]?.responses[String(status)];
-  if (!response) return `no ${status} is documented for ${method} ${path}`;
-  const type = String(headers.get('content-type')).split(';')[0] ?? '';
-  const schema = response.content?.[type]?.schema;
-  if (!schema) return `no ${type} is documented for ${status} of ${method} ${path}`;
-  const ajv = new Ajv2020({ strict: false, validateFormats: false });
-  const validate = ajv.compile({ ...schema, components: document.components });
-  return validate(body) ? undefined : validate.errors;
+function faultsOf(method: string, path: string, { status, headers, body }: Answer<unknown>): string | undefined {
+  return api.faultOf(api.operation(method, path), { status, contentType: headers.get('content-type'), body });
 }
 
 const linear = { x0: 1, x1: 0, x2: 0 };
@@ -76,6 +59,31 @@ describe('every reply is as /openapi.json says', () => {
   ])('of a post that is refused: %j', async (body, status) => {
     const answer = await postJob<unknown>(baseUrl, body);
     expect([answer.status, faultsOf('post', '/jobs', answer)]).toEqual([status, undefined]);
+  });
+
+  test('of results, lists, streams and deletions', async () => {
+    const { id } = await endedJob(baseUrl, await acceptedJob(baseUrl, { model: 'linear', input: linear }));
+    const get = (path: string, headers: Record<string, string> = {}) => request(`${baseUrl}${path}`, { headers });
+    expect(faultsOf('get', '/jobs', await get('/jobs?limit=1'))).toBeUndefined();
+    expect(faultsOf('get', '/jobs', await get('/jobs?limit=0'))).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}/result', await get(`/jobs/${id}/result`))).toBeUndefined();
+    const line = await get(`/jobs/${id}/result`, { accept: 'application/x-ndjson' });
+    expect(faultsOf('get', '/jobs/{id}/result', line)).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}/events', await get(`/jobs/${id}/events`))).toBeUndefined();
+    const remove = () => request(`${baseUrl}/jobs/${id}`, { method: 'DELETE' });
+    expect(faultsOf('delete', '/jobs/{id}', await remove())).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}', await get(`/jobs/${id}`))).toBeUndefined();
+    expect(faultsOf('get', '/jobs/{id}/result', await get(`/jobs/${id}/result`))).toBeUndefined();
+  });
+
+  test('of what operators do, and of bulk retries', async () => {
+    const lane = '/admin/models/{name}/lanes/{lane}';
+    for (const action of ['pause', 'drain', 'resume', 'purge']) {
+      const answer = await request(`${baseUrl}/admin/models/linear/lanes/bulk/${action}`, { method: 'POST' });
+      expect([answer.status, faultsOf('post', `${lane}/${action}`, answer)]).toEqual([200, undefined]);
+    }
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' };
+    expect(faultsOf('post', '/jobs/retry', await request(`${baseUrl}/jobs/retry`, init))).toBeUndefined();
   });
 
   test('of a dry run, and of a job with all that it may ask for', async () => {
@@ -130,5 +138,62 @@ describe('every reply is as /openapi.json says', () => {
     expect(faultsOf('get', '/livez', { ...answer, body: { status: 'well' } })).toBeDefined();
     expect(faultsOf('get', '/livez', { ...answer, body: { status: 'ok', more: 1 } })).toBeDefined();
     expect(faultsOf('get', '/livez', { ...answer, status: 418 })).toBeDefined();
+  });
+});
+
+describe('has an example', () => {
+  /** Every body that a client sends or is sent, but those that tell of problems: all of these look alike. */
+  function bodies(): [place: string, type: string, media: MediaType][] {
+    const { paths, webhooks } = api.document;
+    const operations = [...Object.entries(paths), ...Object.entries(webhooks)].flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ place: `${method} ${path}`, operation })),
+    );
+    return operations.flatMap(({ place, operation: { requestBody, responses } }) => [
+      ...Object.entries(requestBody?.content ?? {}).map(([type, media]): [string, string, MediaType] => [
+        place,
+        type,
+        media,
+      ]),
+      ...Object.entries(responses)
+        .filter(([status]) => /^[12]/.test(status))
+        .flatMap(([status, { content = {} }]) =>
+          Object.entries(content).map(([type, media]): [string, string, MediaType] => [
+            `${status} of ${place}`,
+            type,
+            media,
+          ]),
+        ),
+    ]);
+  }
+
+  const examplesOf = ({ example, examples = {} }: MediaType): unknown[] => [
+    ...(example === undefined ? [] : [example]),
+    ...Object.values(examples).map(({ value }) => value),
+  ];
+
+  test('of every request, every reply and every webhook', () => {
+    const without = bodies().filter(([, , media]) => examplesOf(media).length === 0);
+    expect(without.map(([place, type]) => `${type}, ${place}`)).toEqual([]);
+    expect(bodies().length).toBeGreaterThan(40);
+  });
+
+  test('that its schema allows', () => {
+    for (const [place, type, media] of bodies()) {
+      const values = examplesOf(media).flatMap((example) =>
+        type === 'application/x-ndjson' ? String(example).trimEnd().split('\n').map(parse) : [example],
+      );
+      for (const value of values) {
+        expect([place, type, api.schemaFaults(media.schema ?? {}, value)]).toEqual([place, type, undefined]);
+      }
+    }
+  });
+
+  const parse = (line: string): unknown => JSON.parse(line);
+
+  test('that is closed: a member that nobody knows is a fault', () => {
+    const { schema = {}, example } =
+      api.operation('get', '/jobs/{id}').responses['200']?.content?.['application/json'] ?? {};
+    expect(api.schemaFaults(schema, example)).toBeUndefined();
+    expect(api.schemaFaults(schema, { ...(example as object), more: 1 })).toBeDefined();
   });
 });

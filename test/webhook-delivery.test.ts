@@ -21,13 +21,7 @@ const secretText = generateWebhookSecret();
 const secret = parseWebhookSecret(secretText);
 const loopback = createSsrfGuard({ allowCidrs: ['127.0.0.0/8'], allowHttp: true });
 const readJob = async (_tenant: string, id: string) => ({
-  id,
-  object: 'job',
-  status: 'succeeded',
-  model: 'fraud',
-  request_id: `req_${id}`,
-  run: 1,
-  results: [],
+  view: { id, object: 'job', status: 'succeeded', model: 'fraud', request_id: `req_${id}`, run: 1, results: [] },
 });
 
 let server: RedisServer;
@@ -166,7 +160,7 @@ test('an event in the outbox reaches the receiver once, signed', async () => {
   expect(verify(request)).toEqual({
     type: 'job.succeeded',
     timestamp: '2023-11-14T22:13:20.000Z',
-    data: await readJob('default', 'job_a'),
+    data: (await readJob('default', 'job_a')).view,
   });
   await webhooks.close();
   expect(receiver.requests).toHaveLength(1);

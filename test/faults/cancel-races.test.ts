@@ -6,7 +6,7 @@ import { sized } from './support/fault-size.ts';
 import { onEverySource } from './support/job-sources.ts';
 import { slowOrder } from './support/load.ts';
 
-const TIMEOUT_MS = sized({ small: 60_000, full: 300_000 });
+const TIMEOUT_MS = sized({ small: 180_000, full: 300_000 });
 
 onEverySource((source, isWhole) => {
   if (!isWhole) return;
@@ -39,7 +39,8 @@ onEverySource((source, isWhole) => {
       const again = canceled.filter(() => random.next() < 0.2);
       await Promise.all(again.map((id) => client.retry(id)));
       const { ended } = await scene.verdict();
-      expect(ended).toEqual({
+      // Where no cancel came in time there is no such end.
+      expect({ succeeded: 0, canceled: 0, ...ended }).toEqual({
         succeeded: jobs - canceled.length + again.length,
         canceled: canceled.length - again.length,
       });

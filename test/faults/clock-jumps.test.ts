@@ -10,7 +10,7 @@ import { crashOrder, quickOrder, slowOrder, submitAndFollow } from './support/lo
 import { pauseQueue } from './support/paused-queue.ts';
 import type { Order } from './support/recording-client.ts';
 
-const TIMEOUT_MS = sized({ small: 120_000, full: 600_000 });
+const TIMEOUT_MS = sized({ small: 300_000, full: 600_000 });
 const TEN_MINUTES_MS = 600_000;
 /** A second attempt follows after this, ± half of it; the third after twice as long. */
 const RETRY_DELAY_MS = 400;

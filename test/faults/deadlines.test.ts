@@ -7,7 +7,7 @@ import { onEverySource } from './support/job-sources.ts';
 import { quickOrder } from './support/load.ts';
 import { pauseQueue } from './support/paused-queue.ts';
 
-const TIMEOUT_MS = sized({ small: 60_000, full: 300_000 });
+const TIMEOUT_MS = sized({ small: 180_000, full: 300_000 });
 const JOBS = sized({ small: 20, full: 1000 });
 
 onEverySource((source, isWhole) => {

@@ -13,7 +13,7 @@ import { besideHealthyModel, type Neighbour } from './support/neighbour.ts';
 import type { Order } from './support/recording-client.ts';
 import { workerMetrics } from './support/worker-metrics.ts';
 
-const TIMEOUT_MS = sized({ small: 120_000, full: 900_000 });
+const TIMEOUT_MS = sized({ small: 300_000, full: 900_000 });
 /** Of a job of the healthy model. Behind a model that hangs or waits to be mended it would be many times that. */
 const NEIGHBOUR_P99_MS = 5000;
 /** Jobs of a model of which one or three are poison. */

@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 
 const ALL_MODELS = ['linear', 'crash', 'slow'];
-const TIMEOUT_MS = sized({ small: 120_000, full: 900_000 });
+const TIMEOUT_MS = sized({ small: 300_000, full: 900_000 });
 type Ask = (client: RecordingClient, urls: { armed: string; clean: string }) => Promise<() => Promise<void>>;
 
 /** What makes an armed API pass its fault point, and what must have come of it. */

@@ -8,7 +8,7 @@ import { sized } from './support/fault-size.ts';
 import { onEverySource } from './support/job-sources.ts';
 import { quickOrder, slowOrder, submitAndFollow } from './support/load.ts';
 
-const TIMEOUT_MS = sized({ small: 120_000, full: 600_000 });
+const TIMEOUT_MS = sized({ small: 300_000, full: 600_000 });
 
 onEverySource((source, isWhole) => {
   if (!isWhole) return;

@@ -6,7 +6,7 @@ import { sized } from './support/fault-size.ts';
 import { onEverySource } from './support/job-sources.ts';
 import { underLoad } from './support/load.ts';
 
-const TIMEOUT_MS = sized({ small: 60_000, full: 600_000 });
+const TIMEOUT_MS = sized({ small: 180_000, full: 600_000 });
 const CLIENTS = sized({ small: 4, full: 16 });
 
 onEverySource((source, isWhole) => {

@@ -55,6 +55,6 @@ onEverySource((source) => {
       expect(ended).toEqual({ succeeded: client.acknowledged.size });
       expect(mostAttempts).toBe(1);
     },
-    sized({ small: 60_000, full: 600_000 }),
+    sized({ small: 180_000, full: 600_000 }),
   );
 });

@@ -11,7 +11,7 @@ import { onEverySource } from './support/job-sources.ts';
 import { slowOrder, submitAndFollow } from './support/load.ts';
 import { workerMetrics } from './support/worker-metrics.ts';
 
-const TIMEOUT_MS = sized({ small: 60_000, full: 900_000 });
+const TIMEOUT_MS = sized({ small: 180_000, full: 900_000 });
 
 onEverySource((source, isWhole) => {
   let stage: FaultPlatform;

@@ -35,7 +35,8 @@ export async function request<Body = Record<string, unknown>>(url: string, init?
   const startedAt = performance.now();
   const response = await fetch(url, init);
   const text = await response.text();
-  const body = response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text;
+  const isJson = /[/+]json\b/.test(response.headers.get('content-type') ?? '') && text !== '';
+  const body = isJson ? JSON.parse(text) : text;
   return { status: response.status, headers: response.headers, body, durationMs: performance.now() - startedAt };
 }
 

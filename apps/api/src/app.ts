@@ -7,15 +7,21 @@ import {
   DeadlineSweeper,
   type DeliveryLog,
   type FileIndex,
+  type JobIndex,
+  type JobRemovals,
   type JobReservations,
   type JobStore,
+  type LaneControls,
   type ModelRegistry,
+  type QueuePlaces,
   systemClock,
+  type Tracer,
 } from '@onqueue/shared';
 import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { BacklogMonitor } from './backlog-monitor.ts';
+import { EventReaders } from './events/event-readers.ts';
 import { Files, type FilesOptions } from './files.ts';
 import { eitherBody } from './http/either-body.ts';
 import { jsonBody } from './http/json-body.ts';
@@ -25,6 +31,7 @@ import { protocolGuard } from './http/protocol-guard.ts';
 import { requestContext } from './http/request-context.ts';
 import { JobInputReader } from './job-inputs.ts';
 import { JobWaiter } from './job-waiter.ts';
+import { ListPruner } from './list-pruner.ts';
 import type { MemoryGuard } from './memory-guard.ts';
 import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
@@ -33,6 +40,7 @@ import type { RequestLimits } from './request-record.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { fileRoutes } from './routes/files.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { laneRoutes } from './routes/lanes.ts';
 import { modelVersionRoutes } from './routes/model-versions.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
@@ -45,24 +53,39 @@ import type { WebhookPolicy } from './webhook-policy.ts';
 export interface AppOptions {
   store: JobStore;
   reservations: JobReservations;
+  index: JobIndex;
+  removals: JobRemovals;
+  places: QueuePlaces;
+  lanes: LaneControls;
   registry: ModelRegistry;
   listener: CompletionListener;
   health: StoreHealth;
   memory: MemoryGuard;
   logger: Logger;
+  /** Undefined: no spans are recorded. */
+  tracer?: Tracer | undefined;
   limits: {
     maxBodyBytes: number;
     maxJsonDepth: number;
     maxJsonNodes: number;
+    maxJsonKeys: number;
     maxRowsPerJob: number;
     maxWaitS: number;
     maxWaiters: number;
+    listMaxLooks: number;
+    maxJobsPerCall: number;
+    maxEventReaders: number;
+    eventsHeartbeatMs: number;
+    eventsMaxBufferBytes: number;
     backlog: BacklogLimits;
     request: RequestLimits;
     files: FilesOptions['limits'];
     maxMultipartParts: number;
   };
   partitions: number;
+  eventsPollMs: number;
+  retentionMs: number;
+  indexedMetadata: readonly string[];
   blobs: BlobStore;
   register: BlobRegister;
   fileIndex: FileIndex;
@@ -86,6 +109,7 @@ export function createApp(options: AppOptions): App {
   const metrics = new ApiMetrics();
   const catalog = new ModelCatalog({ registry });
   const waiter = new JobWaiter({ store, listener, maxWaiters: limits.maxWaiters });
+  const readers = new EventReaders({ max: limits.maxEventReaders });
   const backlogMonitor = new BacklogMonitor({ store, catalog });
   const sweeper = new DeadlineSweeper({
     store,
@@ -95,6 +119,7 @@ export function createApp(options: AppOptions): App {
       // Redis is away: requests say so; the next sweep comes anyway.
     },
   });
+  const pruner = new ListPruner({ index: options.index, partitions: options.partitions, clock: systemClock });
   const blobSweeper = new BlobSweeper({
     blobs: options.blobs,
     register: options.register,
@@ -102,7 +127,12 @@ export function createApp(options: AppOptions): App {
     clock: systemClock,
     onError: (error) => logger.warn({ err: error }, 'blobs could not be deleted'),
   });
-  const json = { maxBytes: limits.maxBodyBytes, maxDepth: limits.maxJsonDepth, maxNodes: limits.maxJsonNodes };
+  const json = {
+    maxBytes: limits.maxBodyBytes,
+    maxDepth: limits.maxJsonDepth,
+    maxNodes: limits.maxJsonNodes,
+    maxKeys: limits.maxJsonKeys,
+  };
   const readBody = jsonBody(json);
   const files = new Files({
     index: options.fileIndex,
@@ -116,14 +146,38 @@ export function createApp(options: AppOptions): App {
   app.disable('etag');
   app.set('query parser', 'simple');
   app.use(helmet());
-  app.use(requestContext({ logger, metrics }));
+  app.use(requestContext({ logger, metrics, tracer: options.tracer }));
   app.use(protocolGuard);
-  app.use(operationRoutes({ health, memory, metrics, store, catalog, waiter, isDraining: () => isDraining }));
+  app.use(
+    operationRoutes({
+      health,
+      memory,
+      metrics,
+      store,
+      lanes: options.lanes,
+      catalog,
+      waiter,
+      readers,
+      isDraining: () => isDraining,
+    }),
+  );
   app.use(
     fileRoutes({ files, memory, readBody, publicUrl }),
     jobRoutes({
       store,
       reservations: options.reservations,
+      index: options.index,
+      removals: options.removals,
+      places: options.places,
+      retentionMs: options.retentionMs,
+      indexedMetadata: options.indexedMetadata,
+      listMaxLooks: limits.listMaxLooks,
+      maxJobsPerCall: limits.maxJobsPerCall,
+      listener,
+      readers,
+      pollMs: options.eventsPollMs,
+      heartbeatMs: limits.eventsHeartbeatMs,
+      maxBufferBytes: limits.eventsMaxBufferBytes,
       catalog,
       waiter,
       backlogMonitor,
@@ -142,7 +196,8 @@ export function createApp(options: AppOptions): App {
     webhookEndpointRoutes({ ...options.webhooks, checkWebhook: options.checkWebhook, readBody, publicUrl }),
     webhookDeliveryRoutes({ deliveries, store, readBody, publicUrl }),
   );
-  app.use(modelRoutes({ catalog, publicUrl }));
+  app.use(modelRoutes({ catalog, lanes: options.lanes, publicUrl }));
+  app.use(laneRoutes({ lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
   app.use(modelVersionRoutes({ registry, readBody, publicUrl }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(docsRoutes({ publicUrl }));
@@ -153,6 +208,7 @@ export function createApp(options: AppOptions): App {
   sweeper.start();
   blobSweeper.start();
   memory.start();
+  pruner.start();
   return {
     express: app,
     drain() {
@@ -161,7 +217,9 @@ export function createApp(options: AppOptions): App {
       sweeper.stop();
       blobSweeper.stop();
       memory.stop();
+      pruner.stop();
       waiter.releaseAll();
+      readers.releaseAll();
     },
   };
 }

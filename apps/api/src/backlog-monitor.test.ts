@@ -12,7 +12,13 @@ async function monitorAfter(finishedJobs: number[]) {
   const clock: Clock = { now: () => nowMs, setTimeout: () => ({ cancel: () => {} }) };
   const monitor = new BacklogMonitor({
     store: {
-      backlog: async () => ({ ...full, finishedJobs: finished, finishedRows: finished * 4, oldestUnclaimed: [] }),
+      backlog: async () => ({
+        ...full,
+        finishedJobs: finished,
+        finishedRows: finished * 4,
+        oldestUnclaimed: [],
+        finishedJobsOf: { interactive: finished, bulk: 0 },
+      }),
     },
     catalog: { list: async () => [{ descriptor: { name: 'fraud' } }] } as unknown as ModelCatalog,
     clock,

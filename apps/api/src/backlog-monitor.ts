@@ -1,4 +1,4 @@
-import { type Backlog, type Clock, type JobStore, systemClock } from '@onqueue/shared';
+import { type Backlog, type Clock, type JobStore, type Lane, type LaneBacklog, systemClock } from '@onqueue/shared';
 import type { ModelCatalog } from './model-catalog.ts';
 
 /** Samples are this far apart; the rate is between the oldest and the newest of them. */
@@ -14,6 +14,7 @@ interface Sample {
   atMs: number;
   finishedJobs: number;
   finishedRows: number;
+  finishedJobsOf: Readonly<Record<Lane, number>>;
 }
 
 /** Measures how fast each model's backlog drains, so that a refusal can say honestly when to come back. */
@@ -63,11 +64,16 @@ export class BacklogMonitor {
     return Math.min(LONGEST_RETRY_S, Math.max(1, Math.ceil((cap * ROOM) / perSecond)));
   }
 
+  /** Jobs of a lane that have ended in a second of late; 0 when none has, or nothing was measured. */
+  jobsPerSecond(model: string, lane: Lane): number {
+    const [oldest, newest] = this.#window(model);
+    if (!oldest || !newest) return 0;
+    return ((newest.finishedJobsOf[lane] - oldest.finishedJobsOf[lane]) / (newest.atMs - oldest.atMs)) * 1000;
+  }
+
   #drainRate(model: string, dimension: 'jobs' | 'rows' | 'bytes', backlog: Backlog): number {
-    const samples = this.#samples.get(model) ?? [];
-    const oldest = samples[0];
-    const newest = samples.at(-1);
-    if (!oldest || !newest || newest.atMs <= oldest.atMs) return 0;
+    const [oldest, newest] = this.#window(model);
+    if (!oldest || !newest) return 0;
     const seconds = (newest.atMs - oldest.atMs) / 1000;
     const jobs = (newest.finishedJobs - oldest.finishedJobs) / seconds;
     if (dimension === 'jobs') return jobs;
@@ -75,9 +81,17 @@ export class BacklogMonitor {
     return backlog.jobs > 0 ? jobs * (backlog.bytes / backlog.jobs) : 0;
   }
 
-  #record(model: string, { finishedJobs, finishedRows }: Backlog): void {
+  /** The oldest and the newest sample; empty while there is no time between the two. */
+  #window(model: string): [Sample, Sample] | [] {
     const samples = this.#samples.get(model) ?? [];
-    samples.push({ atMs: this.#clock.now(), finishedJobs, finishedRows });
+    const oldest = samples[0];
+    const newest = samples.at(-1);
+    return oldest && newest && newest.atMs > oldest.atMs ? [oldest, newest] : [];
+  }
+
+  #record(model: string, { finishedJobs, finishedRows, finishedJobsOf }: LaneBacklog): void {
+    const samples = this.#samples.get(model) ?? [];
+    samples.push({ atMs: this.#clock.now(), finishedJobs, finishedRows, finishedJobsOf });
     this.#samples.set(model, samples.slice(-WINDOW));
   }
 }

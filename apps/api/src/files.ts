@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   type BlobDigest,
   type BlobRegister,
@@ -78,11 +78,15 @@ export class Files {
   ): Promise<FilePart> {
     const { index, limits } = this.#options;
     await this.#uploading(tenant, id);
-    const name = partName(id, number);
-    const part = { number, ...(await this.#put(tenant, name, content, limits.maxFilePartBytes, sha256)) };
-    if (await index.putPart(tenant, id, part, limits)) return part;
+    const blob = `${id}.part-${number}-${randomBytes(6).toString('hex')}`;
+    const part = { number, blob, ...(await this.#put(tenant, blob, content, limits.maxFilePartBytes, sha256)) };
+    const before = (await this.parts(tenant, id)).find((other) => other.number === number);
+    if (await index.putPart(tenant, id, part, limits)) {
+      if (before) await this.#discard(tenant, before.blob);
+      return part;
+    }
+    await this.#discard(tenant, blob);
     await this.#uploading(tenant, id);
-    await this.#discard(tenant, name);
     throw filesFull();
   }
 
@@ -103,10 +107,10 @@ export class Files {
     if (parts.length === 0 || gap >= 0) {
       throw new Problem('upload_incomplete', `Part ${gap + 1 || 1} has not arrived.`);
     }
-    const digest = await this.#put(tenant, id, this.#joined(tenant, id, parts), limits.maxFileBytes, sha256);
+    const digest = await this.#put(tenant, id, this.#joined(tenant, parts), limits.maxFileBytes, sha256);
     const ready: FileRecord = { ...file, status: 'ready', ...digest };
     await index.complete(tenant, ready);
-    await Promise.all(parts.map(({ number }) => this.#discard(tenant, partName(id, number))));
+    await Promise.all(parts.map(({ blob }) => this.#discard(tenant, blob)));
     return ready;
   }
 
@@ -130,14 +134,18 @@ export class Files {
   async bytes(tenant: string, id: string, maxBytes: number): Promise<Buffer> {
     const { file, content } = await this.content(tenant, id);
     if ((file.bytes ?? 0) > maxBytes) throw new BlobTooLargeError(maxBytes);
-    return this.#guard(() => readWhole(content, maxBytes));
+    const bytes = await this.#guard(() => readWhole(content, maxBytes));
+    if (createHash('sha256').update(bytes).digest('hex') !== file.sha256) {
+      throw new Problem('file_not_found', `The content of the file "${id}" is not what was uploaded. Upload it again.`);
+    }
+    return bytes;
   }
 
   async delete(tenant: string, id: string): Promise<void> {
     await this.read(tenant, id);
     const parts = await this.parts(tenant, id);
     await this.#options.index.delete(tenant, id);
-    const names = [id, ...parts.map(({ number }) => partName(id, number))];
+    const names = [id, ...parts.map(({ blob }) => blob)];
     await Promise.all(names.map((name) => this.#discard(tenant, name)));
   }
 
@@ -177,9 +185,9 @@ export class Files {
     }
   }
 
-  async *#joined(tenant: string, id: string, parts: readonly FilePart[]): AsyncGenerator<Uint8Array> {
-    for (const { number } of parts) {
-      const content = await this.#options.blobs.get({ tenant, name: partName(id, number) });
+  async *#joined(tenant: string, parts: readonly FilePart[]): AsyncGenerator<Uint8Array> {
+    for (const { number, blob } of parts) {
+      const content = await this.#options.blobs.get({ tenant, name: blob });
       if (content === null) throw new Problem('upload_incomplete', `Part ${number} is not there any more.`);
       yield* content;
     }
@@ -203,10 +211,6 @@ export class Files {
       throw blobStoreProblem(error);
     }
   }
-}
-
-function partName(id: string, number: number): string {
-  return `${id}.part-${number}`;
 }
 
 function fileNotFound(id: string): Problem {

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import {
   armFaultPoints,
   ConfigError,
@@ -20,14 +21,19 @@ import {
   RedisBlobRegister,
   RedisCompletionListener,
   RedisFileIndex,
+  RedisJobIndex,
+  RedisJobRemovals,
   RedisJobReservations,
   RedisJobStore,
   RedisKeys,
+  RedisLaneControls,
   RedisModelRegistry,
+  RedisQueuePlaces,
   RedisWebhookDeliveries,
   RedisWebhookEndpoints,
   readServerMemory,
 } from '@onqueue/shared/redis';
+import { openTracer } from '@onqueue/shared/tracing';
 import { createApiLogger } from './api-logger.ts';
 import { createApp } from './app.ts';
 import { createHttpServer } from './http/http-server.ts';
@@ -43,11 +49,20 @@ async function main(): Promise<void> {
   endAtUncaughtErrors({ process, logger });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
+  const tracer = await openTracer({
+    endpoint: config.otlpEndpoint,
+    service: 'onqueue-api',
+    version: PLATFORM_VERSION,
+    instance: `${hostname()}-${process.pid}`,
+    onTrouble: (reason) => logger.warn({ reason }, 'tracing'),
+  });
+
   const onRedisError = (error: Error) => logger.warn({ err: error }, 'redis connection');
   const target = { url: config.redisUrl, isCluster: config.redisCluster };
   const redis = connectRedis(target, { kind: 'producer', timeoutMs: config.redisTimeoutMs }, onRedisError);
   const subscriber = connectRedis(target, { kind: 'subscriber' }, onRedisError);
   const keys = new RedisKeys(config.keyPrefix);
+  const retentionMs = config.retentionS * 1000;
   const blobs = await openBlobStore(config, { redis, keys });
   const register = new RedisBlobRegister({ redis, keys });
   const payloads = new JobPayloads({
@@ -61,10 +76,11 @@ async function main(): Promise<void> {
     redis,
     keys,
     partitions: config.partitions,
-    retentionMs: config.retentionS * 1000,
+    retentionMs,
     attempts: config.attempts,
     retryDelayMs: config.retryDelayMs,
     maxPredictions: config.maxPredictions,
+    indexedMetadata: config.indexedMetadata,
     payloads,
   });
   checkAtEveryConnect(redis, {
@@ -81,6 +97,16 @@ async function main(): Promise<void> {
       redis,
       keys,
       ttlMs: Math.min(config.idempotencyTtlS, config.retentionS) * 1000,
+    }),
+    index: new RedisJobIndex({ redis, keys, partitions: config.partitions, retentionMs }),
+    removals: new RedisJobRemovals({ redis, keys, retentionMs, maxAuditLines: config.maxAuditLines }),
+    places: new RedisQueuePlaces({ redis, keys }),
+    lanes: new RedisLaneControls({
+      redis,
+      keys,
+      partitions: config.partitions,
+      retentionMs,
+      maxAuditLines: config.maxAuditLines,
     }),
     registry: new RedisModelRegistry({
       redis,
@@ -102,19 +128,29 @@ async function main(): Promise<void> {
       },
     }),
     logger,
+    tracer,
     limits: {
       maxBodyBytes: config.maxBodyBytes,
       maxJsonDepth: config.maxJsonDepth,
       maxJsonNodes: config.maxJsonNodes,
+      maxJsonKeys: config.maxJsonKeys,
       maxRowsPerJob: config.maxRowsPerJob,
       maxWaitS: config.maxWaitS,
       maxWaiters: config.maxWaiters,
+      listMaxLooks: config.listMaxLooks,
+      maxJobsPerCall: config.maxJobsPerCall,
+      maxEventReaders: config.maxEventReaders,
+      eventsHeartbeatMs: config.eventsHeartbeatS * 1000,
+      eventsMaxBufferBytes: config.eventsMaxBufferBytes,
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
       request: config,
       files: config,
       maxMultipartParts: config.maxMultipartParts,
     },
     partitions: config.partitions,
+    eventsPollMs: config.eventsPollMs,
+    retentionMs,
+    indexedMetadata: config.indexedMetadata,
     blobs,
     register,
     fileIndex: new RedisFileIndex({ redis, keys }),
@@ -162,7 +198,9 @@ async function main(): Promise<void> {
     const deadline = setTimeout(() => server.closeAllConnections(), config.apiDrainTimeoutMs);
     server.close(() => {
       clearTimeout(deadline);
-      void Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]).then(() => logger.info('stopped'));
+      void Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close(), tracer?.close()]).then(() =>
+        logger.info('stopped'),
+      );
     });
     server.closeIdleConnections();
   };

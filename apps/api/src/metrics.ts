@@ -65,6 +65,23 @@ export class ApiMetrics {
     registers: [this.registry],
   });
 
+  readonly laneState = new Gauge({
+    name: 'onqueue_lane_state',
+    help: 'What an operator has a lane do: 0 open, 1 paused, 2 draining.',
+    labelNames: ['model', 'lane'],
+    registers: [this.registry],
+  });
+  readonly eventReaders = new Gauge({
+    name: 'onqueue_event_readers',
+    help: 'Streams of events held open by this process.',
+    registers: [this.registry],
+  });
+  readonly eventReadersDropped = new Counter({
+    name: 'onqueue_event_readers_dropped_total',
+    help: 'Readers of events that were cut off because they were too slow.',
+    registers: [this.registry],
+  });
+
   readonly storeUsed = new Gauge({
     name: 'onqueue_store_used_bytes',
     help: 'Memory that Redis uses.',

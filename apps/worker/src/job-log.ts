@@ -1,8 +1,7 @@
-import type { ClaimedJob, JobOutcome } from '@onqueue/shared';
+import { type ClaimedJob, type JobOutcome, traceContextOf, traceIdOf } from '@onqueue/shared';
 import type { Logger } from 'pino';
+import { type EndedJob, phasesOf } from './job-phases.ts';
 import type { WorkerMetrics } from './metrics.ts';
-
-type EndedJob = Exclude<JobOutcome, { state: 'queued' }>;
 
 /**
  * One line and one set of counts per attempt that ended; never the rows themselves. `storeMs`: from the end of scoring
@@ -46,29 +45,17 @@ export function logJobEnd(
 }
 
 function identityOf(job: ClaimedJob) {
+  const trace = traceContextOf(job.request);
   return {
     job_id: job.id,
     request_id: job.request.request_id,
+    ...(trace && { trace_id: traceIdOf(trace) }),
     tenant: job.tenant,
     model: job.model,
     version: job.version,
     lane: job.lane,
     run: job.run,
     attempt: job.attempt,
-  };
-}
-
-/** In their order, milliseconds. */
-function phasesOf(job: ClaimedJob, { timings }: EndedJob, storeMs: number | undefined): Record<string, number> {
-  return {
-    queue: job.queuedMs,
-    ...(timings && {
-      batch_wait: timings.batch_wait_ms,
-      preprocess: timings.preprocess_ms,
-      inference: timings.inference_ms,
-      postprocess: timings.postprocess_ms,
-    }),
-    ...(storeMs !== undefined && { store: storeMs }),
   };
 }
 

@@ -199,6 +199,28 @@ describe('JobScorer', () => {
     });
   });
 
+  test('computes a job of a version that is loaded for it, and hands it on when that did not come to be', async () => {
+    const served = { origin, submit: async () => [outcome(ok), outcome(ok)], circuit: CLOSED, fallbacks: NONE };
+    const summoned: string[] = [];
+    const summon = async (version: string) => {
+      summoned.push(version);
+      return version === '2' ? served : undefined;
+    };
+    const withSummon = scorer([], { summon });
+    expect((await withSummon.score(job('fail', '2'), attempt, halt)).state).toBe('succeeded');
+    expect(await withSummon.score(job('fail', '3'), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: false });
+    expect(summoned).toEqual(['2', '3']);
+  });
+
+  test('fails a job at once whose version no worker takes jobs for any more', async () => {
+    const gone = scorer([], { isGone: async (version) => version === '3' });
+    expect(await gone.score(job('fail', '3'), attempt, halt)).toMatchObject({
+      state: 'failed',
+      error: { code: 'version_gone', detail: expect.stringContaining('Version 3') },
+    });
+    expect(await gone.score(job('fail', '4'), attempt, halt)).toEqual({ state: 'queued', spendsAttempt: false });
+  });
+
   test('ends a job that breaks us: queued again while there are attempts, then failed', async () => {
     const bugs: unknown[] = [];
     const broken = scorer([], {

@@ -17,8 +17,10 @@ import {
   parseWebhookSecret,
   partitionOf,
   systemClock,
+  type Tracer,
   tenantReceiver,
   toJobView,
+  traceContextOf,
   unknownSettings,
 } from '@onqueue/shared';
 import { openBlobStore } from '@onqueue/shared/blobs';
@@ -38,6 +40,7 @@ import {
   RedisWebhookEndpoints,
   whenReady,
 } from '@onqueue/shared/redis';
+import { openTracer } from '@onqueue/shared/tracing';
 import { type Logger, pino } from 'pino';
 import { ByteRoom } from './byte-room.ts';
 import { CalibrationCache, defaultCacheDir } from './calibration/calibration-cache.ts';
@@ -45,7 +48,8 @@ import { Calibrator } from './calibration/calibrator.ts';
 import { coreBudgetWarning } from './core-budget.ts';
 import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
-import { FolderModelSource } from './models/folder-model-source.ts';
+import { filePolicyOf } from './models/model-file-policy.ts';
+import { openModelSource } from './models/open-model-source.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
@@ -69,6 +73,13 @@ async function main(): Promise<void> {
   endAtUncaughtErrors({ process, logger });
   for (const name of unknownSettings(process.env)) logger.warn({ name }, 'unknown setting; see docs/configuration.md');
 
+  const tracer = await openTracer({
+    endpoint: config.otlpEndpoint,
+    service: 'onqueue-worker',
+    version: PLATFORM_VERSION,
+    instance: worker,
+    onTrouble: (reason) => logger.warn({ reason }, 'tracing'),
+  });
   const outages = new OutageLog({ logger, clock: systemClock });
   const redis = connectWorkerRedis(config, logger, outages);
   const keys = new RedisKeys(config.keyPrefix);
@@ -92,9 +103,11 @@ async function main(): Promise<void> {
     payloads,
   });
   const metrics = new WorkerMetrics();
+  const cacheDir = config.cacheDir ?? defaultCacheDir(process.env);
+  const source = await openModelSource(config, { cacheDir, clock: systemClock });
   const supervisor = new Supervisor({
     worker,
-    source: new FolderModelSource({ modelsDir: config.modelsDir }),
+    source,
     modelsPollMs: config.modelsPollMs,
     modelsSettleMs: config.modelsSettleMs,
     versionPolicy: config.versionPolicy,
@@ -112,12 +125,7 @@ async function main(): Promise<void> {
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
     runnerMemoryLimitBytes: config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes(),
-    filePolicy: {
-      maxBytes: config.modelMaxBytes,
-      maxExternalBytes: config.modelMaxExternalBytes,
-      maxNodes: config.modelMaxNodes,
-      operatorDomains: config.modelOperatorDomains,
-    },
+    filePolicy: filePolicyOf(config),
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
     jobSource: config.jobSource,
@@ -148,6 +156,7 @@ async function main(): Promise<void> {
     clock: systemClock,
     metrics,
     logger,
+    tracer,
     outages,
   });
 
@@ -218,7 +227,7 @@ async function main(): Promise<void> {
     clearTimeout(deadline);
     operations.close();
     operations.closeAllConnections();
-    await Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close()]);
+    await Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close(), tracer?.close()]);
     logger.info('stopped');
     // Nothing is left to be done; whatever keeps the process alive all the same must not.
     setTimeout(() => process.exit(0), HAND_BACK_MS).unref();
@@ -254,6 +263,7 @@ async function main(): Promise<void> {
       store,
       metrics,
       logger,
+      tracer,
       outages,
       secret: config.webhookSecret,
     });
@@ -306,6 +316,7 @@ interface WebhookParts {
   store: RedisJobStore;
   metrics: WorkerMetrics;
   logger: Logger;
+  tracer: Tracer | undefined;
   outages: OutageLog;
   secret: string;
 }
@@ -364,9 +375,10 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
     stalledIntervalMs: config.stalledIntervalMs,
     readJob: async (tenant, id) => {
       const job = await store.read(tenant, id);
-      return job && toJobView(job, config.publicUrl);
+      return job && { view: toJobView(job, config.publicUrl), trace: traceContextOf(job.request) };
     },
     log: parts.logger,
+    tracer: parts.tracer,
     onError,
     onAttempt: ({ outcome, durationS, model, sinceEventS }) => {
       metrics.webhookDeliveries.inc({ outcome });

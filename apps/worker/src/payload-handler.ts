@@ -18,7 +18,8 @@ export interface PayloadHandlerOptions {
 export function withPayloads({ payloads, room, onError }: PayloadHandlerOptions, handler: JobHandler): JobHandler {
   const score = async (job: ClaimedJob, attempt: Attempt): Promise<JobOutcome> => {
     const outcome = await handler(job, attempt);
-    if (outcome.state === 'queued') return outcome;
+    // Those of a run of some rows are put in among the others when they are committed, in the record where these are.
+    if (outcome.state === 'queued' || job.kept) return outcome;
     try {
       const resultsRef = await payloads.writeResults(job, JSON.stringify(outcome.results), outcome.results.length);
       if (!resultsRef) return outcome;

@@ -12,6 +12,7 @@ import {
   partitionOf,
   preprocessSha256,
   type ResultCache,
+  type Tracer,
   type VersionBeat,
   type VersionPolicy,
 } from '@onqueue/shared';
@@ -23,6 +24,7 @@ import { FleetReporter } from './fleet-reporter.ts';
 import { HeldJobs } from './held-jobs.ts';
 import { logJobEnd } from './job-log.ts';
 import { JobScorer } from './job-scorer.ts';
+import { traceRun } from './job-trace.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import type { ManagedVersion, WholeVersion } from './models/managed-version.ts';
 import { estimatedRunnerBytes } from './models/memory-estimate.ts';
@@ -97,6 +99,8 @@ export interface SupervisorOptions {
   clock: Clock;
   metrics: WorkerMetrics;
   logger: Logger;
+  /** Undefined: no spans are recorded. */
+  tracer: Tracer | undefined;
   outages: OutageLog;
 }
 
@@ -310,7 +314,7 @@ export class Supervisor {
   }
 
   async #openPartition(partition: number): Promise<PartitionSource | undefined> {
-    const { metrics, logger, outages } = this.#options;
+    const { metrics, logger, outages, tracer } = this.#options;
     return openPartitionSource({
       ...this.#options,
       kind: this.#options.jobSource,
@@ -323,7 +327,11 @@ export class Supervisor {
           'result discarded: another attempt holds the job or it has ended',
         );
       },
-      onCommitted: (job, outcome) => logJobEnd({ logger, metrics }, job, outcome, this.#held.release(job)),
+      onCommitted: (job, outcome) => {
+        const storeMs = this.#held.release(job);
+        logJobEnd({ logger, metrics }, job, outcome, storeMs);
+        if (tracer) traceRun(tracer, job, outcome, storeMs);
+      },
       onError: (error) => outages.warn(error, 'queue', { partition }),
       onUnproven: (reason) =>
         logger.warn({ partition, reason }, 'batch source does not work here; using the stock one'),

@@ -9,7 +9,10 @@ export const EXIT = {
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** Ends a command with a sentence for the person who gave it; everything else that is thrown is a bug. */
+/**
+ * Ends a command with a sentence for the person who gave it, or an empty one when the answer has said it all; everything else
+ * that is thrown is a bug.
+ */
 export class CliError extends Error {
   override readonly name = 'CliError';
   readonly exitCode: ExitCode;

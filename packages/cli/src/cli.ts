@@ -20,6 +20,7 @@ export async function runCli(context: CliContext): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     if (!(error instanceof CliError)) throw error;
+    if (error.message === '') return error.exitCode;
     if (args.includes('--json')) print(JSON.stringify({ error: error.message }, null, 2));
     else printError(error.message);
     return error.exitCode;

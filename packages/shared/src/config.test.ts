@@ -2,10 +2,19 @@ import { describe, expect, test } from '@jest/globals';
 import { ConfigError, loadConfig, SETTINGS, unknownSettings } from './config.ts';
 
 describe('loadConfig', () => {
-  test('has a default for everything but the four that have none', () => {
+  test('has a default for everything but those that have none', () => {
     const config = loadConfig({});
     const unset = Object.entries(config).flatMap(([key, value]) => (value === undefined ? [key] : []));
-    expect(unset).toEqual(['publicUrl', 'webhookSecret', 'cacheDir', 'runnerMemoryLimitBytes']);
+    expect(unset).toEqual([
+      'otlpEndpoint',
+      'publicUrl',
+      'webhookSecret',
+      'cacheDir',
+      'runnerMemoryLimitBytes',
+      'blobDir',
+      's3Bucket',
+      's3Endpoint',
+    ]);
     expect(config).toMatchObject({
       redisUrl: 'redis://127.0.0.1:6379',
       port: 8080,
@@ -30,6 +39,15 @@ describe('loadConfig', () => {
       webhookScheduleMs: [0, 10],
       publicUrl: 'https://jobs.example',
     });
+  });
+
+  test('reads a number for each service class, all of them and positive', () => {
+    const read = (text: string) => loadConfig({ ONQUEUE_SERVICE_PRICES: text }).servicePrices;
+    expect(read('batch=0.1, realtime=3,standard=1')).toEqual({ realtime: 3, standard: 1, batch: 0.1 });
+    for (const wrong of ['realtime=1', 'realtime=1,standard=1,batch=0', 'realtime=1,standard=1,batch=x', '1,2,3']) {
+      expect(() => read(wrong)).toThrow('ONQUEUE_SERVICE_PRICES');
+    }
+    expect(() => read('realtime=1,standard=1,batch=1,gold=1')).toThrow('ONQUEUE_SERVICE_PRICES');
   });
 
   test('takes an empty variable for an unset one', () => {

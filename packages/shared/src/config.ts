@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { executionProviderFallback, executionProviders } from './execution-provider.ts';
+import { MAX_INDEXED_METADATA_KEYS } from './job-index.ts';
 import { parseNetworks } from './network-address.ts';
 import { parseMasterKey } from './secret-seal.ts';
 import { type PerServiceClass, serviceClass } from './service-class.ts';
@@ -111,6 +112,14 @@ export const SETTINGS = {
     default: 'info',
     about: 'The least severe level that is logged, one JSON line each, to stdout.',
   }),
+  otlpEndpoint: setting({
+    env: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    reader: 'both',
+    schema: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, '')),
+    default: undefined,
+    about:
+      'Turns tracing on: the base URL of an OpenTelemetry collector, `http://localhost:4318` for one beside us. Spans go to `/v1/traces` below it, OTLP over HTTP as JSON. Other `OTEL_*` variables mean what they mean to every OpenTelemetry SDK. Without it nothing of it is loaded.',
+  }),
   publicUrl: setting({
     env: 'ONQUEUE_PUBLIC_URL',
     reader: 'both',
@@ -169,6 +178,14 @@ export const SETTINGS = {
     default: '500000',
     about: 'How many values a body may hold. More is answered 400 before it is parsed.',
   }),
+  maxJsonKeys: setting({
+    env: 'ONQUEUE_MAX_JSON_KEYS',
+    reader: 'api',
+    schema: integer(10),
+    default: '100000',
+    about:
+      'How many keys the objects of a body may have, all together. More is answered 400 before it is parsed: parsing keys costs ten times what numbers cost, and holds up every other request meanwhile.',
+  }),
   maxRowsPerJob: setting({
     env: 'ONQUEUE_MAX_ROWS_PER_JOB',
     reader: 'api',
@@ -220,6 +237,68 @@ export const SETTINGS = {
     default: '10000',
     about: 'Long polls that one API process holds open. One more is answered 503 with `Retry-After`.',
   }),
+  maxEventReaders: setting({
+    env: 'ONQUEUE_MAX_EVENT_READERS',
+    reader: 'api',
+    schema: integer(1),
+    default: '10000',
+    about:
+      'Streams of `GET /jobs/:id/events` that one API process holds open, SSE and WebSocket together. One more is answered 503 with `Retry-After`.',
+  }),
+  eventsHeartbeatS: setting({
+    env: 'ONQUEUE_EVENTS_HEARTBEAT_S',
+    reader: 'api',
+    schema: integer(1, 3600),
+    default: '15',
+    about:
+      'Seconds between two heartbeats of a stream of events. A reader that has not taken what was sent before the last one is dropped.',
+  }),
+  eventsMaxBufferBytes: setting({
+    env: 'ONQUEUE_EVENTS_MAX_BUFFER_BYTES',
+    reader: 'api',
+    schema: integer(1024),
+    default: String(1 * MB),
+    about: 'Bytes that may wait for a reader of events when there is more to send. Beyond it the reader is dropped.',
+  }),
+  eventsPollMs: setting({
+    env: 'ONQUEUE_EVENTS_POLL_MS',
+    reader: 'api',
+    schema: integer(50, 60_000),
+    default: '1000',
+    about:
+      'Milliseconds after which a stream of events tells at the latest that its job has started. Ends are told at once.',
+  }),
+  indexedMetadata: setting({
+    env: 'ONQUEUE_INDEXED_METADATA',
+    reader: 'api',
+    schema: list.pipe(z.array(z.string().max(40)).max(MAX_INDEXED_METADATA_KEYS)),
+    default: '',
+    about:
+      'The metadata keys that `GET /jobs?metadata[key]=value` finds jobs by, separated by commas, 10 at most. Each costs some 150 bytes of Redis a job that has it. Jobs that were posted before a key was named here are not found by it.',
+  }),
+  listMaxLooks: setting({
+    env: 'ONQUEUE_LIST_MAX_LOOKS',
+    reader: 'api',
+    schema: integer(100, 1_000_000),
+    default: '2000',
+    about:
+      'Jobs that one `GET /jobs` looks at. When the filters let too few through, the page is given out as it is, with `next` to go on.',
+  }),
+  maxJobsPerCall: setting({
+    env: 'ONQUEUE_MAX_JOBS_PER_CALL',
+    reader: 'api',
+    schema: integer(1, 10_000),
+    default: '100',
+    about: 'Jobs that one `POST /jobs/retry` or one purge changes. There is `has_more` to go on with.',
+  }),
+  maxAuditLines: setting({
+    env: 'ONQUEUE_MAX_AUDIT_LINES',
+    reader: 'api',
+    schema: integer(1),
+    default: '100000',
+    about:
+      'Lines of the audit log (who deleted or purged what) that are kept per partition, about; the oldest go first.',
+  }),
   redisTimeoutMs: setting({
     env: 'ONQUEUE_REDIS_TIMEOUT_MS',
     reader: 'api',
@@ -255,7 +334,7 @@ export const SETTINGS = {
     schema: z.string().min(1),
     default: 'models',
     about:
-      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`).',
+      'The model repository: a folder with `<name>/<version>/model.json`, or `s3://bucket/prefix` with the same below it (needs the package `@aws-sdk/client-s3`; credentials come from where AWS tools look for them).',
   }),
   modelsPollMs: setting({
     env: 'ONQUEUE_MODELS_POLL_MS',
@@ -305,13 +384,13 @@ export const SETTINGS = {
     about:
       'Milliseconds that a job waits in the hands of a worker for an `on_demand` version to be loaded. Then it goes back to the queue, up to `ONQUEUE_UNAVAILABLE_WAIT_S`.',
   }),
-  modelsS3Endpoint: setting({
-    env: 'ONQUEUE_MODELS_S3_ENDPOINT',
+  modelFetchTimeoutMs: setting({
+    env: 'ONQUEUE_MODEL_FETCH_TIMEOUT_MS',
     reader: 'worker',
-    schema: z.url({ protocol: /^https?$/ }),
-    default: undefined,
+    schema: integer(100, 3_600_000),
+    default: '600000',
     about:
-      'Where the object store of an `s3://` model repository listens, for one that is not at AWS; buckets are then part of the path. Credentials and region come from the usual `AWS_*` variables or files.',
+      'Milliseconds for fetching a version from an object store. Then it is reported as incomplete, and fetched again at the next look.',
   }),
   models: setting({
     env: 'ONQUEUE_MODELS',
@@ -482,6 +561,22 @@ export const SETTINGS = {
     about:
       'The domains that operators of a model may come from, separated by commas. A version that uses another is not loaded; the log names the node. Functions that a model brings along are looked into.',
   }),
+  modelOrtFormat: setting({
+    env: 'ONQUEUE_MODEL_ORT_FORMAT',
+    reader: 'worker',
+    schema: flag,
+    default: 'true',
+    about:
+      '`false` refuses models in the ORT format (`.ort`), in which operators and external data cannot be checked before they are loaded.',
+  }),
+  modelMaxOutputValues: setting({
+    env: 'ONQUEUE_MODEL_MAX_OUTPUT_VALUES',
+    reader: 'worker',
+    schema: integer(1),
+    default: '4000000',
+    about:
+      'Values in the answer to a row; a text counts one for each eight characters. A row with more fails with `output_too_large`. Batches whose answers have more together are cut.',
+  }),
   circuitStrikes: setting({
     env: 'ONQUEUE_CIRCUIT_STRIKES',
     reader: 'worker',
@@ -540,7 +635,7 @@ export const SETTINGS = {
     reader: 'both',
     schema: integer(1),
     default: '86400',
-    about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 404.',
+    about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 410.',
   }),
   blobStore: setting({
     env: 'ONQUEUE_BLOB_STORE',
@@ -915,7 +1010,14 @@ export const SETTINGS = {
 
 type Settings = typeof SETTINGS;
 type Value<S> = S extends Setting<infer Schema> ? z.output<Schema> : never;
-type OptionalSetting = 'publicUrl' | 'webhookSecret' | 'cacheDir' | 'blobDir' | 's3Bucket' | 's3Endpoint';
+type OptionalSetting =
+  | 'otlpEndpoint'
+  | 'publicUrl'
+  | 'webhookSecret'
+  | 'cacheDir'
+  | 'blobDir'
+  | 's3Bucket'
+  | 's3Endpoint';
 export type Config = {
   [K in keyof Settings]: K extends OptionalSetting ? Value<Settings[K]> | undefined : Value<Settings[K]>;
 };

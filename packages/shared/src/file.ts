@@ -14,8 +14,11 @@ export const fileRecord = z.object({
 });
 export type FileRecord = z.infer<typeof fileRecord>;
 
+/** As clients see it. */
 export const filePart = z.object({ number: z.number().int(), bytes: z.number().int(), sha256: z.string() });
-export type FilePart = z.infer<typeof filePart>;
+/** A part that is sent again has a blob of its own: until it is noted, the one before is as it was. */
+export const storedFilePart = filePart.extend({ blob: z.string() });
+export type FilePart = z.infer<typeof storedFilePart>;
 
 export interface FileLimits {
   maxFiles: number;

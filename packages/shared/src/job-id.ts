@@ -26,6 +26,13 @@ export function newJobId({ createdAtMs, partition }: JobIdParts): string {
   return PREFIX + encode(bytes);
 }
 
+/** No id made at that time or later sorts before it. */
+export function firstJobIdAt(createdAtMs: number): string {
+  const bytes = Buffer.alloc(BYTES);
+  bytes.writeUIntBE(Math.min(Math.max(0, Math.floor(createdAtMs)), 2 ** 48 - 1), 0, 6);
+  return PREFIX + encode(bytes);
+}
+
 /** Reads an id; null when the text is no job id (answered like an unknown job, never as an error of its own). */
 export function parseJobId(id: string): JobIdParts | null {
   if (!id.startsWith(PREFIX) || id.length !== PREFIX.length + LENGTH) return null;

@@ -9,7 +9,7 @@ import {
   type Timings,
   timings,
 } from './job.ts';
-import { isTerminal, jobState } from './job-state.ts';
+import { isTerminal, jobState, terminalState } from './job-state.ts';
 import { lane } from './lane.ts';
 import { rowResult } from './row-result.ts';
 import { serviceLevel } from './service-class.ts';
@@ -46,7 +46,14 @@ export const jobView = z.object({
   provenance: provenance.nullable(),
   metadata,
   request_id: z.string(),
-  urls: z.object({ self: z.string(), cancel: z.string(), retry: z.string(), runs: z.string() }),
+  urls: z.object({
+    self: z.string(),
+    result: z.string(),
+    events: z.string(),
+    cancel: z.string(),
+    retry: z.string(),
+    runs: z.string(),
+  }),
 });
 export type JobView = z.infer<typeof jobView>;
 
@@ -78,6 +85,47 @@ export function toJobView(record: JobRecord, baseUrl = ''): JobView {
     metadata: record.request.metadata ?? {},
     request_id: record.request.request_id,
     urls: jobUrls(record.id, baseUrl),
+  };
+}
+
+/** A job in a list: all but what can be large. */
+export const jobSummary = jobView
+  .omit({ results: true, served_by: true, timings: true, provenance: true })
+  .extend({ rows: z.object({ total: z.number().int() }) });
+export type JobSummary = z.infer<typeof jobSummary>;
+
+export function toJobSummary(record: JobRecord, baseUrl = ''): JobSummary {
+  const { results, served_by, timings, provenance, rows, ...summary } = toJobView(record, baseUrl);
+  return { ...summary, rows: { total: rows.total } };
+}
+
+/** How a job ended, for those who want nothing else: the answer of `GET /jobs/{id}/result`. */
+export const jobResult = jobView
+  .pick({ id: true, model: true, version: true, run: true, rows: true, error: true, provenance: true })
+  .extend({
+    object: z.literal('job.result'),
+    status: terminalState,
+    finished_at: timestamp,
+    results: jobView.shape.results.describe('Null when the job ended before a row was scored.'),
+  });
+export type JobResult = z.infer<typeof jobResult>;
+
+/** Undefined while the job has not ended. */
+export function toJobResult(record: JobRecord): JobResult | undefined {
+  if (!isTerminal(record.state) || record.finished_us === undefined) return undefined;
+  const { id, model, version, run, rows, results, error, provenance } = toJobView(record);
+  return {
+    object: 'job.result',
+    id,
+    model,
+    version,
+    run,
+    status: record.state,
+    finished_at: isoTime(record.finished_us),
+    rows,
+    results,
+    error,
+    provenance,
   };
 }
 
@@ -124,7 +172,14 @@ export function toRunView(record: RunRecord | JobRecord, { rows, request }: JobR
 
 export function jobUrls(id: string, baseUrl = ''): JobView['urls'] {
   const self = `${baseUrl}/jobs/${id}`;
-  return { self, cancel: `${self}/cancel`, retry: `${self}/retry`, runs: `${self}/runs` };
+  return {
+    self,
+    result: `${self}/result`,
+    events: `${self}/events`,
+    cancel: `${self}/cancel`,
+    retry: `${self}/retry`,
+    runs: `${self}/runs`,
+  };
 }
 
 function countRows(results: JobView['results']): { succeeded: number; failed: number } {

@@ -46,6 +46,9 @@ export const jobRequestRecord = z.object({
   /** Milliseconds from the request's headers to the end of its body, and from there until it was handed to the store. */
   network_in_ms: z.number().optional(),
   validate_ms: z.number().optional(),
+  /** The trace that the job is part of: under the span of its request where spans are recorded, else as the client sent it. */
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
 });
 export type JobRequestRecord = z.infer<typeof jobRequestRecord>;
 

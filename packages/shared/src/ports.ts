@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { BlobRef } from './blob-store.ts';
 import type { CircuitState, FleetCircuit } from './circuit-state.ts';
 import type {
@@ -44,6 +45,12 @@ export interface Backlog {
   finishedRows: number;
 }
 
+/** A backlog, with what is known of each lane. */
+export interface LaneBacklog extends Backlog {
+  oldestUnclaimed: OldestUnclaimed[];
+  finishedJobsOf: Readonly<Record<Lane, number>>;
+}
+
 /** The oldest job of a lane that no worker has claimed; none: age 0. */
 export interface OldestUnclaimed {
   lane: Lane;
@@ -51,9 +58,12 @@ export interface OldestUnclaimed {
 }
 
 export type EnqueueOutcome =
-  | { status: 'accepted'; createdAtMs: number }
+  /** `isNew`: this call stored it; else the id was there already, and nothing has changed. */
+  | { status: 'accepted'; createdAtMs: number; isNew: boolean }
   /** The cap of this dimension would be passed. Nothing was stored. */
-  | { status: 'backlog_full'; dimension: 'jobs' | 'rows' | 'bytes'; backlog: Backlog };
+  | { status: 'backlog_full'; dimension: 'jobs' | 'rows' | 'bytes'; backlog: Backlog }
+  /** An operator lets the lane run empty: it takes nothing new. */
+  | { status: 'lane_draining' };
 
 /** Names a run of a job. */
 export interface JobRef {
@@ -78,6 +88,8 @@ export interface ClaimedJob extends JobRef {
   queuedMs: number;
   /** When it was claimed: Unix microseconds of Redis' clock. */
   claimedUs: string;
+  /** Of a run of the unfinished rows alone, which `inputs` are: what the others have, and where in the job these stand. */
+  kept?: { run: number; results: readonly RowResult[]; rows: readonly number[]; total: number };
 }
 
 /** How many rows a job has, wherever they are. */
@@ -140,7 +152,11 @@ export type RetryOutcome =
   | { status: 'missing' }
   /** Only a run that ended without success is retried. */
   | { status: 'not_retryable'; state: JobState }
-  | Extract<EnqueueOutcome, { status: 'backlog_full' }>;
+  | Exclude<EnqueueOutcome, { status: 'accepted' }>;
+
+/** Which rows the next run scores: `unfinished` ones are those without an answer; the others keep theirs. */
+export const retriedRows = z.enum(['all', 'unfinished']);
+export type RetriedRows = z.infer<typeof retriedRows>;
 
 /** A queue whose wait list is kept short, so that tenants have their shares. */
 export interface FedQueue {
@@ -173,7 +189,7 @@ export interface JobStore {
   /** Ends a run that has not ended; final at once, also for one that a worker holds. */
   cancel(tenant: string, id: string): Promise<CancelOutcome>;
   /** Opens the next run of a job that failed, expired or was canceled. */
-  retry(tenant: string, id: string, limits: BacklogLimits): Promise<RetryOutcome>;
+  retry(tenant: string, id: string, limits: BacklogLimits, rows?: RetriedRows): Promise<RetryOutcome>;
   /** The runs of a job before its latest one, oldest first. */
   runs(tenant: string, id: string): Promise<RunRecord[]>;
   /** Ends up to `limit` runs of a partition whose time is up. */
@@ -182,7 +198,7 @@ export interface JobStore {
   feed(partition: number, queues: readonly FedQueue[]): Promise<void>;
   /** A tenant's share of every queue in which others wait too, in relation to theirs; 1 for whom nothing was set. 0.001…1000. */
   setWeight(tenant: string, weight: number): Promise<void>;
-  backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }>;
+  backlog(model: string): Promise<LaneBacklog>;
 }
 
 /** What an idempotency key stands for. */

@@ -21,7 +21,7 @@ export const PROBLEMS = {
     status: 400,
     title: 'The JSON is nested too deeply or has too many values.',
     about:
-      'Refused before parsing. The limits are `ONQUEUE_MAX_JSON_DEPTH` and `ONQUEUE_MAX_JSON_NODES`. Flatten the rows, or send fewer rows a job.',
+      'Refused before parsing. The limits are `ONQUEUE_MAX_JSON_DEPTH`, `ONQUEUE_MAX_JSON_NODES` and `ONQUEUE_MAX_JSON_KEYS`. Flatten the rows, or send fewer rows a job.',
   },
   too_many_rows: {
     status: 400,
@@ -66,7 +66,13 @@ export const PROBLEMS = {
     status: 404,
     title: 'There is no such job.',
     about:
-      'The id is unknown, belongs to somebody else, or the job is past its `expires_at`: jobs are kept for `ONQUEUE_RETENTION_S` after they end.',
+      'The id is unknown, or belongs to somebody else. One that is older than `ONQUEUE_RETENTION_S` is answered `job_gone`.',
+  },
+  job_gone: {
+    status: 410,
+    title: 'The job is there no more.',
+    about:
+      'It was deleted, at `removed_at`; that is remembered for 30 days. Or it is past its retention: an id carries when its job was created, and `removed_after` is the earliest time at which such a job has been forgotten (`ONQUEUE_RETENTION_S` later). An id that old is answered alike whether or not there ever was a job of it.',
   },
   file_not_found: {
     status: 404,
@@ -89,6 +95,18 @@ export const PROBLEMS = {
     status: 409,
     title: 'The job has ended already.',
     about: 'Only a job that is queued or running can be canceled. `GET /jobs/{id}` tells how it ended.',
+  },
+  job_not_finished: {
+    status: 409,
+    title: 'The job has not ended.',
+    about:
+      'Only a job that has ended has a result, and only such a job can be deleted. Ask again after `Retry-After`, hold the request with `?wait=`, or cancel the job first.',
+  },
+  job_without_rows: {
+    status: 409,
+    title: 'The job ended without any rows.',
+    about:
+      'It was canceled, expired or timed out before a row was scored, so there are no lines to send. The detail says why it ended; `GET /jobs/{id}/result` as JSON has it as `error`.',
   },
   job_not_retryable: {
     status: 409,
@@ -164,6 +182,12 @@ export const PROBLEMS = {
     about:
       'The model has failed too often of late, and every worker that serves it leaves it alone for a while (its circuit is open). Nothing was stored; jobs that were accepted before wait. `Retry-After` is when the first worker tries it again. Other models, and models with `fallbacks` that answer in their place, are not affected.',
   },
+  lane_draining: {
+    status: 503,
+    title: 'The lane takes no jobs now.',
+    about:
+      "An operator lets the model's lane run empty (`POST /admin/models/{name}/lanes/{lane}/drain`). Nothing was stored. `resume` opens it again; `GET /models/{name}` shows the states of its lanes.",
+  },
   storage_unavailable: {
     status: 503,
     title: 'The job store cannot be used now.',
@@ -210,6 +234,12 @@ export const PROBLEMS = {
     about:
       'This API process is older than the one that stored the job, as happens while versions are rolled out or back. The job is as it was; a newer process answers for it. Try again after `Retry-After`.',
   },
+  too_many_readers: {
+    status: 503,
+    title: 'Too many streams of events are open.',
+    about:
+      'At most `ONQUEUE_MAX_EVENT_READERS` streams of `GET /jobs/{id}/events` are held open by one API process. Poll the job, or try again after `Retry-After`.',
+  },
   too_many_waiters: {
     status: 503,
     title: 'Too many requests are waiting.',
@@ -237,6 +267,10 @@ export const problemDocument = z.object({
   code: z.string(),
   request_id: z.string(),
   errors: z.array(problemError).optional(),
+  /** Of `job_gone`: when the job was created, and when it was deleted or the earliest time at which it was forgotten. */
+  created_at: z.iso.datetime().optional(),
+  removed_at: z.iso.datetime().optional(),
+  removed_after: z.iso.datetime().optional(),
 });
 export type ProblemDocument = z.infer<typeof problemDocument>;
 
@@ -244,18 +278,27 @@ export type ProblemDocument = z.infer<typeof problemDocument>;
 const MAX_DETAIL = 500;
 const MAX_PLACE = 200;
 
+type ProblemMembers = Pick<ProblemDocument, 'created_at' | 'removed_at' | 'removed_after'>;
+
 /** An error that becomes an answer; whoever can say what is wrong throws it, the problem handler renders it. */
 export class Problem extends Error {
   readonly code: ProblemCode;
   readonly errors: ProblemError[] | undefined;
   readonly retryAfterS: number | undefined;
+  readonly members: ProblemMembers;
   /** Somebody has to mend something before it goes away: logged as an error, whatever the status. */
   readonly needsOperator: boolean;
 
   constructor(
     code: ProblemCode,
     detail: string,
-    options: { errors?: ProblemError[]; retryAfterS?: number; cause?: unknown; needsOperator?: boolean } = {},
+    options: {
+      errors?: ProblemError[];
+      retryAfterS?: number;
+      cause?: unknown;
+      needsOperator?: boolean;
+      members?: ProblemMembers;
+    } = {},
   ) {
     super(shorten(detail, MAX_DETAIL), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'Problem';
@@ -266,6 +309,7 @@ export class Problem extends Error {
     }));
     this.retryAfterS = options.retryAfterS;
     this.needsOperator = options.needsOperator ?? false;
+    this.members = options.members ?? {};
   }
 
   get status(): number {
@@ -281,6 +325,7 @@ export class Problem extends Error {
       code: this.code,
       request_id: requestId,
       ...(this.errors ? { errors: this.errors } : {}),
+      ...this.members,
     };
   }
 }

@@ -34,6 +34,11 @@ export const ROW_ERRORS = {
       'The code that comes with the model failed on this row, or made something of it that is no tensor or no answer.',
   },
   non_finite_output: { retryable: false, fault: 'model', title: 'The model answered NaN or infinity for this row.' },
+  output_too_large: {
+    retryable: false,
+    fault: 'model',
+    title: 'The answer of the model to this row has more values than may be kept.',
+  },
   inference_failed: { retryable: false, fault: 'row', title: 'The model refused this row.' },
   out_of_memory: {
     retryable: true,

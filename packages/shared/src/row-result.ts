@@ -13,6 +13,8 @@ export const rowResult = z.discriminatedUnion('status', [
     /** Both only where the model had no answer and something else gave one. */
     served_by: z.literal('fallback').optional(),
     fallback: fallbackTrace.optional(),
+    /** The earlier run that made it, where the job's latest one ran the unfinished rows alone. */
+    run: z.number().int().optional(),
   }),
   z.object({ status: z.literal('failed'), error: rowError }),
 ]);

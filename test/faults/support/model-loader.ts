@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
 import { MODEL_FILE_POLICY } from '../../../apps/worker/src/models/model-file-policy.ts';
+import { CPU_ALONE } from '../../../apps/worker/src/runner/execution-plan.ts';
 import { startMemoryWatch } from '../../../apps/worker/src/runner/memory-watch.ts';
 
 /** How far the loading of a file came. */
@@ -43,7 +44,14 @@ export class ModelLoader {
 
   async load(model: { folder: string; manifest: ModelManifest }): Promise<LoadOutcome> {
     const child = this.#ready();
-    const message = { type: 'load', ...model, intraOpNumThreads: 1, filePolicy: MODEL_FILE_POLICY };
+    const message = {
+      type: 'load',
+      ...model,
+      intraOpNumThreads: 1,
+      execution: CPU_ALONE,
+      filePolicy: MODEL_FILE_POLICY,
+      golden: 'must_match',
+    };
     let killed: LoadOutcome['end'] | undefined;
     const kill = (reason: LoadOutcome['end']) => {
       killed ??= reason;

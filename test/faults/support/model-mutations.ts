@@ -2,7 +2,7 @@ import { fieldsOf, parseOnnxTree, type TreeField, writeOnnxTree } from './onnx-t
 import type { SeededRandom } from './seeded-random.ts';
 
 /** A model file that mutations are made of. */
-export type SoundModel = { name: string; bytes: Buffer };
+export type SoundModel = { name: string; format: 'onnx' | 'ort'; bytes: Buffer };
 
 /** Makes broken files out of sound ones; the same random numbers make the same files. */
 export class ModelMutator {
@@ -14,14 +14,16 @@ export class ModelMutator {
   constructor({ random, models }: { random: SeededRandom; models: readonly SoundModel[] }) {
     this.#random = random;
     this.#models = models;
-    this.#structure = models.map(({ bytes }) => structuralOffsets(bytes));
+    this.#structure = models.map(({ format, bytes }) =>
+      format === 'onnx' ? structuralOffsets(bytes) : [...bytes.keys()],
+    );
   }
 
   /** Which model it was, and what was done to it. */
   next(): { model: SoundModel; mutation: string; bytes: Buffer } {
     const index = this.#random.between(0, this.#models.length - 1);
     const model = this.#models[index] as SoundModel;
-    const [mutation, mutate] = this.#random.oneOf(Object.entries(MUTATIONS));
+    const [mutation, mutate] = this.#random.oneOf(Object.entries(MUTATIONS[model.format]));
     const offset = () => this.#random.oneOf(this.#structure[index] ?? []);
     const donor = this.#random.oneOf(this.#models).bytes;
     const bytes = mutate({ bytes: Buffer.from(model.bytes), random: this.#random, offset, donor });
@@ -38,7 +40,9 @@ type Material = {
   donor: Buffer;
 };
 
-const MUTATIONS: Record<string, (material: Material) => Buffer> = {
+type Mutations = Record<string, (material: Material) => Buffer>;
+
+const OF_BYTES: Mutations = {
   'byte flips': ({ bytes, random, offset }) => {
     for (let count = random.between(1, 16); count > 0; count--) bytes[offset()] = random.between(0, 255);
     return bytes;
@@ -72,6 +76,10 @@ const MUTATIONS: Record<string, (material: Material) => Buffer> = {
     const bomb = Buffer.alloc(random.between(1, 40), random.oneOf([0xff, 0x80]));
     return Buffer.concat([bytes.subarray(0, at), bomb, bytes.subarray(at + random.between(0, 2))]);
   },
+};
+
+/** The rest of the file stays well formed, so that these get further. */
+const OF_FIELDS: Mutations = {
   'absurd length': ({ bytes, random }) => {
     const field = random.oneOf(fieldsOf(parseOnnxTree(bytes)).filter((each) => each.field.wire !== 'int')).field;
     const length = Buffer.from([...random.oneOf(ABSURD_LENGTHS)]);
@@ -112,20 +120,20 @@ const MUTATIONS: Record<string, (material: Material) => Buffer> = {
   }),
   'a field elsewhere': inTree(({ random, fields }) => {
     const [from, to] = [random.oneOf(fields), random.oneOf(fields)];
-    // Not into itself: the file would have no end.
+    const copy = copyOf(from.field);
+    // A message in the place of another is read as one of that kind.
     if (from.field.wire === 'message' && to.field.wire === 'message')
-      from.siblings.push({ ...to.field, number: from.field.number });
-    else to.siblings.splice(to.siblings.indexOf(to.field), 1, { ...from.field });
+      to.siblings.push({ ...copy, number: to.field.number });
+    else to.siblings.splice(to.siblings.indexOf(to.field), 1, copy);
   }),
   'nested operator': inTree(({ random, fields, root }) => {
     const nodes = fields.flatMap(({ field }) => (field.wire === 'message' && field.kind === 'node' ? [field] : []));
     const graph = root.find(({ wire, number }) => wire === 'message' && number === 7);
     if (graph?.wire !== 'message') return;
-    const copy = structuredCloneTree(graph);
     const name: TreeField = { number: 1, start: 0, end: 0, wire: 'bytes', value: Buffer.from('body') };
     const isGraph: TreeField = { number: 20, start: 0, end: 0, wire: 'int', value: 5n };
     const place = { start: 0, end: 0 };
-    const body: TreeField = { ...place, number: 6, wire: 'message', kind: 'graph', fields: copy.fields };
+    const body: TreeField = { ...place, number: 6, wire: 'message', kind: 'graph', fields: graph.fields.map(copyOf) };
     random.oneOf(nodes).fields.push({
       ...place,
       number: 5,
@@ -135,6 +143,9 @@ const MUTATIONS: Record<string, (material: Material) => Buffer> = {
     });
   }),
 };
+
+/** Of a flatbuffer we know the bytes only. */
+const MUTATIONS: Record<SoundModel['format'], Mutations> = { onnx: { ...OF_BYTES, ...OF_FIELDS }, ort: OF_BYTES };
 
 type TreeMaterial = {
   random: SeededRandom;
@@ -150,10 +161,9 @@ function inTree(mutate: (material: TreeMaterial) => void) {
   };
 }
 
-/** Without what a mutation of the original would change with it. */
-function structuredCloneTree(field: TreeField & { wire: 'message' }): TreeField & { wire: 'message' } {
-  const fields = field.fields.map((each) => (each.wire === 'message' ? structuredCloneTree(each) : { ...each }));
-  return { ...field, fields };
+/** A field that may come to stand inside of the original: the file would else have no end. */
+function copyOf(field: TreeField): TreeField {
+  return field.wire === 'message' ? { ...field, fields: field.fields.map(copyOf) } : { ...field };
 }
 
 /** A tensor, or a dimension of a shape: field 1 is how large it is. */

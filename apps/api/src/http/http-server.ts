@@ -10,6 +10,7 @@ import type { Duplex } from 'node:stream';
 import { Problem } from '@onqueue/shared';
 import type { Logger } from 'pino';
 import { newRequestId } from './request-context.ts';
+import { acceptUpgrades } from './upgrade.ts';
 
 /** A header arrives within this, a whole request within the other: a client that dawdles holds a socket, and no more. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -28,6 +29,7 @@ export function createHttpServer(app: RequestListener, logger: Logger): Server {
   const answers = new WeakMap<Duplex, ServerResponse>();
   server.on('request', (request, response) => answers.set(request.socket, response));
   server.on('checkExpectation', app);
+  acceptUpgrades(server, app);
   server.on('clientError', (error: ParserError, socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable || isAnswered(answers.get(socket))) {
       socket.destroy();

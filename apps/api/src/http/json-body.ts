@@ -50,6 +50,7 @@ export function parseJson(bytes: Buffer, limits: JsonLimits): unknown {
     throw new Problem('json_too_complex', `The JSON nests deeper than ${limits.maxDepth} levels.`);
   }
   if (passed === 'nodes') throw new Problem('json_too_complex', `The JSON holds more than ${limits.maxNodes} values.`);
+  if (passed === 'keys') throw new Problem('json_too_complex', `The JSON holds more than ${limits.maxKeys} keys.`);
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);

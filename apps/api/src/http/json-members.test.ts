@@ -3,7 +3,7 @@ import { countMembers, duplicateKey } from './json-members.ts';
 import { scanJson } from './json-scan.ts';
 
 const find = (text: string) => duplicateKey(Buffer.from(text));
-const scanned = (text: string) => scanJson(Buffer.from(text), { maxDepth: 32, maxNodes: 1e9 });
+const scanned = (text: string) => scanJson(Buffer.from(text), { maxDepth: 32, maxNodes: 1e9, maxKeys: 1e9 });
 
 describe('members', () => {
   test.each([

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { scanJson } from './json-scan.ts';
 
-const scan = (text: string, limits = { maxDepth: 4, maxNodes: 10 }) => scanJson(Buffer.from(text), limits).passed;
+const scan = (text: string, limits = { maxDepth: 4, maxNodes: 10, maxKeys: 5 }) =>
+  scanJson(Buffer.from(text), limits).passed;
 
 describe('scanJson', () => {
   test('lets the deepest allowed nesting through and stops one more', () => {
@@ -20,6 +21,11 @@ describe('scanJson', () => {
     expect(scan('[1,2,3,4,5,6,7,8,9,10]')).toBe('nodes');
   });
 
+  test('lets as many keys through as allowed, of all objects together, and stops one more', () => {
+    expect(scan('[{"a":1,"b":2},{"a":1,"b":2,"c":":"}]')).toBeNull();
+    expect(scan('[{"a":1,"b":2},{"a":1,"b":2,"c":3,"d":4}]')).toBe('keys');
+  });
+
   test('looks at no bracket inside a string, however it is escaped', () => {
     expect(scan('"[[[[[[[["')).toBeNull();
     expect(scan('["\\"[[[[[[[[", "\\\\"]')).toBeNull();
@@ -28,6 +34,6 @@ describe('scanJson', () => {
   });
 
   test('refuses a million brackets without reading them all', () => {
-    expect(scanJson(Buffer.alloc(1_000_000, '['), { maxDepth: 32, maxNodes: 1e9 }).passed).toBe('depth');
+    expect(scanJson(Buffer.alloc(1_000_000, '['), { maxDepth: 32, maxNodes: 1e9, maxKeys: 1e9 }).passed).toBe('depth');
   });
 });

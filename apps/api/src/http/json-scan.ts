@@ -1,6 +1,8 @@
 export interface JsonLimits {
   maxDepth: number;
   maxNodes: number;
+  /** Of all objects together. */
+  maxKeys: number;
 }
 
 const QUOTE = 0x22;
@@ -14,7 +16,7 @@ const CLOSE_BRACE = 0x7d;
 
 export interface JsonScan {
   /** The limit that is passed. */
-  passed: 'depth' | 'nodes' | null;
+  passed: 'depth' | 'nodes' | 'keys' | null;
   /** Keys of all objects, doubles included; as far as was read when a limit is passed. */
   members: number;
 }
@@ -23,7 +25,7 @@ export interface JsonScan {
  * Looks at raw JSON before anything parses it: how deep it nests and how much it holds. One pass, no memory, so that a
  * body made to blow up a parser or a validator is refused for the price of reading it. It judges no syntax.
  */
-export function scanJson(bytes: Uint8Array, { maxDepth, maxNodes }: JsonLimits): JsonScan {
+export function scanJson(bytes: Uint8Array, { maxDepth, maxNodes, maxKeys }: JsonLimits): JsonScan {
   let depth = 0;
   let nodes = 1;
   let members = 0;
@@ -45,7 +47,7 @@ export function scanJson(bytes: Uint8Array, { maxDepth, maxNodes }: JsonLimits):
         nodes++;
         break;
       case COLON:
-        members++;
+        if (++members > maxKeys) return { passed: 'keys', members };
         break;
     }
     if (nodes > maxNodes) return { passed: 'nodes', members };

@@ -28,8 +28,11 @@ test.each([
   ',,;=',
 ])('%j asks for no wait', (header) => expect(waitOf(header)).toBeUndefined());
 
-test('a header of the largest size is read in no time', () => {
-  const startedAt = performance.now();
-  for (const piece of ['wait', '"', 'a=";', ' ', ',', '=']) waitOf(piece.repeat(16_384 / piece.length));
-  expect(performance.now() - startedAt).toBeLessThan(1000);
-});
+// An expression that tried every way to part the text would not come to an end within the time of a test.
+test.each(['wait', '"', 'a=";', ' ', ',', '=', 'a=b;', '" ,', 'a ='])(
+  'a header full of %j is read to its end',
+  (piece) => {
+    expect(waitOf(piece.repeat(16_384 / piece.length))).toBeUndefined();
+    expect(waitOf(`wait=4,${piece.repeat(16_384 / piece.length)}`)).toBe(4);
+  },
+);

@@ -2,6 +2,7 @@ import { Problem, type ProblemDocument } from '@onqueue/shared';
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
 import type { ApiMetrics } from '../metrics.ts';
+import { discardRest } from './discard-rest.ts';
 
 /** Renders every error as RFC 9457; what is not a Problem by then is a bug, logged and answered 500 without details. */
 export function problemHandler(logger: Logger, metrics: ApiMetrics): ErrorRequestHandler {
@@ -19,9 +20,13 @@ export function problemHandler(logger: Logger, metrics: ApiMetrics): ErrorReques
       );
     }
     if (request.method === 'POST' && request.path === '/jobs') metrics.jobsRefused.inc({ problem: problem.code });
-    // Whatever is still being sent will not be read.
-    if (problem.code === 'payload_too_large') response.set('Connection', 'close');
-    sendProblem(response, problem);
+    if (problem.code !== 'payload_too_large') {
+      sendProblem(response, problem);
+      return;
+    }
+    // Whatever is sent beyond that will not be read.
+    response.set('Connection', 'close');
+    void discardRest(request).then(() => sendProblem(response, problem));
   };
 }
 

@@ -6,7 +6,8 @@ import type { RequestHandler } from 'express';
  * once, and nobody told why.
  */
 export function queryParameters(...allowed: string[]): RequestHandler {
-  const remedy = allowed.length === 0 ? 'there are none here' : `there is ${allowed.join(', ')}`;
+  const remedy =
+    allowed.length === 0 ? 'there are none here' : `there ${allowed.length === 1 ? 'is' : 'are'} ${allowed.join(', ')}`;
   return (request, _response, next) => {
     const unknown = Object.keys(request.query).find((name) => !allowed.includes(name));
     if (unknown !== undefined) {

@@ -1,21 +1,32 @@
 import { randomUUID } from 'node:crypto';
+import type { Tracer } from '@onqueue/shared';
 import type { RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import type { ApiMetrics } from '../metrics.ts';
+import { openRequestTrace, PROBES, traceIdField } from './request-trace.ts';
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
+export interface RequestContextOptions {
+  logger: Logger;
+  metrics: ApiMetrics;
+  /** Undefined: no spans are recorded. */
+  tracer: Tracer | undefined;
+}
+
 /**
- * Gives every request an id (the client's `X-Request-Id` when it is a sane one), and logs and counts how it ended:
+ * Gives every request an id (the client's `X-Request-Id` when it is a sane one) and a place in its trace, and logs and counts how it ended:
  * one line a request, never with a body, a query or a header.
  */
-export function requestContext({ logger, metrics }: { logger: Logger; metrics: ApiMetrics }): RequestHandler {
+export function requestContext({ logger, metrics, tracer }: RequestContextOptions): RequestHandler {
   return (request, response, next) => {
     const startedAt = performance.now();
     const given = request.get('x-request-id');
     const requestId = given !== undefined && REQUEST_ID.test(given) ? given : newRequestId();
     response.locals.requestId = requestId;
     response.locals.receivedAtMs = startedAt;
+    const trace = openRequestTrace(tracer, request, response);
+    response.locals.trace = trace;
     response.set('X-Request-Id', requestId);
     response.on('close', () => {
       // The pattern, not the path: paths carry ids, and would make a metric without end.
@@ -25,17 +36,19 @@ export function requestContext({ logger, metrics }: { logger: Logger; metrics: A
         { method: request.method, route, status: response.statusCode },
         durationMs / 1000,
       );
-      const isProbe = route === '/livez' || route === '/readyz' || route === '/metrics';
-      logger[isProbe ? 'debug' : 'info'](
+      trace.end(route, durationMs);
+      logger[PROBES.has(route) ? 'debug' : 'info'](
         {
           request_id: requestId,
+          ...traceIdField(response),
           method: request.method,
           route,
           status: response.statusCode,
           duration_ms: Math.round(durationMs * 1000) / 1000,
           ...(response.locals.problemCode ? { problem: response.locals.problemCode } : {}),
           ...(response.locals.jobId ? { job_id: response.locals.jobId } : {}),
-          ...(response.writableFinished ? {} : { aborted: true }),
+          // A connection that became a WebSocket has no response to finish.
+          ...(response.writableFinished || response.statusCode === 101 ? {} : { aborted: true }),
         },
         'request',
       );

@@ -3,6 +3,7 @@ import type { Router } from 'express';
 import { docsRoutes } from '../routes/docs.ts';
 import { fileRoutes } from '../routes/files.ts';
 import { jobRoutes } from '../routes/jobs.ts';
+import { laneRoutes } from '../routes/lanes.ts';
 import { modelVersionRoutes } from '../routes/model-versions.ts';
 import { modelRoutes } from '../routes/models.ts';
 import { openApiRoutes } from '../routes/openapi.ts';
@@ -27,7 +28,9 @@ test('has every route, and none that is not served', () => {
   // Nothing is called: routes are only counted.
   const routers = [
     jobRoutes({ readBody: [] } as never),
+    fileRoutes({ readBody: [] } as never),
     modelRoutes({} as never),
+    laneRoutes({} as never),
     modelVersionRoutes({ readBody: [] } as never),
     operationRoutes({} as never),
     openApiRoutes({}),

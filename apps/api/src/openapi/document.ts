@@ -1,6 +1,7 @@
-import { createDocument, type oas31 } from 'zod-openapi';
+import { createDocument, type oas31, type ZodOpenApiPathsObject } from 'zod-openapi';
 import { eventWebhooks } from './event-webhooks.ts';
 import { paths } from './operations.ts';
+import { anyRequest } from './responses.ts';
 
 export interface OpenApiDocumentOptions {
   version: string;
@@ -20,7 +21,22 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
     },
     servers: [{ url: publicUrl ?? '/' }],
     tags: [{ name: 'Jobs' }, { name: 'Files' }, { name: 'Models' }, { name: 'Webhooks' }, { name: 'Operations' }],
-    paths,
+    paths: withAnyRequest(paths),
     webhooks: eventWebhooks,
   });
+}
+
+/** Each operation may also be answered as any request may. */
+function withAnyRequest(paths: ZodOpenApiPathsObject): ZodOpenApiPathsObject {
+  return Object.fromEntries(
+    Object.entries(paths).map(([path, operations]) => [
+      path,
+      Object.fromEntries(
+        Object.entries(operations).map(([method, operation]) => [
+          method,
+          { ...operation, responses: { ...operation.responses, default: anyRequest } },
+        ]),
+      ),
+    ]),
+  );
 }

@@ -1,9 +1,14 @@
 import { type EventType, eventType, jobEventType, jobState, jobView } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiObject } from 'zod-openapi';
+import * as examples from './examples.ts';
 
 const timestamp = z.iso.datetime();
 const example = '2026-11-22T03:25:57.732Z';
+
+const { webhook_status: _, ...job } = examples.job;
+const { id, object, model: modelName, version, lane, created_at, metadata, request_id, urls } = job;
+const begun = { id, object, model: modelName, version, lane, created_at, metadata, request_id, urls, run: 1 };
 
 const endedJob = jobView.extend({
   results_truncated: z.literal(true).optional().describe('The results are too long for an event: fetch the job.'),
@@ -20,12 +25,12 @@ const EVENTS: Record<EventType, { summary: string; data: z.ZodType; example: obj
   'job.queued': {
     summary: 'A run of a job waits to be started; told to those who name it',
     data: z.union([begunJob, forgottenJob]),
-    example: { id: 'job_1', object: 'job', status: 'queued', model: 'fraud', version: '1', run: 1 },
+    example: { ...begun, status: 'queued' },
   },
   'job.started': {
     summary: 'A run of a job was started; told to those who name it',
     data: z.union([begunJob, forgottenJob]),
-    example: { id: 'job_1', object: 'job', status: 'running', model: 'fraud', version: '1', run: 1 },
+    example: { ...begun, status: 'running' },
   },
   ...ended('succeeded', 'A job has its results'),
   ...ended('failed', 'A job has failed for good'),
@@ -59,7 +64,7 @@ const EVENTS: Record<EventType, { summary: string; data: z.ZodType; example: obj
 };
 
 function ended(state: 'succeeded' | 'failed' | 'canceled' | 'expired', summary: string) {
-  const sample = { id: 'job_1', object: 'job', status: state, model: 'fraud', metadata: { order: 'A-7' } };
+  const sample = { ...job, status: state };
   const event = { summary, data: z.union([endedJob, forgottenJob]), example: sample };
   return { [`job.${state}`]: event } as Record<`job.${typeof state}`, typeof event>;
 }

@@ -2,6 +2,7 @@ import { filePart } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiPathsObject } from 'zod-openapi';
 import { completeRequest, uploadRequest } from '../routes/files.ts';
+import * as examples from './examples.ts';
 import { json, problems, STORAGE } from './responses.ts';
 
 const status = z.enum(['uploading', 'ready']);
@@ -34,10 +35,12 @@ export const upload = z
   })
   .meta({ id: 'Upload', description: 'A file that arrives in parts.' });
 
-const part = filePart.meta({ id: 'FilePart' });
+export const part = filePart.meta({ id: 'FilePart' });
 const id = z.string().meta({ example: 'file_6f1ed002ab5595859014ebf0951522d9' });
 const path = z.object({ id });
-const bytes = { 'application/octet-stream': { schema: z.string().meta({ format: 'binary' }) } };
+const binary = { schema: z.string().meta({ format: 'binary' }), example: examples.content };
+/** Of any type: that of the file, or of whatever sends it. */
+const bytes = { '*/*': binary };
 const digest = z.object({
   'Content-Digest': z.string().optional().meta({
     description: 'RFC 9530: `sha-256=:<base64>:`. What arrives is refused when it is something else.',
@@ -56,7 +59,7 @@ export const filePaths: ZodOpenApiPathsObject = {
       requestParams: { header: digest },
       requestBody: { required: true, content: bytes },
       responses: {
-        201: json(file, 'The file is stored.'),
+        201: json(file, 'The file is stored.', examples.storedFile),
         ...problems(
           ['invalid_request', 'digest_mismatch', 'payload_too_large', 'unsupported_media_type'],
           ['files_full', 'storage_full', ...STORAGE],
@@ -70,7 +73,10 @@ export const filePaths: ZodOpenApiPathsObject = {
       tags,
       summary: 'Read what is known of a file',
       requestParams: { path },
-      responses: { 200: json(file, 'The file.'), ...problems(['file_not_found', ...STORAGE]) },
+      responses: {
+        200: json(file, 'The file.', examples.storedFile),
+        ...problems(['invalid_request', 'file_not_found', ...STORAGE]),
+      },
     },
     delete: {
       operationId: 'deleteFile',
@@ -78,7 +84,10 @@ export const filePaths: ZodOpenApiPathsObject = {
       summary: 'Delete a file',
       description: 'Jobs that were posted with it are not affected: they have its content.',
       requestParams: { path },
-      responses: { 204: { description: 'It is gone.' }, ...problems(['file_not_found', ...STORAGE]) },
+      responses: {
+        204: { description: 'It is gone.' },
+        ...problems(['invalid_request', 'file_not_found', ...STORAGE]),
+      },
     },
   },
   '/files/{id}/content': {
@@ -89,7 +98,7 @@ export const filePaths: ZodOpenApiPathsObject = {
       requestParams: { path },
       responses: {
         200: { description: 'As it was uploaded, with its `Content-Digest`.', content: bytes },
-        ...problems(['file_not_found', ...STORAGE]),
+        ...problems(['invalid_request', 'file_not_found', ...STORAGE]),
       },
     },
   },
@@ -103,7 +112,7 @@ export const filePaths: ZodOpenApiPathsObject = {
         content: { 'application/json': { schema: uploadRequest, example: { content_type: 'application/x-ndjson' } } },
       },
       responses: {
-        201: json(upload, 'Send the parts to `urls.parts`, then post to `urls.complete`.'),
+        201: json(upload, 'Send the parts to `urls.parts`, then post to `urls.complete`.', examples.begunUpload),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'payload_too_large', 'unsupported_media_type'],
           ['files_full', 'storage_full', ...STORAGE],
@@ -117,14 +126,20 @@ export const filePaths: ZodOpenApiPathsObject = {
       tags,
       summary: 'Read which parts have arrived',
       requestParams: { path },
-      responses: { 200: json(upload, 'The upload.'), ...problems(['file_not_found', ...STORAGE]) },
+      responses: {
+        200: json(upload, 'The upload.', examples.partialUpload),
+        ...problems(['invalid_request', 'file_not_found', ...STORAGE]),
+      },
     },
     delete: {
       operationId: 'abortUpload',
       tags,
       summary: 'Give an upload up',
       requestParams: { path },
-      responses: { 204: { description: 'It is gone.' }, ...problems(['file_not_found', ...STORAGE]) },
+      responses: {
+        204: { description: 'It is gone.' },
+        ...problems(['invalid_request', 'file_not_found', ...STORAGE]),
+      },
     },
   },
   '/uploads/{id}/parts/{number}': {
@@ -136,7 +151,7 @@ export const filePaths: ZodOpenApiPathsObject = {
       requestParams: { path: z.object({ id, number: z.string().regex(/^\d+$/) }), header: digest },
       requestBody: { required: true, content: bytes },
       responses: {
-        200: json(part, 'The part is stored.'),
+        200: json(part, 'The part is stored.', examples.storedPart),
         ...problems(
           ['invalid_request', 'digest_mismatch', 'file_not_found', 'upload_ended', 'payload_too_large'],
           ['unsupported_media_type', 'files_full', 'storage_full', ...STORAGE],
@@ -156,7 +171,7 @@ export const filePaths: ZodOpenApiPathsObject = {
         content: { 'application/json': { schema: completeRequest, example: {} } },
       },
       responses: {
-        201: json(file, 'The file is stored.'),
+        201: json(file, 'The file is stored.', examples.storedFile),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'digest_mismatch', 'file_not_found'],
           ['upload_incomplete', 'payload_too_large', 'unsupported_media_type', 'storage_full', ...STORAGE],

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
 import { modelOrderRequest } from '../routes/model-versions.ts';
+import * as examples from './examples.ts';
 import * as replies from './replies.ts';
 import { json, problems, STORAGE } from './responses.ts';
 
@@ -15,8 +16,12 @@ export const modelVersionPaths: ZodOpenApiPathsObject = {
       summary: 'List the versions of a model: how far each is, and why',
       requestParams: { path: z.object(name) },
       responses: {
-        200: json(replies.modelVersionList, 'Every version that is known, the newest first.'),
-        ...problems(['model_not_found', ...STORAGE]),
+        200: json(
+          replies.modelVersionList,
+          'Every version that is known, the newest first.',
+          examples.modelVersionList,
+        ),
+        ...problems(['invalid_request', 'model_not_found', ...STORAGE]),
       },
     },
   },
@@ -27,8 +32,8 @@ export const modelVersionPaths: ZodOpenApiPathsObject = {
       summary: 'Read how far a version is, on each worker',
       requestParams: { path: z.object({ ...name, version: z.string() }) },
       responses: {
-        200: json(replies.modelVersionState, 'What the workers say of it.'),
-        ...problems(['model_not_found', 'version_not_found', ...STORAGE]),
+        200: json(replies.modelVersionState, 'What the workers say of it.', examples.modelVersionState),
+        ...problems(['invalid_request', 'model_not_found', 'version_not_found', ...STORAGE]),
       },
     },
   },
@@ -63,6 +68,7 @@ function order(operationId: string, summary: string, description: string): ZodOp
       202: json(
         z.union([replies.modelVersionList, replies.modelVersionState]),
         'The order is written down. The state as it is, of the model or of the version that was named.',
+        { examples: { model: examples.modelVersionList, version: examples.modelVersionState } },
       ),
       ...problems(
         ['invalid_request', 'malformed_json', 'json_too_complex', 'model_not_found', 'version_not_found'],

@@ -1,17 +1,48 @@
-import { jobRequest } from '@onqueue/shared';
+import { jobRequest, lane, retriedRows } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
+import { jobListQuery } from '../routes/list-jobs.ts';
+import { bulkRetryRequest } from '../routes/retry-jobs.ts';
+import * as examples from './examples.ts';
 import { filePaths } from './file-operations.ts';
 import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
 import { json, problems, STORAGE } from './responses.ts';
 import { webhookPaths } from './webhook-operations.ts';
 
+const wait = z.string().regex(/^\d+$/).optional().describe('Seconds to hold the answer for, until the job has ended.');
+const ifNoneMatch = z.string().optional().describe('The `ETag` of the answer that the client has.');
+
+const eventId = z
+  .string()
+  .regex(/^\d{1,9}-\d{1,9}$/)
+  .optional();
+
 const jobId = { path: z.object({ id: z.string().meta({ example: 'job_038g18kw5j000yedna7n93cy7skaf' }) }) };
 
 /** Each route with its parameters, bodies and problems. A test compares them with what Express serves. */
 export const paths: ZodOpenApiPathsObject = {
   '/jobs': {
+    get: {
+      operationId: 'listJobs',
+      tags: ['Jobs'],
+      summary: 'List jobs, the newest first',
+      description:
+        '`metadata[key]=value`, of keys that the server indexes, narrows the list further. A page can have fewer jobs than `limit` though there are more: `has_more` counts.',
+      requestParams: {
+        query: jobListQuery.extend({
+          metadata: z
+            .record(z.string(), z.string())
+            .optional()
+            .meta({ param: { style: 'deepObject', explode: true }, example: { order: 'A-7' } }),
+        }),
+      },
+      responses: {
+        200: json(replies.jobList, 'A page.', examples.jobList),
+        304: { description: 'It is as the client has it.' },
+        ...problems(['invalid_request', ...STORAGE]),
+      },
+    },
     post: {
       operationId: 'createJob',
       tags: ['Jobs'],
@@ -31,6 +62,10 @@ export const paths: ZodOpenApiPathsObject = {
               'Cancels the first run if it has not ended so long after its acceptance: 1 second to 7 days, as `90s`, `5m`, `1h30m`.',
             example: '1m',
           }),
+          traceparent: z.string().optional().meta({
+            description: 'W3C Trace Context, with `tracestate`: kept with the job, and sent with its webhooks.',
+            example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+          }),
           Prefer: z.string().optional().meta({ description: 'RFC 7240: `wait=N`, whole seconds.', example: 'wait=10' }),
         }),
         query: z.object({
@@ -47,7 +82,7 @@ export const paths: ZodOpenApiPathsObject = {
             schema: jobRequest,
             example: {
               model: 'digits',
-              input: { image: 'iVBORw0KGgo…' },
+              input: { image: 'iVBORw0KGgo=' },
               metadata: { order: 'A-7' },
             },
           },
@@ -63,6 +98,7 @@ export const paths: ZodOpenApiPathsObject = {
               lane: z.string().optional(),
               service_class: z.string().optional(),
             }),
+            example: { model: 'digits', image: ['The bytes of a PNG.'] },
           },
         },
       },
@@ -70,8 +106,9 @@ export const paths: ZodOpenApiPathsObject = {
         200: json(
           z.union([replies.job, replies.jobPlan]),
           'The job has ended within the time that `Prefer: wait=N` gave it; or, with `dry_run=1`, what would be made of it.',
+          { examples: { ended: examples.job, dry_run: examples.jobPlan } },
         ),
-        202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.'),
+        202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.', examples.acceptedJob),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'too_many_rows', 'webhooks_not_configured'],
           ['malformed_multipart', 'file_not_found'],
@@ -80,54 +117,158 @@ export const paths: ZodOpenApiPathsObject = {
             'version_not_found',
             'version_gone',
             'idempotency_key_reused',
+            'job_gone',
             'payload_too_large',
             'unsupported_media_type',
           ],
-          ['backlog_full', 'model_unavailable', 'storage_full', ...STORAGE],
+          ['backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
         ),
       },
     },
   },
   '/jobs/{id}': {
+    delete: jobAction(
+      'deleteJob',
+      'Delete a job',
+      'Only one that has ended. Its data is removed now; that it was deleted is remembered for 30 days. May be repeated.',
+      {
+        200: json(replies.deletedJob, 'It is deleted.', examples.deletedJob),
+        ...problems(['invalid_request', 'job_not_found', 'job_gone', 'job_not_finished', 'record_too_new', ...STORAGE]),
+      },
+    ),
     get: {
       operationId: 'readJob',
       tags: ['Jobs'],
       summary: 'Read a job',
       requestParams: {
         ...jobId,
-        query: z.object({
-          wait: z
-            .string()
-            .regex(/^\d+$/)
-            .optional()
-            .describe('Seconds to hold the answer for, until the job has ended.'),
+        query: z.object({ wait }),
+        header: z.object({ 'If-None-Match': ifNoneMatch }),
+      },
+      responses: {
+        200: json(
+          replies.job,
+          'The job as it is, with its `ETag`. `Retry-After` while it has not ended.',
+          examples.job,
+        ),
+        304: { description: 'It is as the client has it.' },
+        ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', 'too_many_waiters', ...STORAGE]),
+      },
+    },
+  },
+  '/jobs/{id}/result': {
+    get: {
+      operationId: 'readJobResult',
+      tags: ['Jobs'],
+      summary: 'Read the result of a job that has ended',
+      description:
+        '200 says that there is a result; `status` and `error` say whether the job succeeded. As NDJSON: its rows, one a line.',
+      requestParams: {
+        ...jobId,
+        query: z.object({ wait }),
+        header: z.object({
+          Accept: z.string().optional().meta({ example: 'application/x-ndjson' }),
+          'If-None-Match': ifNoneMatch,
         }),
       },
       responses: {
-        200: json(replies.job, 'The job as it is. `Retry-After` while it has not ended.'),
-        ...problems(['invalid_request', 'job_not_found', 'record_too_new', 'too_many_waiters', ...STORAGE]),
+        200: {
+          description: 'The result, with its `ETag`.',
+          content: {
+            'application/json': { schema: replies.result, example: examples.result },
+            'application/x-ndjson': {
+              schema: replies.resultLine,
+              example: examples.resultLine,
+            },
+          },
+        },
+        304: { description: 'It is as the client has it.' },
+        ...problems(
+          ['invalid_request', 'job_not_found', 'job_gone', 'job_not_finished', 'job_without_rows'],
+          ['record_too_new', 'too_many_waiters', ...STORAGE],
+        ),
+      },
+    },
+  },
+  '/jobs/{id}/events': {
+    get: {
+      operationId: 'readJobEvents',
+      tags: ['Jobs'],
+      summary: 'Follow a job: Server-Sent Events, or WebSocket',
+      description:
+        'What has happened and what happens, until the job has ended. `Last-Event-ID`, or `starting_after`, goes on behind an event. A request that asks for WebSocket gets each event as a text message.',
+      requestParams: {
+        ...jobId,
+        query: z.object({ starting_after: eventId.describe('The last event that the reader has.') }),
+        header: z.object({ 'Last-Event-ID': eventId.describe('The same; it counts where both are there.') }),
+      },
+      responses: {
+        101: {
+          description: 'WebSocket, whose messages are events as JSON.',
+          content: { 'application/json': { schema: z.union([replies.event, replies.gap]), example: examples.event } },
+        },
+        200: {
+          description: 'The events.',
+          content: { 'text/event-stream': { schema: replies.eventStream, example: examples.eventStream } },
+        },
+        204: { description: 'The job has ended, and the reader has all of its events.' },
+        ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', 'too_many_readers', ...STORAGE]),
       },
     },
   },
   '/jobs/{id}/cancel': {
     post: jobAction('cancelJob', 'Cancel a job', 'Final at once, also for a job that runs.', {
-      200: json(replies.job, 'The job, canceled.'),
-      ...problems(['job_not_found', 'job_ended', 'record_too_new', ...STORAGE]),
+      200: json(replies.job, 'The job, canceled.', examples.canceledJob),
+      ...problems(['invalid_request', 'job_not_found', 'job_gone', 'job_ended', 'record_too_new', ...STORAGE]),
     }),
   },
   '/jobs/{id}/retry': {
-    post: jobAction('retryJob', 'Run a job again', 'Opens the next run of a failed, expired or canceled job.', {
-      202: json(replies.job, 'The job, queued again.'),
-      ...problems(
-        ['job_not_found', 'job_not_retryable', 'version_gone', 'record_too_new'],
-        ['backlog_full', 'storage_full', ...STORAGE],
-      ),
-    }),
+    post: {
+      operationId: 'retryJob',
+      tags: ['Jobs'],
+      summary: 'Run a job again',
+      description: 'Opens the next run of a failed, expired or canceled job.',
+      requestParams: {
+        ...jobId,
+        query: z.object({ rows: retriedRows.optional().describe('`unfinished`: rows that have an answer keep it.') }),
+      },
+      responses: {
+        202: json(replies.job, 'The job, queued again.', examples.queuedJob),
+        ...problems(
+          ['invalid_request', 'job_not_found', 'job_gone', 'job_not_retryable', 'record_too_new'],
+          ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
+        ),
+      },
+    },
+  },
+  '/jobs/retry': {
+    post: {
+      operationId: 'retryJobs',
+      tags: ['Jobs'],
+      summary: 'Run all jobs again that a filter lets through',
+      description: 'The newest first, so many a call; `next` goes on.',
+      requestBody: {
+        required: true,
+        content: {
+          'application/json': {
+            schema: bulkRetryRequest,
+            example: { model: 'digits', created_after: '2026-11-22T00:00:00Z' },
+          },
+        },
+      },
+      responses: {
+        200: json(replies.retriedJobs, 'What was run again, and what was passed over.', examples.retriedJobs),
+        ...problems(
+          ['invalid_request', 'malformed_json', 'json_too_complex', 'payload_too_large', 'unsupported_media_type'],
+          ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
+        ),
+      },
+    },
   },
   '/jobs/{id}/runs': {
     get: jobAction('listRuns', 'List the runs of a job', 'The latest one first.', {
-      200: json(replies.runList, 'Every run.'),
-      ...problems(['job_not_found', 'record_too_new', ...STORAGE]),
+      200: json(replies.runList, 'Every run.', examples.runList),
+      ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', ...STORAGE]),
     }),
   },
   ...filePaths,
@@ -137,7 +278,10 @@ export const paths: ZodOpenApiPathsObject = {
       operationId: 'listModels',
       tags: ['Models'],
       summary: 'List the models',
-      responses: { 200: json(replies.modelList, 'What can be scored.'), ...problems([...STORAGE]) },
+      responses: {
+        200: json(replies.modelList, 'What can be scored.', examples.modelList),
+        ...problems(['invalid_request', ...STORAGE]),
+      },
     },
   },
   '/models/{name}': {
@@ -147,41 +291,64 @@ export const paths: ZodOpenApiPathsObject = {
       summary: 'Read a model: its signature, the schema of a row, an example',
       requestParams: { path: z.object({ name: z.string() }) },
       responses: {
-        200: json(replies.model, 'The newest version, and what is known of each.'),
-        ...problems(['model_not_found', 'version_gone', ...STORAGE]),
+        200: json(replies.model, 'The newest version, and what is known of each.', examples.model),
+        ...problems(['invalid_request', 'model_not_found', 'version_gone', ...STORAGE]),
       },
     },
   },
+  ...laneActions({
+    pause: 'Have workers take nothing of a lane; jobs are accepted within its limits',
+    resume: 'Open a lane that is paused or draining',
+    drain: 'Accept no jobs for a lane, and have it run empty',
+  }),
+  '/admin/models/{name}/lanes/{lane}/purge': {
+    post: laneAction('purgeLane', 'Cancel the jobs of a lane that no worker holds, so many a call', {
+      200: json(replies.purge, 'How many were canceled.', examples.purge),
+    }),
+  },
   ...modelVersionPaths,
   '/livez': {
-    get: probe('livez', 'Whether the process is alive', { 200: json(replies.liveness, 'It is.') }),
+    get: probe('livez', 'Whether the process is alive', { 200: json(replies.liveness, 'It is.', examples.liveness) }),
   },
   '/readyz': {
     get: probe('readyz', 'Whether jobs are taken', {
-      200: json(replies.readiness, 'They are.'),
-      503: json(replies.readiness, 'They are not; the body says why.'),
+      200: json(replies.readiness, 'They are.', examples.readiness),
+      503: json(replies.readiness, 'They are not; the body says why.', examples.unreadiness),
     }),
   },
   '/metrics': {
     get: probe('metrics', 'Metrics for Prometheus', {
-      200: { description: 'Text exposition format.', content: { 'text/plain': { schema: z.string() } } },
+      200: {
+        description: 'Text exposition format.',
+        content: { 'text/plain': { schema: z.string(), example: examples.metrics } },
+      },
     }),
   },
   '/openapi.json': {
     get: probe('openapi', 'This document', {
-      200: json(z.record(z.string(), z.unknown()), 'OpenAPI 3.1.'),
+      200: json(z.record(z.string(), z.unknown()), 'OpenAPI 3.1.', examples.openApi),
     }),
   },
   '/docs': {
     get: probe('docs', 'This document as a page', {
-      200: { description: 'A page that needs no other server.', content: { 'text/html': { schema: z.string() } } },
+      200: {
+        description: 'A page that needs no other server.',
+        content: { 'text/html': { schema: z.string(), example: examples.page } },
+      },
     }),
   },
   '/docs/{asset}': {
     get: {
       ...probe('docsAsset', 'What the page consists of', {
-        200: { description: 'A script or a style sheet.' },
-        ...problems(['not_found']),
+        200: {
+          description: 'A script or a style sheet.',
+          content: {
+            'text/javascript': { schema: z.string(), example: 'SwaggerUIBundle({});' },
+            'text/css': { schema: z.string(), example: 'html { margin: 0 }' },
+          },
+        },
+        304: { description: 'It is as the client has it.' },
+        ...problems(['invalid_request', 'not_found']),
       }),
       requestParams: { path: z.object({ asset: z.string() }) },
     },
@@ -195,6 +362,33 @@ function jobAction(
   responses: ZodOpenApiOperationObject['responses'],
 ): ZodOpenApiOperationObject {
   return { operationId, tags: ['Jobs'], summary, description, requestParams: jobId, responses };
+}
+
+function laneActions(summaries: Record<keyof typeof examples.lane, string>): ZodOpenApiPathsObject {
+  return Object.fromEntries(
+    (Object.entries(summaries) as [keyof typeof examples.lane, string][]).map(([action, summary]) => [
+      `/admin/models/{name}/lanes/{lane}/${action}`,
+      {
+        post: laneAction(`${action}Lane`, summary, {
+          200: json(replies.laneChange, 'The lane as it is from now on.', examples.lane[action]),
+        }),
+      },
+    ]),
+  );
+}
+
+function laneAction(
+  operationId: string,
+  summary: string,
+  responses: ZodOpenApiOperationObject['responses'],
+): ZodOpenApiOperationObject {
+  return {
+    operationId,
+    tags: ['Operations'],
+    summary,
+    requestParams: { path: z.object({ name: z.string(), lane }) },
+    responses: { ...responses, ...problems(['invalid_request', 'model_not_found', 'not_found', ...STORAGE]) },
+  };
 }
 
 function probe(

@@ -4,11 +4,16 @@ import {
   circuitState,
   decisionPolicy,
   deliveryStatus,
+  eventGap,
   fallbacks,
   fleetVersionState,
+  jobEvent,
+  jobResult,
   jobState,
+  jobSummary,
   jobView,
   lane,
+  laneState,
   metadata,
   modelName,
   modelVersion,
@@ -21,6 +26,7 @@ import {
   versionState,
 } from '@onqueue/shared';
 import { z } from 'zod';
+import { retriedJob } from '../routes/retry-jobs.ts';
 
 /** The bodies that the API answers with, as schemas: the OpenAPI document shows them, and tests hold every reply to them. */
 
@@ -29,8 +35,66 @@ export const job = jobView
     webhook_status: deliveryStatus
       .nullable()
       .describe('How the delivery of its end to its `webhook` stands; null when there is none, or it is forgotten.'),
+    position: z
+      .number()
+      .int()
+      .optional()
+      .describe('Of a queued job: how many jobs are ahead of it. Absent when unknown.'),
+    estimated_start_at: z.iso
+      .datetime()
+      .optional()
+      .describe('When it starts if its queue goes on as in the last seconds. Absent while nothing has been measured.'),
   })
   .meta({ id: 'Job', description: 'A job, its results and what made them.' });
+
+export const jobList = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(jobSummary.meta({ id: 'JobSummary', description: 'A job without its results.' })),
+    has_more: z.boolean(),
+    next: z.string().nullable().describe('`starting_after` of the next page; null on the last one.'),
+  })
+  .meta({ id: 'JobList' });
+
+export const result = jobResult.meta({ id: 'JobResult', description: 'How a job ended, and its rows.' });
+
+export const resultLine = z
+  .looseObject({ index: z.number().int(), status: z.enum(['succeeded', 'failed']) })
+  .meta({ id: 'ResultLine', description: 'One line of NDJSON: an entry of `results` and which row it is of.' });
+
+export const eventStream = z.string().meta({
+  id: 'EventStream',
+  description:
+    'Server-Sent Events. `id` and `event` are those of the `data`, which is a JobEvent or an EventGap as JSON.',
+});
+
+export const event = jobEvent.meta({ id: 'JobEvent', description: 'One event of a job.' });
+export const gap = eventGap.meta({ id: 'EventGap', description: 'Told in the place of events that are not there.' });
+
+export const retriedJobs = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(retriedJob.meta({ id: 'RetriedJob' })),
+    has_more: z.boolean(),
+    next: z.string().nullable().describe('`starting_after` of the next call.'),
+    stopped_by: z
+      .string()
+      .nullable()
+      .describe('The code of the problem that the next job met; `Retry-After` comes with it.'),
+  })
+  .meta({ id: 'RetriedJobs' });
+
+export const laneChange = z
+  .object({ object: z.literal('lane'), model: modelName, lane, state: laneState })
+  .meta({ id: 'Lane' });
+
+export const purge = z
+  .object({ object: z.literal('purge'), model: modelName, lane, purged: z.number().int(), has_more: z.boolean() })
+  .meta({ id: 'Purge' });
+
+export const deletedJob = z
+  .object({ id: z.string(), object: z.literal('job'), deleted: z.literal(true), deleted_at: z.iso.datetime() })
+  .meta({ id: 'DeletedJob' });
 
 export const acceptedJob = z
   .object({
@@ -101,6 +165,7 @@ export const model = z
     versions: z.array(
       modelVersionSummary.extend({ calibration: calibration.nullable() }).meta({ id: 'ServedVersion' }),
     ),
+    lanes: z.record(lane, laneState).describe('What operators have each lane do.'),
     kind: z.string(),
     description: z.string(),
     signature: z.object({ inputs: z.array(tensorSpec), outputs: z.array(tensorSpec) }),

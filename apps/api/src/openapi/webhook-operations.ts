@@ -4,6 +4,7 @@ import type { ZodOpenApiPathsObject } from 'zod-openapi';
 import { deliveryQuery, recoverRequest, replayRequest } from '../routes/webhook-deliveries.ts';
 import { endpointChangeRequest, endpointRequest, rotateRequest } from '../routes/webhook-endpoints.ts';
 import { json, problems, STORAGE } from './responses.ts';
+import * as examples from './webhook-examples.ts';
 
 const time = z.iso.datetime();
 
@@ -34,7 +35,7 @@ export const webhookEndpointView = endpoint.meta({
   description: 'Where a tenant is told of events.',
 });
 
-const endpointWithSecret = endpoint
+export const endpointWithSecret = endpoint
   .extend({ secret: z.string().describe('`whsec_…`. It is shown this once.') })
   .meta({ id: 'WebhookEndpointWithSecret' });
 
@@ -108,7 +109,10 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       operationId: 'listWebhookEndpoints',
       tags,
       summary: 'List the endpoints',
-      responses: { 200: json(endpointList, 'All of them, the oldest first.'), ...problems([...STORAGE]) },
+      responses: {
+        200: json(endpointList, 'All of them, the oldest first.', examples.endpoints),
+        ...problems([...STORAGE]),
+      },
     },
     post: {
       operationId: 'createWebhookEndpoint',
@@ -120,7 +124,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
         models: ['fraud'],
       }),
       responses: {
-        201: json(endpointWithSecret, 'The endpoint, with its secret.'),
+        201: json(endpointWithSecret, 'The endpoint, with its secret.', examples.newEndpoint),
         ...problems([...BODY, 'webhooks_not_configured', 'endpoints_full', 'storage_full', ...STORAGE]),
       },
     },
@@ -131,7 +135,10 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       tags,
       summary: 'Read an endpoint',
       requestParams: { path: endpointPath },
-      responses: { 200: json(webhookEndpointView, 'The endpoint.'), ...problems(['endpoint_not_found', ...STORAGE]) },
+      responses: {
+        200: json(webhookEndpointView, 'The endpoint.', examples.endpoint),
+        ...problems(['endpoint_not_found', ...STORAGE]),
+      },
     },
     patch: {
       operationId: 'changeWebhookEndpoint',
@@ -141,7 +148,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       requestParams: { path: endpointPath },
       requestBody: body(endpointChangeRequest, { status: 'enabled' }),
       responses: {
-        200: json(webhookEndpointView, 'The endpoint as it is now.'),
+        200: json(webhookEndpointView, 'The endpoint as it is now.', examples.endpoint),
         ...problems([...BODY, 'webhooks_not_configured', 'endpoint_not_found', 'storage_full', ...STORAGE]),
       },
     },
@@ -163,7 +170,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       requestParams: { path: endpointPath },
       requestBody: body(rotateRequest, { overlap_s: 86_400 }),
       responses: {
-        200: json(endpointWithSecret, 'The endpoint, with its new secret.'),
+        200: json(endpointWithSecret, 'The endpoint, with its new secret.', examples.newEndpoint),
         ...problems([...BODY, 'endpoint_not_found', 'storage_full', ...STORAGE]),
       },
     },
@@ -176,7 +183,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       description: 'An `endpoint.test`, also to an endpoint that is disabled.',
       requestParams: { path: endpointPath },
       responses: {
-        202: json(test, 'It is on its way.'),
+        202: json(test, 'It is on its way.', examples.test),
         ...problems(['endpoint_not_found', 'storage_full', ...STORAGE]),
       },
     },
@@ -191,6 +198,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
         200: json(
           deliveryList,
           'The newest first. A page may be shorter than asked for; `next_cursor` tells whether there are more.',
+          examples.deliveries,
         ),
         ...problems(['invalid_request', ...STORAGE]),
       },
@@ -204,7 +212,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       description: 'Those that were made in it, delivered or failed. Their `webhook-id` stays.',
       requestBody: body(replayRequest, { from: '2026-11-22T03:00:00Z', to: '2026-11-22T04:00:00Z' }),
       responses: {
-        202: json(redelivery, 'They are on their way.'),
+        202: json(redelivery, 'They are on their way.', examples.redelivery),
         ...problems([...BODY, 'storage_full', ...STORAGE]),
       },
     },
@@ -216,7 +224,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       summary: 'Send all that failed since a time anew',
       requestBody: body(recoverRequest, { since: '2026-11-22T03:00:00Z' }),
       responses: {
-        202: json(redelivery, 'They are on their way.'),
+        202: json(redelivery, 'They are on their way.', examples.redelivery),
         ...problems([...BODY, 'storage_full', ...STORAGE]),
       },
     },
@@ -227,7 +235,10 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       tags,
       summary: 'Read a delivery and its attempts',
       requestParams: { path: deliveryPath },
-      responses: { 200: json(deliveryView, 'The delivery.'), ...problems(['delivery_not_found', ...STORAGE]) },
+      responses: {
+        200: json(deliveryView, 'The delivery.', examples.delivery),
+        ...problems(['delivery_not_found', ...STORAGE]),
+      },
     },
   },
   '/webhooks/deliveries/{id}/redeliver': {
@@ -238,7 +249,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       description: 'With all its attempts, the same body and the same `webhook-id`.',
       requestParams: { path: deliveryPath },
       responses: {
-        202: json(deliveryView, 'It is on its way.'),
+        202: json(deliveryView, 'It is on its way.', examples.delivery),
         ...problems(['delivery_not_found', 'delivery_pending', 'storage_full', ...STORAGE]),
       },
     },
@@ -250,7 +261,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       summary: 'List the deliveries about a job',
       requestParams: { path: z.object({ id: z.string() }) },
       responses: {
-        200: json(deliveryList, 'The newest first, 100 at most.'),
+        200: json(deliveryList, 'The newest first, 100 at most.', examples.deliveries),
         ...problems(['job_not_found', ...STORAGE]),
       },
     },
@@ -265,7 +276,10 @@ export const webhookPaths: ZodOpenApiPathsObject = {
           endpoint: z.string().optional().describe('Of this endpoint; else of the webhooks that jobs name.'),
         }),
       },
-      responses: { 200: json(keys, 'One for each signing key.'), ...problems(['endpoint_not_found', ...STORAGE]) },
+      responses: {
+        200: json(keys, 'One for each signing key.', examples.keys),
+        ...problems(['endpoint_not_found', ...STORAGE]),
+      },
     },
   },
 };

@@ -7,7 +7,6 @@ import {
   type JobRecord,
   type JobRequest,
   type JobReservations,
-  type JobStore,
   jobRequest,
   jobUrls,
   type ModelDescriptor,
@@ -27,6 +26,7 @@ import { cancelAfterS } from '../http/cancel-after.ts';
 import { flagParameter } from '../http/flag-parameter.ts';
 import { idempotencyKey } from '../http/idempotency-key.ts';
 import { parsePrefer } from '../http/prefer.ts';
+import { traceOf } from '../http/request-trace.ts';
 import { rowFaults } from '../http/row-validation.ts';
 import { invalidRequest, validate } from '../http/validation.ts';
 import type { JobInputReader, JobInputs } from '../job-inputs.ts';
@@ -38,9 +38,9 @@ import type { jobPlan } from '../openapi/replies.ts';
 import { type RequestLimits, requestRecordOf } from '../request-record.ts';
 import { type DeliveryStatuses, showJob } from '../shown-job.ts';
 import type { WebhookPolicy } from '../webhook-policy.ts';
+import { type FindJobOptions, throwMissing } from './find-job.ts';
 
-export interface CreateJobOptions extends BacklogFullOptions {
-  store: JobStore;
+export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   reservations: JobReservations;
   catalog: ModelCatalog;
   waiter: JobWaiter;
@@ -143,17 +143,22 @@ function planOf({ model, version, lane, inputs, request }: NewJob): z.infer<type
   };
 }
 
-/** The job that an earlier request with this key has made. @throws Problem idempotency_key_reused */
+/** The job that an earlier request with this key has made. @throws Problem idempotency_key_reused, job_gone */
 async function findMade(
-  { store, reservations }: CreateJobOptions,
+  { store, reservations, removals, retentionMs }: CreateJobOptions,
   key: string,
   bodySha256: string,
 ): Promise<JobRecord | undefined> {
   const reservation = await reservations.find(DEFAULT_TENANT, key);
   if (!reservation) return undefined;
   assertSameBody(reservation.bodySha256, bodySha256);
+  const made = await store.read(DEFAULT_TENANT, reservation.jobId);
+  if (made) return made;
+  // A repeat that is late must not bring a job back that was deleted.
+  const removedAtMs = await removals.removedAtMs(DEFAULT_TENANT, reservation.jobId);
+  if (removedAtMs !== undefined) return throwMissing({ removals, retentionMs }, reservation.jobId);
   // Whoever reserved it may have gone before it was made.
-  return (await store.read(DEFAULT_TENANT, reservation.jobId)) ?? undefined;
+  return undefined;
 }
 
 /**
@@ -214,6 +219,7 @@ async function prepareJob(
       ...requestRecordOf({ ...body, priority }, options.requestLimits),
       request_id: response.locals.requestId as string,
       ...arrivalOf(response),
+      ...traceOf(response),
       ...(cancelAfterS === undefined ? {} : { cancel_after_s: cancelAfterS }),
     },
   };
@@ -299,7 +305,9 @@ async function enqueue(options: CreateJobOptions, job: NewJob): Promise<number> 
   faultPoint('enqueue.before');
   const outcome = await store.enqueue(job, backlogLimits);
   faultPoint('enqueue.after');
-  if (outcome.status === 'backlog_full') throw backlogFull(options, job.model, outcome);
+  if (outcome.status !== 'accepted') throw backlogFull(options, job.model, outcome);
+  // Of several requests with one new key, only that which made the job counts.
+  if (!outcome.isNew) return outcome.createdAtMs;
   const labels = { model: job.model, version: job.version, lane: job.lane };
   metrics.jobsAccepted.inc(labels);
   metrics.rowsAccepted.inc(labels, job.inputs.length);

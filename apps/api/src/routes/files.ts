@@ -1,5 +1,5 @@
 import { pipeline } from 'node:stream/promises';
-import { DEFAULT_TENANT, type FilePart, type FileRecord, Problem } from '@onqueue/shared';
+import { DEFAULT_TENANT, type FilePart, type FileRecord, type filePart, Problem } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
 import type { Files } from '../files.ts';
@@ -93,9 +93,8 @@ export function fileRoutes({ files, memory, readBody, publicUrl = '' }: FileRout
       memory.assertAdmits();
       assertPlainBody(request);
       const number = partNumber(request, files.limits.maxFileParts);
-      response.json(
-        await files.putPart(DEFAULT_TENANT, idOf(request), number, contentOf(request), contentSha256(request)),
-      );
+      const sha256 = contentSha256(request);
+      response.json(partView(await files.putPart(DEFAULT_TENANT, idOf(request), number, contentOf(request), sha256)));
     })
     .all(otherMethods('PUT'));
   router
@@ -176,6 +175,10 @@ function fileView(record: FileRecord, publicUrl: string): z.infer<typeof file> {
   };
 }
 
+function partView({ number, bytes, sha256 }: FilePart): z.infer<typeof filePart> {
+  return { number, bytes, sha256 };
+}
+
 function uploadView(
   record: FileRecord,
   parts: FilePart[],
@@ -190,7 +193,7 @@ function uploadView(
     content_type: record.content_type,
     created_at: new Date(record.created_ms).toISOString(),
     expires_at: new Date(record.expires_ms).toISOString(),
-    parts,
+    parts: parts.map(partView),
     max_part_bytes: maxFilePartBytes,
     max_parts: maxFileParts,
     urls: {

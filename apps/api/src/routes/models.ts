@@ -1,4 +1,11 @@
-import { assignVersion, compareVersions, type PublishedModel, rowJsonSchema, unknownModel } from '@onqueue/shared';
+import {
+  assignVersion,
+  compareVersions,
+  type LaneControls,
+  type PublishedModel,
+  rowJsonSchema,
+  unknownModel,
+} from '@onqueue/shared';
 import { Router } from 'express';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
@@ -6,12 +13,13 @@ import type { ModelCatalog } from '../model-catalog.ts';
 
 export interface ModelRoutesOptions {
   catalog: ModelCatalog;
+  lanes: Pick<LaneControls, 'states'>;
   /** Makes the links absolute; without it they are paths. */
   publicUrl: string | undefined;
 }
 
 /** `GET /models` and `GET /models/:name`: what can be scored, and what a row must look like. */
-export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Router {
+export function modelRoutes({ catalog, lanes, publicUrl = '' }: ModelRoutesOptions): Router {
   const router = Router();
   router
     .route('/models')
@@ -48,6 +56,7 @@ export function modelRoutes({ catalog, publicUrl = '' }: ModelRoutesOptions): Ro
           ...versionSummary(published),
           calibration: published.descriptor.calibration ?? null,
         })),
+        lanes: await lanes.states(name),
         kind,
         description: descriptor.description,
         signature: { inputs: rest.inputs, outputs: rest.outputs },

@@ -1,5 +1,6 @@
-import type { JobStore } from '@onqueue/shared';
+import { type JobStore, LANES, type LaneControls, laneState } from '@onqueue/shared';
 import { Router } from 'express';
+import type { EventReaders } from '../events/event-readers.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
@@ -12,8 +13,10 @@ export interface OperationRoutesOptions {
   memory: MemoryGuard;
   metrics: ApiMetrics;
   store: Pick<JobStore, 'backlog'>;
+  lanes: Pick<LaneControls, 'states'>;
   catalog: ModelCatalog;
   waiter: JobWaiter;
+  readers: EventReaders;
   isDraining: () => boolean;
 }
 
@@ -52,14 +55,25 @@ export function operationRoutes(options: OperationRoutesOptions): Router {
   return router;
 }
 
-async function refreshQueueGauges({ metrics, memory, store, catalog, waiter }: OperationRoutesOptions): Promise<void> {
+async function refreshQueueGauges({
+  metrics,
+  memory,
+  store,
+  lanes,
+  catalog,
+  waiter,
+  readers,
+}: OperationRoutesOptions): Promise<void> {
   metrics.waiters.set(waiter.count);
+  metrics.eventReaders.set(readers.count);
   metrics.storeUsed.set(memory.memory.usedBytes);
   metrics.storeMax.set(memory.memory.maxBytes);
   const models = new Set((await catalog.list()).map(({ descriptor }) => descriptor.name));
   await Promise.all(
     [...models].map(async (model) => {
       const backlog = await store.backlog(model);
+      const states = await lanes.states(model);
+      for (const lane of LANES) metrics.laneState.set({ model, lane }, laneState.options.indexOf(states[lane]));
       metrics.queueDepthJobs.set({ model }, backlog.jobs);
       metrics.queueDepthRows.set({ model }, backlog.rows);
       metrics.queueDepthBytes.set({ model }, backlog.bytes);

@@ -59,7 +59,7 @@ async function sizeOf({ root, base, location, refuse }: Place): Promise<number> 
   return stats.size;
 }
 
-/** The engine takes this location for an address in its own memory. */
+/** The engine's mark for what lies in its own memory; as an offset a file would give the address. */
 const MEMORY_ADDRESS = '_ORT_MEM_ADDR_';
 
 function whyNotPlain(location: string): string | undefined {

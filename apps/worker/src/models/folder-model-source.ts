@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { isHidden, type ListedVersion, type ModelSource, type RepositoryListing } from './model-source.ts';
+import { readTextFile } from './regular-file.ts';
 
 /** Files of a version that are looked at; a folder with more is none of a model. */
 const MAX_FILES = 10_000;
 /** What stands in a model's folder beside its versions. */
 export const POLICY_FILE = 'policy.json';
+const POLICY_BYTES = 1024 * 1024;
 
 /** `<modelsDir>/<name>/<version>/` on a file system of this machine, or one that is mounted. */
 export class FolderModelSource implements ModelSource {
@@ -21,7 +23,7 @@ export class FolderModelSource implements ModelSource {
     const listing: RepositoryListing = { versions: [], policies: new Map(), isEmpty: names.length === 0 };
     for (const name of names) {
       const folder = join(this.location, name);
-      const policy = await readFile(join(folder, POLICY_FILE), 'utf8').catch(() => undefined);
+      const policy = await readTextFile(join(folder, POLICY_FILE), { maxBytes: POLICY_BYTES }).catch(() => undefined);
       if (policy !== undefined) listing.policies.set(name, policy);
       for (const version of await subfolders(folder).catch(ifVanished)) {
         const fingerprint = await fingerprintOf(join(folder, version));

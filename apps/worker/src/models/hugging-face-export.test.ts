@@ -94,6 +94,16 @@ test.each([
   expect(entry?.error).toMatchObject({ file: join(folder, 'config.json'), pointer });
 });
 
+test('a config that is no file, or larger than any, is told and not read', async () => {
+  await put('encoder');
+  await rm(join(folder, 'tokenizer_config.json'));
+  await mkdir(join(folder, 'tokenizer_config.json'));
+  await expect(derived()).rejects.toMatchObject({ file: join(folder, 'tokenizer_config.json') });
+  await rm(join(folder, 'tokenizer_config.json'), { recursive: true });
+  await writeFile(join(folder, 'config.json'), ' '.repeat(8 * 1024 * 1024 + 1));
+  await expect(derived()).rejects.toThrow(/8388609 bytes, more than 8388608/);
+});
+
 test('an export of another task, and a graph that is none, are told as broken folders', async () => {
   await put('classifier');
   await change('config.json', { architectures: ['BertForTokenClassification'] });

@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ModelManifest, modelManifest, type Postprocess, type TensorSpec, tensorDtype } from '@onqueue/shared';
 import { z } from 'zod';
@@ -6,6 +6,7 @@ import { type OnnxModel, readOnnxModel } from '../onnx/onnx-model.ts';
 import { ONNX_LIMITS } from '../onnx/onnx-scan.ts';
 import type { OnnxValue } from '../onnx/onnx-type.ts';
 import { fileSha256 } from './artifact.ts';
+import { readTextFile } from './regular-file.ts';
 
 /** Why an export cannot be served as it is; `file` is absolute. */
 export class ExportError extends Error {
@@ -44,6 +45,7 @@ type ExportConfig = z.infer<typeof config>;
 /** What is assumed where the export says nothing: as most encoders have it. */
 const DEFAULT_MAX_LENGTH = 512;
 const MAX_BATCH_SIZE = 32;
+const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
 /** Of what is read before a runner has the file, in the process that serves the other models too. */
 const LIMITS = { ...ONNX_LIMITS, maxNodes: 50_000, maxValues: 500_000, maxTextBytes: 32 * 1024 * 1024 };
 /** Their positions are counted from behind the id of the padding. */
@@ -117,7 +119,10 @@ export async function manifestOfExport(place: {
 /** Undefined when there is no such file. */
 async function read<T extends z.ZodType>(folder: string, name: string, schema: T): Promise<z.infer<T> | undefined> {
   const file = join(folder, name);
-  const text = await readFile(file, 'utf8').catch(() => undefined);
+  const text = await readTextFile(file, { maxBytes: MAX_CONFIG_BYTES }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+    throw new ExportError(file, `cannot be read: ${error.message}`);
+  });
   if (text === undefined) return undefined;
   try {
     return schema.parse(JSON.parse(text));

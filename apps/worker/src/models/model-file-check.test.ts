@@ -78,6 +78,7 @@ test('an ORT file is taken by its name, by its size only', async () => {
   const bytes = Buffer.from('\x10\0\0\0ORTM and so on');
   await expect(check(bytes, {}, 'model.ort')).resolves.toBeUndefined();
   await expect(check(bytes, { maxBytes: 5 }, 'model.ort')).rejects.toThrow('more than 5');
+  await expect(check(bytes, { allowsOrtFormat: false }, 'model.ort')).rejects.toThrow('(ONQUEUE_MODEL_ORT_FORMAT)');
   await expect(check(bytes)).rejects.toThrow('a model in the ORT format');
 });
 

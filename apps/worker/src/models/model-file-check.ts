@@ -30,7 +30,12 @@ export async function checkModelFile(options: ModelFileCheckOptions): Promise<On
   const { folder, path, policy } = options;
   await checkArtifactSize(options);
   // The engine goes by the name as well.
-  if (path.endsWith('.ort')) return undefined;
+  if (/\.ort$/i.test(path)) {
+    if (policy.allowsOrtFormat) return undefined;
+    throw new ModelFileError(
+      `${path} is in the ORT format, which this worker does not take (ONQUEUE_MODEL_ORT_FORMAT).`,
+    );
+  }
   const model = await readOnnxModel(path, { ...ONNX_LIMITS, maxNodes: policy.maxNodes });
   const refused = unknownOperator(model, policy);
   if (refused) throw new ModelFileError(`${path} ${whyRefused(refused, policy)}`);

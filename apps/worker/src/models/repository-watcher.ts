@@ -146,7 +146,7 @@ export class RepositoryWatcher {
       const folder = await this.#options.source.fetch(listed, { signal: this.#stopping.signal });
       const { manifest, error } = await readWholeVersion({ folder, name, version });
       if (!manifest) return { name, version, status: 'incomplete', reason: error.message };
-      const identity = canonicalSha256({ folder, manifest });
+      const identity = canonicalSha256(manifest);
       return { name, version, status: 'whole', folder, manifest, identity, fingerprint };
     } catch (error) {
       return { name, version, status: 'incomplete', reason: (error as Error).message };

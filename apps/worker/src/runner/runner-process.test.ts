@@ -15,9 +15,11 @@ import {
   writeHungryModel,
   writeLinearModel,
   writeLookupModel,
+  writeSequenceModel,
   writeSlowModel,
   writeSwellingModel,
 } from '../../../../test/support/models/tiny-models.ts';
+import { MODEL_FILE_POLICY } from '../models/model-file-policy.ts';
 import {
   RunnerAbortedError,
   RunnerBatchError,
@@ -102,6 +104,28 @@ test('a batch that does not fit into memory leaves the runner alive', async () =
   await expect(refused).rejects.toThrow(RunnerBatchError);
   await expect(refused).rejects.toMatchObject({ code: 'out_of_memory', isRetryable: true });
   expect((await run(runner, [{ size: 1 }, { size: 2 }])).results).toHaveLength(2);
+});
+
+test('answers that are too large together are for smaller batches, and one that is too large alone fails alone', async () => {
+  const model = await writeSequenceModel({ dir, name: 'sequence', version: '1' });
+  // The golden row answers six: two lists, their four numbers, and one for the whole.
+  const runner = await start(model, { filePolicy: { ...MODEL_FILE_POLICY, maxOutputValues: 10 } });
+  const row = (tokens: number) => ({ tokens: Array(tokens).fill(1) });
+  expect((await run(runner, [row(6)])).results).toMatchObject([{ status: 'succeeded' }]);
+  expect((await run(runner, [row(1), row(7)])).results).toMatchObject([
+    { status: 'succeeded' },
+    { status: 'failed', error: { code: 'output_too_large' } },
+  ]);
+  await expect(run(runner, [row(3), row(3)])).rejects.toMatchObject({ code: 'out_of_memory' });
+  expect(runner.isAlive).toBe(true);
+});
+
+test('a runner that sends what no runner sends is ended, and its supervisor goes on', async () => {
+  const entry = join(dir, 'nonsense.mjs');
+  await writeFile(entry, `process.on('message', () => process.send({ type: 'result', id: 'no number' }));`);
+  const started = start(linear, { entry });
+  await expect(started).rejects.toThrow(RunnerStartError);
+  await expect(started).rejects.toThrow('It sent what no runner sends.');
 });
 
 const MEMORY_LIMIT_BYTES = 512 * 1024 ** 2;

@@ -100,7 +100,7 @@ export class RunnerProcess implements Runner {
       send: (message) => this.#send(message),
       kill: (cause) => this.kill(cause),
     });
-    child.on('message', (raw) => this.#receive(runnerMessage.parse(raw)));
+    child.on('message', (raw) => this.#understand(raw));
     for (const stream of [child.stdout, child.stderr]) this.#collect(stream);
     // Nobody writes to the lifeline; a reset while the child dies is no news.
     child.stdin?.on('error', () => undefined);
@@ -249,6 +249,17 @@ export class RunnerProcess implements Runner {
     this.#child.send(message, (error) => {
       if (error && !this.#endCause) this.kill('crash');
     });
+  }
+
+  /** What a model has made of its runner is not known: one that speaks another language is ended, and does not end us. */
+  #understand(raw: unknown): void {
+    const message = runnerMessage.safeParse(raw);
+    if (message.success) {
+      this.#receive(message.data);
+      return;
+    }
+    this.#output = `${this.#output}\nIt sent what no runner sends.`.trim();
+    this.kill('crash');
   }
 
   #receive(message: RunnerMessage): void {

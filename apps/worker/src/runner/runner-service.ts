@@ -7,6 +7,7 @@ import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
 import { openSession } from './open-session.ts';
+import { BatchOutputError, limitOutputs } from './output-limit.ts';
 import type { ReceivedMessage, RunnerMessage } from './runner-protocol.ts';
 import { tryRow, warmUp } from './warm-up.ts';
 
@@ -29,6 +30,7 @@ export class RunnerService {
   #program: ModelProgram | undefined;
   /** A row that the model answered when it was loaded. */
   #goldenInput: unknown;
+  #maxOutputValues = Number.POSITIVE_INFINITY;
 
   constructor({ engine, send }: RunnerServiceOptions) {
     this.#engine = engine;
@@ -87,13 +89,14 @@ export class RunnerService {
   async #compute(program: ModelProgram, id: number, rows: readonly unknown[]): Promise<RunnerMessage> {
     const cpuBefore = process.cpuUsage();
     try {
-      const { results, timings } = await program.run(rows);
+      const { results: answers, timings } = await program.run(rows);
+      const results = limitOutputs(answers, this.#maxOutputValues);
       const { user, system } = process.cpuUsage(cpuBefore);
       const cpu_ms = (user + system) / 1000;
       return { type: 'result', id, results, timings, cpu_ms, rss_bytes: process.memoryUsage.rss() };
     } catch (error) {
       // Whatever it was, it came from these rows: the runner serves on, and whoever formed the batch finds the row.
-      const code = error instanceof EngineBatchError ? error.code : 'inference_failed';
+      const code = batchErrorCode(error);
       const detail = error instanceof Error ? error.message : String(error);
       return { type: 'batch_failed', id, code, detail };
     }
@@ -128,6 +131,7 @@ export class RunnerService {
       }
     }
     this.#program = program;
+    this.#maxOutputValues = policy.maxOutputValues;
     return {
       runtime: { name: this.#engine.name, version: this.#engine.version },
       ...(await opened.whatComputed()),
@@ -136,6 +140,12 @@ export class RunnerService {
       rss_bytes: process.memoryUsage.rss(),
     };
   }
+}
+
+/** Answers that are too large are for smaller batches, as is a lack of memory. */
+function batchErrorCode(error: unknown): 'inference_failed' | 'out_of_memory' {
+  if (error instanceof BatchOutputError) return 'out_of_memory';
+  return error instanceof EngineBatchError ? error.code : 'inference_failed';
 }
 
 async function mustHaveSha256(folder: string, { file, sha256 }: { file: string; sha256: string }): Promise<void> {

@@ -5,6 +5,7 @@ import {
   EVERY_TENANT,
   isSubscribed,
   type OutboxEvent,
+  type TraceContext,
   type WebhookEndpoint,
   type WebhookEndpoints,
 } from '@onqueue/shared';
@@ -12,9 +13,17 @@ import { z } from 'zod';
 import { jobEventBody, platformEventBody, type ShownJob, tellsOfLostCommit } from './event-body.ts';
 import type { WebhookDelivery } from './webhook-queue.ts';
 
+/** What events tell of a job. */
+export interface RelayedJob {
+  /** As `GET /jobs/{id}` shows it. */
+  view: ShownJob;
+  /** Sent along with the delivery, beside its body. */
+  trace?: TraceContext | undefined;
+}
+
 export interface EventFanoutOptions {
-  /** The job as `GET /jobs/{id}` shows it; null when it is gone. */
-  readJob: (tenant: string, jobId: string) => Promise<ShownJob | null>;
+  /** Null when it is gone. */
+  readJob: (tenant: string, jobId: string) => Promise<RelayedJob | null>;
   /** Without it only the webhooks of jobs are told. */
   endpoints?: Pick<WebhookEndpoints, 'list' | 'tenants'> | undefined;
   /** What is ordered anew is read there. */
@@ -35,9 +44,10 @@ export class EventFanout {
   async of(event: OutboxEvent): Promise<Fanout> {
     if (event.schema_version === 4) return { deliveries: await this.#anew(event), isLost: false };
     if (event.schema_version === 3) return { deliveries: await this.#ofPlatform(event), isLost: false };
-    const job = await this.#options.readJob(event.tenant, event.job_id);
+    const relayed = await this.#options.readJob(event.tenant, event.job_id);
+    const job = relayed?.view ?? null;
     if (tellsOfLostCommit(event, job)) return { deliveries: [], isLost: true };
-    const about = jobNames.parse(job ?? {});
+    const about = { ...jobNames.parse(job ?? {}), ...relayed?.trace };
     const { id, type, tenant, job_id, occurred_at_ms } = event;
     const shared = { schema_version: 1 as const, event_id: id, type, tenant, job_id, occurred_at_ms, ...about };
     if (event.schema_version === 1) {

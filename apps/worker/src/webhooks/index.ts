@@ -1,4 +1,4 @@
-import { type Clock, systemClock, type WebhookSecret } from '@onqueue/shared';
+import { type Clock, systemClock, type Tracer, type WebhookSecret } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { duplicateConnection, RedisOutbox } from '@onqueue/shared/redis';
 import type { DeliveryLedger } from './delivery-ledger.ts';
@@ -39,6 +39,7 @@ export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob' | 'e
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
   clock?: Clock;
+  tracer?: Tracer | undefined;
 }
 
 export interface Webhooks {
@@ -91,6 +92,7 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     log,
     onError,
     ledger: options.ledger,
+    tracer: options.tracer,
     ...(onAttempt && { onAttempt }),
     concurrency,
     ...(options.lockDurationMs !== undefined && { lockDurationMs: options.lockDurationMs }),

@@ -99,7 +99,7 @@ async function relaying(
     queue,
     log,
     onError,
-    readJob: async (_tenant, id) => jobView(id),
+    readJob: async (_tenant, id) => ({ view: jobView(id) }),
     ...options,
   });
   relay.start();
@@ -167,17 +167,20 @@ test('a body above 20 KB goes without the results and says so', async () => {
   const outbox = new FakeOutbox();
   outbox.push(entry('big'));
   const results = Array.from({ length: 1000 }, () => ({ status: 'succeeded', output: { label: 'größer' } }));
-  await relaying({ outbox, readJob: async (_, id) => ({ ...jobView(id), results }) }, async ({ deliveries }) => {
-    await outbox.untilAcknowledged(1);
-    const body = deliveries[0]?.body ?? '';
-    expect(Buffer.byteLength(body)).toBeLessThan(20 * 1024);
-    expect(JSON.parse(body).data).toEqual({
-      ...jobView('job_big'),
-      results: null,
-      results_truncated: true,
-      urls: { self: '/jobs/job_big' },
-    });
-  });
+  await relaying(
+    { outbox, readJob: async (_, id) => ({ view: { ...jobView(id), results } }) },
+    async ({ deliveries }) => {
+      await outbox.untilAcknowledged(1);
+      const body = deliveries[0]?.body ?? '';
+      expect(Buffer.byteLength(body)).toBeLessThan(20 * 1024);
+      expect(JSON.parse(body).data).toEqual({
+        ...jobView('job_big'),
+        results: null,
+        results_truncated: true,
+        urls: { self: '/jobs/job_big' },
+      });
+    },
+  );
 });
 
 test.each([
@@ -186,7 +189,7 @@ test.each([
 ])('the event of a job that %s tells what is certain', async (_, view) => {
   const outbox = new FakeOutbox();
   outbox.push(entry('x', { type: 'job.failed' }));
-  await relaying({ outbox, readJob: async () => view }, async ({ deliveries }) => {
+  await relaying({ outbox, readJob: async () => view && { view } }, async ({ deliveries }) => {
     await outbox.untilAcknowledged(1);
     expect(JSON.parse(deliveries[0]?.body ?? '')).toMatchObject({
       type: 'job.failed',
@@ -202,7 +205,9 @@ test.each([
 ])('the event of an end that Redis has lost is dropped: its job %s', async (_what, now) => {
   const outbox = new FakeOutbox();
   outbox.push(entry('lost'), entry('kept'));
-  const readJob = async (_tenant: string, id: string) => ({ ...jobView(id), ...(id === 'job_lost' ? now : {}) });
+  const readJob = async (_tenant: string, id: string) => ({
+    view: { ...jobView(id), ...(id === 'job_lost' ? now : {}) },
+  });
   await relaying({ outbox, readJob }, async (queue) => {
     await outbox.untilAcknowledged(2);
     expect(queue.deliveries.map(({ job_id }) => job_id)).toEqual(['job_kept']);
@@ -261,7 +266,7 @@ test('an entry whose job cannot be read stays in the outbox', async () => {
   const outbox = new FakeOutbox();
   const readJob = async (_: string, id: string) => {
     if (id === 'job_bad') throw new Error('store away');
-    return jobView(id);
+    return { view: jobView(id) };
   };
   outbox.push(entry('bad'), entry('a'));
   await relaying({ outbox, readJob, clock: hurriedClock() }, async ({ deliveries }) => {

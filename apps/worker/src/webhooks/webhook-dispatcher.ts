@@ -1,4 +1,12 @@
-import { type Clock, faultPoint, systemClock } from '@onqueue/shared';
+import {
+  type Clock,
+  faultPoint,
+  type Span,
+  systemClock,
+  type Tracer,
+  traceContextOf,
+  traceIdOf,
+} from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { DeliveryLedger } from './delivery-ledger.ts';
@@ -36,6 +44,8 @@ export interface WebhookDispatcherOptions {
   onAttempt?: (attempt: WebhookAttempt) => void;
   /** Knows endpoints, and keeps what became of attempts; without it every delivery goes to its own URL. */
   ledger?: Pick<DeliveryLedger, 'targetOf' | 'note'> | undefined;
+  /** Undefined: no spans are recorded. */
+  tracer?: Tracer | undefined;
   /** After how long a dispatcher that fell silent counts as dead; its deliveries are sent again within lock + 2 × interval. */
   lockDurationMs?: number;
   stalledIntervalMs?: number;
@@ -95,7 +105,7 @@ export class WebhookDispatcher {
   }
 
   async #deliver(job: Job<unknown>, token: string): Promise<void> {
-    const { sender, shares, schedule, log, ledger, onAttempt, onGone, onError } = this.#options;
+    const { sender, shares, schedule, log, ledger, tracer, onAttempt, onGone, onError } = this.#options;
     const { wallClock = () => shares.clock.now() } = this.#options;
     const parsed = webhookDelivery.safeParse(job.data);
     if (!parsed.success) {
@@ -111,13 +121,17 @@ export class WebhookDispatcher {
     if (!shares.clock.isSet) await shares.feed();
     const target = (await ledger?.targetOf(parsed.data)) ?? { url };
     faultPoint('delivery.before');
+    const startMs = wallClock();
+    const jobTrace = traceContextOf(parsed.data);
+    const span = tracer?.start({ name: `POST ${type}`, kind: 'client', parent: jobTrace, startMs });
+    const trace = span?.context ?? jobTrace;
     this.#sending += 1;
     const stopRenewing = this.#renewLock(job, token);
     // It never rejects.
     const result: DeliveryResult =
       'refused' in target
         ? { outcome: 'refused', errorClass: target.refused, latencyMs: 0 }
-        : await sender.send({ eventId: event_id, body, ...target });
+        : await sender.send({ eventId: event_id, body, trace, ...target });
     stopRenewing();
     this.#sending -= 1;
     faultPoint('delivery.after');
@@ -130,6 +144,7 @@ export class WebhookDispatcher {
         tenant,
         job_id,
         request_id,
+        ...(trace && { trace_id: traceIdOf(trace) }),
         receiver: receiverOf(url),
         attempt,
         outcome,
@@ -139,6 +154,7 @@ export class WebhookDispatcher {
       },
       'webhook attempt',
     );
+    if (span) endSpan(span, { startMs, delivery: parsed.data, attempt, outcome, result });
     onAttempt?.({
       outcome,
       durationS: result.latencyMs / 1000,
@@ -181,6 +197,30 @@ export class WebhookDispatcher {
 
 export const DEFAULT_DISPATCHER_CONCURRENCY = 64;
 const DEFAULT_LOCK_MS = 10_000;
+
+interface SpanOfAttempt {
+  startMs: number;
+  delivery: WebhookDelivery;
+  attempt: number;
+  outcome: AttemptOutcome;
+  result: DeliveryResult;
+}
+
+function endSpan(span: Span, { startMs, delivery, attempt, outcome, result }: SpanOfAttempt): void {
+  span.end({
+    endMs: startMs + result.latencyMs,
+    attributes: {
+      'http.request.method': 'POST',
+      'http.response.status_code': result.status,
+      'http.request.resend_count': attempt - 1,
+      'server.address': receiverOf(delivery.url),
+      'onqueue.job.id': delivery.job_id,
+      'onqueue.event.id': delivery.event_id,
+      'onqueue.outcome': outcome,
+    },
+    error: outcome === 'delivered' ? undefined : (result.errorClass ?? outcome),
+  });
+}
 
 /** A good answer that took longer widens an endpoint's share slowly. */
 const SLOW_MS = 1000;

@@ -27,6 +27,9 @@ export const webhookDelivery = z.object({
   rate_per_s: z.number().positive().optional(),
   /** It waits until what its job has told this endpoint before is delivered or given up. */
   ordered: z.boolean().optional(),
+  /** Of the trace that the job is part of. */
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
 });
 export type WebhookDelivery = z.infer<typeof webhookDelivery>;
 

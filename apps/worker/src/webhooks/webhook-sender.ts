@@ -1,5 +1,12 @@
 import type { Agent, ClientRequest } from 'node:http';
-import { type Clock, systemClock, type WebhookKeys, type WebhookSecret, webhookHeaders } from '@onqueue/shared';
+import {
+  type Clock,
+  systemClock,
+  type TraceContext,
+  type WebhookKeys,
+  type WebhookSecret,
+  webhookHeaders,
+} from '@onqueue/shared';
 import nodeFetch, { type Response } from 'node-fetch';
 import type { SsrfGuard } from './ssrf-guard.ts';
 
@@ -47,7 +54,14 @@ export interface DeliveryResult {
 
 export interface WebhookSender {
   /** One attempt. Never rejects: every failure is an outcome. */
-  send(attempt: { eventId: string; url: string; body: string; keys?: WebhookKeys }): Promise<DeliveryResult>;
+  send(attempt: {
+    eventId: string;
+    url: string;
+    body: string;
+    /** What signs it; the platform's secret when there are none. */
+    keys?: WebhookKeys;
+    trace?: TraceContext | undefined;
+  }): Promise<DeliveryResult>;
 }
 
 export interface WebhookSenderOptions {
@@ -78,10 +92,7 @@ export function createWebhookSender({
   fetch = nodeFetch,
 }: WebhookSenderOptions): WebhookSender {
   async function attempt(
-    eventId: string,
-    url: string,
-    body: string,
-    keys: WebhookKeys,
+    { eventId, url, body, keys = { secrets: [secret] }, trace }: Parameters<WebhookSender['send']>[0],
     abort: AbortController,
   ): Promise<Judgement> {
     const target = guard.checkUrl(url);
@@ -92,6 +103,7 @@ export function createWebhookSender({
         headers: {
           'content-type': 'application/json',
           'user-agent': `onqueue-webhooks/${version}`,
+          ...trace,
           ...webhookHeaders({ id: eventId, timestampS, body }, keys),
         },
         body,
@@ -111,7 +123,7 @@ export function createWebhookSender({
   }
 
   return {
-    async send({ eventId, url, body, keys = { secrets: [secret] } }) {
+    async send(delivery) {
       const startedMs = clock.now();
       const abort = new AbortController();
       let isTimedOut = false;
@@ -121,7 +133,7 @@ export function createWebhookSender({
       }, timeoutMs);
       let judgement: Judgement;
       try {
-        judgement = await attempt(eventId, url, body, keys, abort);
+        judgement = await attempt(delivery, abort);
       } catch (error) {
         judgement = judgeFailure(error, guard, isTimedOut);
       } finally {

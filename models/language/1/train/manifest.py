@@ -22,7 +22,7 @@ def manifest(
         "inputs": [{"name": name, "dtype": "int64", "shape": [-1, -1]} for name in ("input_ids", "attention_mask")],
         "outputs": [{"name": "logits", "dtype": "float32", "shape": [-1, len(labels)]}],
         "row": {"max_characters": MAX_CHARACTERS, "bytes_per_token": round(bytes_per_token, 2)},
-        "example": {"text": "Wo finde ich den nächsten Bahnhof?"},
+        "example": {"text": "¿Dónde está la estación más cercana?"},
         "preprocess": {
             "type": "tokenize",
             "tokenizer": {"file": "tokenizer.json", "sha256": hashlib.sha256(tokenizer).hexdigest()},

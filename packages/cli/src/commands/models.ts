@@ -1,8 +1,9 @@
 import { isAbsolute, join } from 'node:path';
-import { modelName, modelVersion } from '@onqueue/shared';
+import { loadConfig, modelName, modelVersion } from '@onqueue/shared';
+import { filePolicyOf } from '@onqueue/worker/model-tools';
 import { Command, InvalidArgumentError } from 'commander';
 import type { CliContext } from '../cli-context.ts';
-import { CliError } from '../cli-error.ts';
+import { CliError, EXIT } from '../cli-error.ts';
 import { addModel } from '../models/add-model.ts';
 import { addedText } from '../models/added-text.ts';
 import { checkModel, checkText } from '../models/check-model.ts';
@@ -36,7 +37,7 @@ export function modelsCommand(context: CliContext): Command {
     .option('--description <text>', 'one or two sentences, shown by GET /models/:name')
     .option('--timeout <seconds>', 'for loading the model, and for each run of it', seconds, 60)
     .option('--max-memory <bytes>', 'that the process which runs the model may take', bytes, DEFAULT_MEMORY_BYTES)
-    .option('--url <url>', 'of the API, for the example', env.ONQUEUE_URL || 'http://localhost:8080')
+    .option('--url <url>', 'of the API, for the example', 'http://127.0.0.1:8080')
     .option('--json', 'tell it as JSON')
     .addHelpText('after', ADD_HELP)
     .action(async (file: string, options: AddOptions) => {
@@ -48,7 +49,7 @@ export function modelsCommand(context: CliContext): Command {
         labels: await labelsOf(options.labels, at),
         rows: options.rows === undefined ? undefined : await rowsOfFile(at(options.rows)),
         description: options.description,
-        runners: trialRunners({ env, timeoutMs: options.timeout * 1000, maxMemoryBytes: options.maxMemory }),
+        runners: runnersFor(context, options),
         baseUrl: options.url,
       });
       answer(options.json, added, () => addedText(added, cwd));
@@ -61,10 +62,10 @@ export function modelsCommand(context: CliContext): Command {
     .option('--timeout <seconds>', 'for loading the model', seconds, 60)
     .option('--max-memory <bytes>', 'that the process which loads the model may take', bytes, DEFAULT_MEMORY_BYTES)
     .option('--json', 'tell it as JSON')
-    .action(async (file: string, { timeout, maxMemory, json }: InspectOptions) => {
-      const runners = trialRunners({ env, timeoutMs: timeout * 1000, maxMemoryBytes: maxMemory });
+    .action(async (file: string, options: InspectOptions) => {
+      const runners = runnersFor(context, options);
       const inspection = await inspectModelFile({ file: at(file), runners });
-      answer(json, inspection, () => inspectionText(inspection));
+      answer(options.json, inspection, () => inspectionText(inspection));
     });
 
   models
@@ -80,12 +81,11 @@ export function modelsCommand(context: CliContext): Command {
       '\nExit code 1: a version cannot be loaded, or a golden row differs by more than the tolerance.',
     )
     .action(async (version: string | undefined, options: CheckOptions) => {
-      const runners = trialRunners({ env, timeoutMs: options.timeout * 1000, maxMemoryBytes: options.maxMemory });
+      const runners = runnersFor(context, options);
       const checks = await checkModel({ version, at, modelsDir: at(options.modelsDir), runners });
       answer(options.json, checks, () => checkText(checks));
       const failed = checks.filter(({ status }) => status !== 'ok').length;
-      if (failed > 0 && !options.json) throw new CliError(`${failed} of ${checks.length} versions failed.`);
-      if (failed > 0) throw new CliError('');
+      if (failed > 0) throw new CliError(options.json ? '' : `${failed} of ${checks.length} versions failed.`);
     });
 
   models
@@ -121,6 +121,24 @@ interface AddOptions extends CheckOptions {
 }
 
 const DEFAULT_MEMORY_BYTES = 4 * 1024 ** 3;
+
+/** Held against the same settings as a worker's, where it finds them in the environment. */
+function runnersFor({ env }: CliContext, { timeout, maxMemory }: InspectOptions) {
+  return trialRunners({
+    env,
+    filePolicy: filePolicyOf(configOf(env)),
+    timeoutMs: timeout * 1000,
+    maxMemoryBytes: maxMemory,
+  });
+}
+
+function configOf(env: CliContext['env']) {
+  try {
+    return loadConfig(env);
+  } catch (cause) {
+    throw new CliError((cause as Error).message, { exitCode: EXIT.usage, cause });
+  }
+}
 
 function parsed(schema: typeof modelName) {
   return (text: string): string => {

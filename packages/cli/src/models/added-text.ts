@@ -14,7 +14,7 @@ export function addedText(added: AddedModel, cwd: string): string {
     ...notes.map((note) => `  note    ${note}`),
     '',
     `Read ${folder}/model.json and change what is not yours yet, then: onqueue models check ${folder}`,
-    'Workers serve it when they next read the repository. To call it:',
+    'Workers that watch this repository serve it within seconds. To call it:',
     '',
     curl,
   ].join('\n');

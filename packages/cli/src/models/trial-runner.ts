@@ -1,5 +1,5 @@
 import type { ModelManifest, RowResult } from '@onqueue/shared';
-import { type InspectedGraph, RunnerProcess } from '@onqueue/worker/model-tools';
+import { type InspectedGraph, type ModelFilePolicy, RunnerProcess } from '@onqueue/worker/model-tools';
 
 /** A model that is loaded in a process of its own, for as long as it is tried. */
 export interface TrialRunner {
@@ -22,13 +22,15 @@ export interface TrialRunners {
 
 export interface TrialRunnersOptions {
   env: Readonly<Record<string, string | undefined>>;
+  /** What a model file may be. */
+  filePolicy: ModelFilePolicy;
   /** For loading, and for each run. */
   timeoutMs: number;
   maxMemoryBytes: number;
 }
 
-export function trialRunners({ env, timeoutMs, maxMemoryBytes }: TrialRunnersOptions): TrialRunners {
-  const common = { env, intraOpNumThreads: 1, startTimeoutMs: timeoutMs, memoryLimitBytes: maxMemoryBytes };
+export function trialRunners({ env, filePolicy, timeoutMs, maxMemoryBytes }: TrialRunnersOptions): TrialRunners {
+  const common = { env, filePolicy, intraOpNumThreads: 1, startTimeoutMs: timeoutMs, memoryLimitBytes: maxMemoryBytes };
   return {
     inspect: (path) => RunnerProcess.inspect({ ...common, path }),
     async start(model) {

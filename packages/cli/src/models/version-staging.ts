@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import { CliError } from '../cli-error.ts';
 
@@ -33,7 +33,7 @@ export async function stageVersion<T>(
   } catch (error) {
     await rm(staging, { recursive: true, force: true });
     // Only if it is empty.
-    if (isNewModel) await rm(parent, { recursive: false }).catch(() => undefined);
+    if (isNewModel) await rmdir(parent).catch(() => undefined);
     throw error;
   }
 }

@@ -31,6 +31,41 @@ export class RedisKeys {
     return `${this.partition(partition)}runs:${tenant}:${id}`;
   }
 
+  /** Sorted set without scores: a tenant's jobs for a model, in order of their ids; those that ended in `state` alone. */
+  jobs(partition: number, tenant: string, model: string, state?: string): string {
+    return `${this.partition(partition)}jobs:${tenant}:${model}${state === undefined ? '' : `:${state}`}`;
+  }
+
+  /** Set: the models that a tenant's jobs are listed under. */
+  jobModels(partition: number, tenant: string): string {
+    return `${this.partition(partition)}job-models:${tenant}`;
+  }
+
+  /** Set: the tenants that have such a set. */
+  jobTenants(partition: number): string {
+    return `${this.partition(partition)}job-tenants`;
+  }
+
+  /** Sorted set without scores: a tenant's jobs with one value of an indexed metadata key, in order of their ids. */
+  taggedJobs(partition: number, tenant: string, tag: string): string {
+    return `${this.partition(partition)}tagged:${tenant}:${tag}`;
+  }
+
+  /** String: when a job was deleted, Unix ms. */
+  deletedJob(partition: number, tenant: string, id: string): string {
+    return `${this.partition(partition)}deleted:${tenant}:${id}`;
+  }
+
+  /** Stream: who deleted what, the newest lines. */
+  audit(partition: number): string {
+    return `${this.partition(partition)}audit`;
+  }
+
+  /** String: there while somebody looks after the lists of jobs. */
+  pruneTurn(partition: number): string {
+    return `${this.partition(partition)}prune-turn`;
+  }
+
   /** Hash: the origins of results by their ids, as JSON. A handful; each is written once and never changes. */
   origins(partition: number): string {
     return `${this.partition(partition)}origins`;
@@ -99,6 +134,11 @@ export class RedisKeys {
   /** Sorted set: the tenants whose jobs are parked beside a queue, by virtual time (see share-functions.ts). */
   turns(partition: number, queue: string): string {
     return `${this.partition(partition)}shares:${queue}:turns`;
+  }
+
+  /** Sorted set: a tenant's jobs that wait for its turn, by when they were parked. */
+  parked(partition: number, queue: string, tenant: string): string {
+    return `${this.partition(partition)}shares:${queue}:parked:${tenant}`;
   }
 
   /** Hash: tenant to the weight of its share; 1 for whom it does not name. */

@@ -1,17 +1,18 @@
 import { blobRef } from '../blob-store.ts';
 import { JOB_SCHEMA_VERSION, jobRequestRecord, type Origin } from '../job.ts';
 import type { ClaimedJob, ClaimOutcome, Commit, CommitOutcome, JobOutcome, JobRef } from '../ports.ts';
+import { allResults, errorOfAll, withKept } from './kept-results.ts';
 import { storedOrigin } from './origins.ts';
 
 /** What the scripts' functions take and give for one job; scripts/record-functions.ts and scripts/commit.ts have the other side. */
 
-/** Attempt, inputs, request, model, version, lane, queued µs, now µs, schema version; empty when the run is over. */
-export type ClaimReply = [] | [number, string, string, string, string, string, string, string, string];
+/** Attempt, inputs, request, model, version, lane, queued µs, now µs, schema version, kept results or ''; empty when the run is over. */
+export type ClaimReply = [] | [number, string, string, string, string, string, string, string, string, string];
 
 /** Never throws: one record that cannot be read is no reason to lose the others. */
 export function toClaimOutcome(ref: JobRef, reply: ClaimReply = []): ClaimOutcome {
   if (reply.length === 0) return { status: 'over' };
-  const [attempt, inputs, request, model, version, lane, queuedUs, nowUs, schemaVersion] = reply;
+  const [attempt, inputs, request, model, version, lane, queuedUs, nowUs, schemaVersion, kept] = reply;
   const job: ClaimedJob = {
     ...ref,
     attempt,
@@ -29,7 +30,7 @@ export function toClaimOutcome(ref: JobRef, reply: ClaimReply = []): ClaimOutcom
     const stored: unknown = JSON.parse(inputs);
     if (Array.isArray(stored)) job.inputs = stored;
     else job.inputsRef = blobRef.parse(stored);
-    return { status: 'claimed', job };
+    return { status: 'claimed', job: withKept(job, kept) };
   } catch (error) {
     return { status: 'unreadable', job, error: error as Error };
   }
@@ -50,8 +51,8 @@ export function commitArguments({ job, outcome }: Commit): (string | number)[] {
     run,
     attempt,
     outcome.state,
-    JSON.stringify(outcome.resultsRef ?? outcome.results),
-    json(outcome.error),
+    JSON.stringify(outcome.resultsRef ?? allResults(job, outcome.results)),
+    json(errorOfAll(job, outcome.error)),
     outcome.origin === undefined ? '' : storedOrigin(outcome.origin).id,
     json(outcome.batch),
     json(outcome.timings),

@@ -1,4 +1,11 @@
-import { type FileIndex, type FileLimits, type FilePart, type FileRecord, filePart, fileRecord } from '../file.ts';
+import {
+  type FileIndex,
+  type FileLimits,
+  type FilePart,
+  type FileRecord,
+  fileRecord,
+  storedFilePart,
+} from '../file.ts';
 import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
 import { translateStoreError } from './store-error.ts';
@@ -117,7 +124,7 @@ export class RedisFileIndex implements FileIndex {
     const fields = await guard(() => this.#redis.hgetall(this.#keys.file(tenant, id)));
     return Object.entries(fields)
       .filter(([field]) => field.startsWith('part:'))
-      .map(([, text]) => filePart.parse(JSON.parse(String(text))))
+      .map(([, text]) => storedFilePart.parse(JSON.parse(String(text))))
       .toSorted((a, b) => a.number - b.number);
   }
 

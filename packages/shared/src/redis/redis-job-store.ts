@@ -18,8 +18,9 @@ import type {
   FedQueue,
   JobRef,
   JobStore,
+  LaneBacklog,
   NewJob,
-  OldestUnclaimed,
+  RetriedRows,
   RetryOutcome,
   SweepOutcome,
 } from '../ports.ts';
@@ -27,6 +28,7 @@ import { Problem } from '../problems.ts';
 import type { RowResult } from '../row-result.ts';
 import type { RedisConnection } from './connection.ts';
 import { queueJobId, queueName, type RedisKeys } from './keys.ts';
+import { metadataTags } from './metadata-tags.ts';
 import { RedisOrigins } from './origins.ts';
 import { type ClaimReply, commitArguments, originArguments, toClaimOutcome, toCommitOutcome } from './record-codec.ts';
 import { BACKLOG_LUA } from './scripts/backlog.ts';
@@ -50,6 +52,8 @@ export interface RedisJobStoreOptions {
   retryDelayMs: number;
   /** Prediction records kept per model, about; 0 keeps none. */
   maxPredictions: number;
+  /** The metadata keys that new jobs are listed under; none unless given. */
+  indexedMetadata?: readonly string[];
   /** For what is too large for a record; without it everything is kept there. */
   payloads?: JobPayloads;
 }
@@ -160,9 +164,12 @@ export class RedisJobStore implements JobStore {
       milliseconds(request.retention_s),
       request.webhook_events?.join(' ') ?? '',
       ref?.blob ?? '',
+      metadataTags(request.metadata ?? {}, this.#options.indexedMetadata ?? []).join(' '),
     ])) as ['accepted', string, 0 | 1] | BacklogFullReply;
     if (ref && (reply[0] !== 'accepted' || reply[2] === 0)) await payloads?.discard(job, ref);
-    if (reply[0] === 'accepted') return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000) };
+    if (reply[0] === 'accepted') {
+      return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000), isNew: reply[2] === 1 };
+    }
     return toBacklogFull(reply);
   }
 
@@ -232,7 +239,7 @@ export class RedisJobStore implements JobStore {
     return reply === 'canceled' ? { status: 'canceled' } : { status: 'ended', state: terminalState.parse(reply) };
   }
 
-  async retry(tenant: string, id: string, limits: BacklogLimits): Promise<RetryOutcome> {
+  async retry(tenant: string, id: string, limits: BacklogLimits, rows: RetriedRows = 'all'): Promise<RetryOutcome> {
     const parts = parseJobId(id);
     if (!parts) return { status: 'missing' };
     const reply = (await this.#run('onqueueRetry', parts.partition, [
@@ -243,6 +250,7 @@ export class RedisJobStore implements JobStore {
       limits.maxBytes,
       queueJobData(tenant),
       this.#queueOptions,
+      rows === 'unfinished' ? '1' : '',
     ])) as ['missing'] | ['not_retryable', string] | ['queued', number] | BacklogFullReply;
     if (reply[0] === 'missing') return { status: 'missing' };
     if (reply[0] === 'not_retryable') return { status: 'not_retryable', state: jobState.parse(reply[1]) };
@@ -271,7 +279,7 @@ export class RedisJobStore implements JobStore {
     );
   }
 
-  async backlog(model: string): Promise<Backlog & { oldestUnclaimed: OldestUnclaimed[] }> {
+  async backlog(model: string): Promise<LaneBacklog> {
     const partition = partitionOf(model, this.#options.partitions);
     const listsOf = (lane: Lane) => [
       `${this.#keys.bullPrefix(partition)}:${queueName(model, lane)}:wait`,
@@ -286,6 +294,9 @@ export class RedisJobStore implements JobStore {
     return {
       ...toBacklog(counts.map(Number)),
       oldestUnclaimed: LANES.map((name, index) => ({ lane: name, ageS: ageOf(oldest[index] ?? '', nowMs) })),
+      finishedJobsOf: Object.fromEntries(
+        LANES.map((name, index) => [name, Number(counts[COUNTS + index] ?? 0)]),
+      ) as LaneBacklog['finishedJobsOf'],
     };
   }
 
@@ -351,9 +362,10 @@ const madeBy = z.object({
 /** Shares are ratios; a weight of 1,000 beside one of 0.001 is as good as a priority. */
 const tenantWeight = z.number().min(0.001).max(1000);
 
-type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes', ...number[]];
+type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes' | 'draining', ...number[]];
 
-function toBacklogFull([, dimension, ...counts]: BacklogFullReply) {
+function toBacklogFull([, dimension, ...counts]: BacklogFullReply): Exclude<EnqueueOutcome, { status: 'accepted' }> {
+  if (dimension === 'draining') return { status: 'lane_draining' };
   return { status: 'backlog_full' as const, dimension, backlog: toBacklog(counts) };
 }
 
@@ -368,6 +380,9 @@ function queueJobData(tenant: string): string {
 function toBacklog([jobs = 0, rows = 0, bytes = 0, finishedJobs = 0, finishedRows = 0]: readonly number[]): Backlog {
   return { jobs, rows, bytes, finishedJobs, finishedRows };
 }
+
+/** Of a model; those of its lanes come after them. */
+const COUNTS = 5;
 
 function ageOf(queuedAtMs: string, nowMs: number): number {
   return queuedAtMs === '' ? 0 : Math.max(0, (nowMs - Number(queuedAtMs)) / 1000);

@@ -77,8 +77,8 @@ export class RedisModelRegistry implements ModelRegistry {
   }
 
   async retire(worker: string, version: VersionName, { cause, reason }: Omit<Retirement, 'at_ms'>): Promise<boolean> {
-    const { models, retired, versionStates, modelOrders } = this.#keys;
-    const keys = [models, retired, versionStates, modelOrders];
+    const { models, retired, versionStates, modelOrders, ready } = this.#keys;
+    const keys = [models, retired, versionStates, modelOrders, ready];
     const member = memberOf(version);
     const done = await this.#guard(() =>
       this.#redis.eval(RETIRE_LUA, keys.length, ...keys, member, worker, cause, reason, RETIRED_MS),

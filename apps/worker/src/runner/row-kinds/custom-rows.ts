@@ -1,4 +1,4 @@
-import { type ModelManifest, RowFailure, type RowTensor } from '@onqueue/shared';
+import { type ModelManifest, RowFailure, type RowTensor, rowShapeOf } from '@onqueue/shared';
 import { exportOf, type ModelModule } from '../model-module.ts';
 import { moduleFailure, synchronous } from '../module-error.ts';
 import type { RowKind } from './row-kind.ts';
@@ -11,7 +11,7 @@ import { tensorRows } from './tensor-rows.ts';
 export function customRows(manifest: Extract<ModelManifest, { kind: 'custom' }>, module: ModelModule): RowKind {
   const preprocess = exportOf(module, 'preprocess');
   const tensors = manifest.inputs.map(
-    ({ name, dtype, shape }): RowTensor => ({ name, dtype, shape: shape.slice(1) as RowTensor['shape'] }),
+    (input): RowTensor => ({ name: input.name, dtype: input.dtype, shape: rowShapeOf(input) as RowTensor['shape'] }),
   );
   const kind = tensorRows({ inputs: manifest.inputs, row: { tensors } });
   return {

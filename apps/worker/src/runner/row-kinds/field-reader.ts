@@ -1,4 +1,4 @@
-import { type CategoryField, fieldWidth, type TabularField, type TensorSpec } from '@onqueue/shared';
+import { type CategoryField, elementFault, fieldWidth, type TabularField, type TensorSpec } from '@onqueue/shared';
 import { ModelLoadError } from '../model-load-error.ts';
 
 /** From what a row has for a field to what its tensor holds. */
@@ -19,9 +19,11 @@ export function fieldReader(field: TabularField, dtype: TensorSpec['dtype'], inp
   }
   const readValue = valueReader(field);
   const [missing, nothing] = [standIn(field, field.default), standIn(field, field.fill)];
+  // A float32 may be NaN here, which no row may say.
+  const fits = (value: number | string) => !INTEGERS.includes(dtype) || elementFault(value, dtype) === undefined;
   for (const value of [missing, nothing]) {
-    if (dtype === 'int64' && typeof value === 'number' && !Number.isSafeInteger(value)) {
-      throw new ModelLoadError(`Field "${field.name}" stands for ${value} at times, input "${input}" is of int64.`);
+    if (value !== undefined && !fits(value)) {
+      throw new ModelLoadError(`Field "${field.name}" stands for ${value} at times, input "${input}" is of ${dtype}.`);
     }
   }
   return {
@@ -29,22 +31,37 @@ export function fieldReader(field: TabularField, dtype: TensorSpec['dtype'], inp
     width: fieldWidth(field),
     read(value) {
       if (value === undefined) return missing;
-      return value === null ? nothing : readValue(value);
+      if (value === null) return nothing;
+      const element = readValue(value);
+      return element === undefined || fits(element) ? element : undefined;
     },
     problemOf(value) {
       if (value === undefined) return 'is missing';
       if (value === null) return 'is null';
       if (field.type === 'category' && typeof value === 'string') return 'is none of its categories';
-      return `is not ${VALUE_NAMES[field.type]}`;
+      const isWhole = field.type === 'integer' && INTEGERS.includes(dtype);
+      return isWhole ? `is not an integer of ${dtype}` : `is not ${VALUE_NAMES[field.type]}`;
     },
   };
 }
 
+const FLOATS: readonly TensorSpec['dtype'][] = ['float32', 'float64'];
+const INTEGERS: readonly TensorSpec['dtype'][] = [
+  'int8',
+  'int16',
+  'int32',
+  'int64',
+  'uint8',
+  'uint16',
+  'uint32',
+  'uint64',
+];
+
 const TENSORS_OF: Record<TabularField['type'], readonly TensorSpec['dtype'][]> = {
-  number: ['float32'],
-  integer: ['float32', 'int64'],
-  boolean: ['float32', 'int64'],
-  category: ['float32', 'int64'],
+  number: FLOATS,
+  integer: [...FLOATS, ...INTEGERS],
+  boolean: [...FLOATS, ...INTEGERS, 'bool'],
+  category: [...FLOATS, ...INTEGERS],
   string: ['string'],
 };
 

@@ -1,4 +1,5 @@
 import { type ImagePreprocess, type ModelManifest, RowFailure } from '@onqueue/shared';
+import type { Tensor } from '../inference-engine.ts';
 import { ModelLoadError } from '../model-load-error.ts';
 import { areaResample } from './area-resample.ts';
 import { encodedImageBytes, type ImageLimits } from './encoded-image.ts';
@@ -17,13 +18,14 @@ type ImageManifest = Extract<ModelManifest, { kind: 'image' }>;
  */
 export function imageRows(manifest: ImageManifest, decode: ImageDecoder): RowKind {
   const { preprocess } = manifest;
-  const writer = preprocess.type === 'photo' ? photoWriter(preprocess) : inkWriter(preprocess);
+  const dtype = preprocess.type === 'photo' && manifest.inputs[0]?.dtype === 'uint8' ? 'uint8' : 'float32';
+  const writer = preprocess.type === 'photo' ? photoWriter(preprocess, dtype) : inkWriter(preprocess);
   const { dims } = writer;
-  const name = imageInput(manifest, dims);
+  const name = imageInput(manifest, dims, dtype);
   const length = dims.reduce((product, size) => product * size, 1);
   return {
     async prepare(rows) {
-      const data = new Float32Array(rows.length * length);
+      const data = new (dtype === 'uint8' ? Uint8Array : Float32Array)(rows.length * length);
       const joined: number[] = [];
       const failures = new Map<number, RowFailure>();
       const places: (PicturePlace | undefined)[] = [];
@@ -40,7 +42,7 @@ export function imageRows(manifest: ImageManifest, decode: ImageDecoder): RowKin
       }
       const batch = joined.length;
       return {
-        feeds: { [name]: { dtype: 'float32', data: data.subarray(0, batch * length), dims: [batch, ...dims] } },
+        feeds: { [name]: { dtype, data: data.subarray(0, batch * length), dims: [batch, ...dims] } as Tensor },
         joined,
         failures,
         places,
@@ -50,11 +52,11 @@ export function imageRows(manifest: ImageManifest, decode: ImageDecoder): RowKin
 }
 
 /** The name of the only input. */
-function imageInput({ inputs, preprocess, row }: ImageManifest, dims: readonly number[]): string {
+function imageInput({ inputs, preprocess, row }: ImageManifest, dims: readonly number[], dtype: string): string {
   const { width, height } = preprocess;
   const [input, ...others] = inputs;
-  if (!input || others.length > 0 || input.dtype !== 'float32' || input.shape.slice(1).join() !== dims.join()) {
-    throw new ModelLoadError(`An image model has one float32 input of the shape [-1, ${dims.join(', ')}].`);
+  if (!input || others.length > 0 || input.dtype !== dtype || input.shape.slice(1).join() !== dims.join()) {
+    throw new ModelLoadError(`An image model has one ${dtype} input of the shape [-1, ${dims.join(', ')}].`);
   }
   if (row.pixels && preprocess.type === 'photo') {
     throw new ModelLoadError('Rows of plain pixels are for preprocessing of the type "image".');
@@ -71,10 +73,15 @@ function imageInput({ inputs, preprocess, row }: ImageManifest, dims: readonly n
 type PictureWriter = {
   /** Of a row of the tensor. */
   readonly dims: readonly number[];
-  write(picture: PixelImage, target: Float32Array): PicturePlace;
+  write(picture: PixelImage, target: Float32Array | Uint8Array): PicturePlace;
 };
 
-type Target = { manifest: ImageManifest; decode: ImageDecoder; writer: PictureWriter; target: Float32Array };
+type Target = {
+  manifest: ImageManifest;
+  decode: ImageDecoder;
+  writer: PictureWriter;
+  target: Float32Array | Uint8Array;
+};
 
 /** Where the picture lies in the tensor; plain pixels lie where they are. */
 async function writeRow(row: unknown, { manifest, decode, writer, target }: Target): Promise<PicturePlace | undefined> {
@@ -113,7 +120,7 @@ function inkWriter(preprocess: ImagePreprocess): PictureWriter {
   };
 }
 
-function writePixels(pixels: readonly unknown[], scale: number, target: Float32Array): void {
+function writePixels(pixels: readonly unknown[], scale: number, target: Float32Array | Uint8Array): void {
   if (pixels.length !== target.length) {
     throw new RowFailure('invalid_row', `The row has ${pixels.length} pixels, not ${target.length}.`, {
       pointer: '/pixels',

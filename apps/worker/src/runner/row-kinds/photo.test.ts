@@ -140,3 +140,14 @@ test.each([
 ] as [object, string][])('refuses what does not fit together: %#', (change, message) => {
   expect(() => photo(change)).toThrow(message);
 });
+
+test('a tensor of uint8 takes the bytes as they are', () => {
+  const { scale: _, ...bytes } = photo({ width: 2, height: 1, layout: 'NCHW' });
+  const target = new Uint8Array(6);
+  photoWriter(bytes as PhotoPreprocess, 'uint8').write(
+    pictureOf(2, 1, (x) => [10 + x, 20 + x, 30 + x]),
+    target,
+  );
+  expect([...target]).toEqual([10, 11, 20, 21, 30, 31]);
+  expect(() => photoWriter({ ...bytes, mean: 0.5 } as PhotoPreprocess, 'uint8')).toThrow('without scale, mean and std');
+});

@@ -1,4 +1,5 @@
 import type { PhotoPreprocess } from '@onqueue/shared';
+import { ModelLoadError } from '../model-load-error.ts';
 import { imageFailure } from './encoded-image.ts';
 import type { PixelImage } from './luma.ts';
 import { type PictureFit, pictureFit } from './picture-fit.ts';
@@ -8,17 +9,22 @@ import { type PixelRows, pillowResample } from './pillow-resample.ts';
 const DEFAULT_MAX_ASPECT_RATIO = 100;
 
 /** Writes pictures into tensors as common training pipelines do: bytes as Pillow resizes them, then `(value · scale - mean) / std`. */
-export function photoWriter(preprocess: PhotoPreprocess) {
+export function photoWriter(preprocess: PhotoPreprocess, dtype: 'float32' | 'uint8' = 'float32') {
+  if (dtype === 'uint8' && (preprocess.scale ?? preprocess.mean ?? preprocess.std) !== undefined) {
+    throw new ModelLoadError('An input of uint8 takes the bytes as they are, without scale, mean and std.');
+  }
   const { width, height, layout, resample } = preprocess;
   const channels = preprocess.color === 'grayscale' ? 1 : 3;
-  const tables = Array.from({ length: channels }, (_, channel) => valueTable(preprocess, channel));
+  const tables = Array.from({ length: channels }, (_, channel) =>
+    valueTable(dtype === 'uint8' ? { ...preprocess, scale: 1 } : preprocess, channel),
+  );
   const padding = padPixel(preprocess);
   /** Between two pixels, and between two channels of one. */
   const [pixelStride, channelStride] = layout === 'NHWC' ? [channels, 1] : [1, width * height];
 
   return {
     dims: layout === 'NHWC' ? [height, width, channels] : [channels, height, width],
-    write(picture: PixelImage, target: Float32Array): PicturePlace {
+    write(picture: PixelImage, target: Float32Array | Uint8Array): PicturePlace {
       assertAspectRatio(picture, preprocess);
       const fit = pictureFit(picture, preprocess);
       const pixels = pillowResample(pixelRows(picture, preprocess), resample, fit.x, fit.y);

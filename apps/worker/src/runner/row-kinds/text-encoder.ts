@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import type { DeclaredFile, TextPreprocess } from '@onqueue/shared';
+import { readTextFile } from '../../models/regular-file.ts';
 import { ModelLoadError } from '../model-load-error.ts';
 
 type TextEncoderOptions = Pick<TextPreprocess, 'max_length' | 'add_special_tokens'> & {
@@ -10,6 +10,9 @@ type TextEncoderOptions = Pick<TextPreprocess, 'max_length' | 'add_special_token
   folder: string;
   tokenizer: DeclaredFile;
 };
+
+/** The largest known ones, of 250,000 tokens, have 20 MB. */
+const MAX_TOKENIZER_BYTES = 128 * 1024 * 1024;
 
 /** No padding: what is not there is for the batch to fill. */
 export interface EncodedText {
@@ -49,17 +52,17 @@ export class TextEncoder {
   static async open(options: TextEncoderOptions): Promise<TextEncoder> {
     const { folder, tokenizer: declared } = options;
     const path = join(folder, declared.file);
-    const bytes = await readFile(path).catch((cause: Error) => {
+    const content = await readTextFile(path, { maxBytes: MAX_TOKENIZER_BYTES }).catch((cause: Error) => {
       throw new ModelLoadError(`The tokenizer ${path} cannot be read: ${cause.message}`, { cause });
     });
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const sha256 = createHash('sha256').update(content).digest('hex');
     if (sha256 !== declared.sha256) {
       throw new ModelLoadError(`${path} has the SHA-256 ${sha256}, the manifest says ${declared.sha256}.`);
     }
     let tokenizer: Tokenizer;
     try {
       // Without a tokenizer_config.json, as the library that training used: all that encoding needs is in the one file.
-      tokenizer = new Tokenizer(JSON.parse(bytes.toString('utf8')), {});
+      tokenizer = new Tokenizer(JSON.parse(content), {});
     } catch (cause) {
       throw new ModelLoadError(`${path} is no tokenizer that can be used: ${(cause as Error).message}`, { cause });
     }

@@ -1,3 +1,4 @@
+import { LANES } from '../../lane.ts';
 import { PARKED_ORDER } from './parked-order.ts';
 
 /**
@@ -5,11 +6,13 @@ import { PARKED_ORDER } from './parked-order.ts';
  *
  * KEYS 1 backlog, then per queue: its wait list, and the turns of its tenants. BullMQ pushes at the head and takes from the
  * tail; what was canceled may have left its id there.
- * Returns {now ms, {jobs, rows, bytes, finished jobs, finished rows}, {when the oldest one was queued, ms, or ''…}}.
+ * Returns {now ms, {jobs, rows, bytes, finished jobs, finished rows, finished jobs by lane…}, {when the oldest one was queued, ms, or ''…}}.
  */
 const LOOKS = 100;
 /** Beyond so many tenants the age is that of the oldest job of some. */
 const TENANTS = 1000;
+
+const FINISHED_BY_LANE = LANES.map((lane) => `'finished_jobs:${lane}'`).join(', ');
 
 export const BACKLOG_LUA = `
 ${PARKED_ORDER}
@@ -31,6 +34,6 @@ for i = 2, #KEYS, 2 do
 end
 return {
   math.floor(time[1] * 1000 + time[2] / 1000),
-  redis.call('HMGET', KEYS[1], 'jobs', 'rows', 'bytes', 'finished_jobs', 'finished_rows'),
+  redis.call('HMGET', KEYS[1], 'jobs', 'rows', 'bytes', 'finished_jobs', 'finished_rows', ${FINISHED_BY_LANE}),
   oldest}
 `;

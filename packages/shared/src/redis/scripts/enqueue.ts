@@ -1,3 +1,4 @@
+import { INDEX_FUNCTIONS } from './index-functions.ts';
 import { PLACE_QUEUE_JOB } from './place-queue-job.ts';
 import { RECORD_FUNCTIONS } from './record-functions.ts';
 
@@ -9,7 +10,8 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
  *      11 inputs, 12 max jobs, 13 max rows, 14 max bytes, 15 BullMQ's job id, 16 its job data, 17 its options as JSON,
  *      18 schema version, 19 webhook or '', 20 timeout ms or '', 21 expires in ms or '',
  *      22 priority, 23 delay ms or '', 24 not before, Unix ms, or '', 25 cancel after ms or '', 26 retention ms or '', 27 the
- *      events of the webhook, separated by blanks, or '', 28 the blob of the inputs or ''
+ *      events of the webhook, separated by blanks, or '', 28 the blob of the inputs or '',
+ *      29 the metadata that it is listed under (index-functions.ts)
  * Returns {'accepted', created µs, 1 when it was this call that stored it} or {'backlog_full', dimension, jobs, rows, bytes, finished jobs, finished rows}.
  *
  * The first write is HSET, which a full Redis refuses: then nothing at all has happened.
@@ -18,12 +20,14 @@ export const ENQUEUE_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
 ${PLACE_QUEUE_JOB}
+${INDEX_FUNCTIONS}
 local id, tenant, model = ARGV[3], ARGV[4], ARGV[5]
 local queue = queueOf(model, ARGV[7])
 local key = recordKey(tenant, id)
 local created = redis.call('HGET', key, 'created_us')
 if created then return {'accepted', created, 0} end
-assertKinds({[DUE] = 'zset', [SCHEDULED] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash'})
+assertKinds({[DUE] = 'zset', [SCHEDULED] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash',
+  [jobsKey(tenant, model)] = 'zset'})
 local told = {webhook = ARGV[19] ~= '' and ARGV[19], webhookEvents = ARGV[27] ~= '' and ARGV[27]}
 local isQueueTold = isTold(tenant, told, 'job.queued')
 if isQueueTold then assertKinds({[OUTBOX] = 'stream'}) end
@@ -51,6 +55,7 @@ if ARGV[28] ~= '' then
 end
 if isScheduled then schedule(tenant, id, 1, scheduled)
 elseif ARGV[21] ~= '' then beginToExpire(tenant, id, 1, ARGV[21]) end
+listJob(tenant, id, model, ARGV[29])
 count(model, {jobs = 1, rows = ARGV[8], bytes = ARGV[9]})
 if not isScheduled then
   placeQueueJob(isParked, model, queue, feedLimit, tenant, ARGV[15], ARGV[8], ARGV[22], ARGV[16], ARGV[17])

@@ -54,7 +54,7 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 `;
 
 /**
- * KEYS 1 models, 2 retired, 3 states, 4 orders. ARGV 1 `<name>/<version>`, 2 worker, 3 cause, 4 reason, 5 for how long it is remembered,
+ * KEYS 1 models, 2 retired, 3 states, 4 orders, 5 ready. ARGV 1 `<name>/<version>`, 2 worker, 3 cause, 4 reason, 5 for how long it is remembered,
  * ms. Returns whether it came to that: 0 while another worker takes jobs for it.
  */
 export const RETIRE_LUA = `${NOW}
@@ -65,6 +65,11 @@ for i = 1, #states, 2 do
     local untilMs, isOffered = string.match(states[i + 1], '^(%d+) (%d)')
     if isOffered == '1' and tonumber(untilMs) > now then return 0 end
   end
+end
+-- A worker of the previous version says no more than that it is ready.
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], now, '+inf')) do
+  local isOther = string.sub(member, 1, #prefix) == prefix and member ~= prefix .. ARGV[2]
+  if isOther and redis.call('HEXISTS', KEYS[3], member) == 0 then return 0 end
 end
 redis.call('HDEL', KEYS[1], ARGV[1])
 if ARGV[3] == 'removed' then redis.call('HDEL', KEYS[4], ARGV[1]) end

@@ -154,11 +154,16 @@ local function endRun(tenant, id, record, outcome)
     if inputs then keepBlobs(tenant, inputs, NOW_MS) end
   end
   -- Only a run without success is ever run again; inputs are most of what a job with pictures weighs.
-  if outcome.state == 'succeeded' then redis.call('HDEL', key, 'inputs') end
+  if outcome.state == 'succeeded' then redis.call('HDEL', key, 'inputs', 'kept') end
   redis.call('PEXPIRE', key, record.retentionMs)
   if record.run ~= '1' then redis.call('PEXPIRE', P .. 'runs:' .. tenant .. ':' .. id, record.retentionMs) end
+  -- A list that is of the wrong kind must not keep a job from ending.
+  if outcome.state ~= 'succeeded' then
+    redis.pcall('ZADD', P .. 'jobs:' .. tenant .. ':' .. record.model .. ':' .. outcome.state, 0, id)
+  end
   count(record.model, {
-    jobs = -1, rows = -record.rows, bytes = -record.bytes, finished_jobs = 1, finished_rows = tonumber(record.rows)})
+    jobs = -1, rows = -record.rows, bytes = -record.bytes, finished_jobs = 1, finished_rows = tonumber(record.rows),
+    ['finished_jobs:' .. (record.lane or 'interactive')] = 1})
   if record.hasDeadline then redis.call('ZREM', DUE, dueMember(tenant, id, record.run)) end
   if record.isScheduled then redis.call('ZREM', SCHEDULED, dueMember(tenant, id, record.run)) end
   if record.hasCancelAfter then redis.call('ZREM', SCHEDULED, cancelMember(tenant, id, record.run)) end
@@ -204,11 +209,11 @@ local function endIfDue(tenant, id, record, isHeld)
 end
 
 -- Takes a job for an attempt of its own: {attempt, inputs, request, model, version, lane, queued us, now us, schema
--- version}, or {} when there is nothing to do. The attempt's number is the fence: it is counted up here and nowhere else.
+-- version, results of an earlier run that are kept or ''}, or {} when there is nothing to do. The attempt's number is the fence: it is counted up here and nowhere else.
 local function claimRun(tenant, id, run)
   local key = recordKey(tenant, id)
   local record = redis.call('HMGET', key, 'state', 'started_us', 'queue_due_ms', 'run_due_ms', 'run', 'inputs', 'request',
-    'model', 'version', 'lane', 'queued_us', 'timeout_ms', 'attempt', 'schema_version', 'webhook', 'webhook_events')
+    'model', 'version', 'lane', 'queued_us', 'timeout_ms', 'attempt', 'schema_version', 'webhook', 'webhook_events', 'kept')
   if not isActive(record[1]) or tonumber(record[5]) ~= tonumber(run) then return {} end
   if endIfDue(tenant, id, record, true) then return {} end
   local told = {webhook = record[15], webhookEvents = record[16]}
@@ -226,7 +231,7 @@ local function claimRun(tenant, id, run)
     end
   end
   if isStartTold then tellEvent(tenant, id, run, told, 'job.started') end
-  return {attempt, record[6], record[7], record[8], record[9], record[10], record[11], NOW_US, record[14] or '1'}
+  return {attempt, record[6], record[7], record[8], record[9], record[10], record[11], NOW_US, record[14] or '1', record[17] or ''}
 end
 
 -- A run whose first start came to nothing (it came to the wrong worker, or its worker drains) has not started: its time
@@ -246,13 +251,15 @@ local function mayCommit(record, run, attempt, state)
   return record.state == 'running' and 1 or record.state == state and 2 or 0
 end
 
--- The cap that one more job would pass, or nil; {jobs, rows, bytes, finished jobs, finished rows}; and how many jobs suit
+-- The cap that one more job would pass, 'draining' when its lane takes none, or nil; {jobs, rows, bytes, finished jobs, finished rows}; and how many jobs suit
 -- the wait list of the lane.
 local function fullDimension(model, lane, rows, bytes, maxJobs, maxRows, maxBytes)
   local backlog = redis.call('HMGET', P .. 'backlog:' .. model, 'jobs', 'rows', 'bytes', 'finished_jobs', 'finished_rows',
-    'feed_limit:' .. lane)
+    'draining:' .. lane, 'feed_limit:' .. lane)
   local feedLimit = tonumber(table.remove(backlog)) or DEFAULT_FEED_LIMIT
+  local isDraining = table.remove(backlog)
   for i = 1, 5 do backlog[i] = tonumber(backlog[i]) or 0 end
+  if isDraining then return 'draining', backlog end
   if backlog[1] + 1 > tonumber(maxJobs) then return 'jobs', backlog end
   if backlog[2] + rows > tonumber(maxRows) then return 'rows', backlog end
   if backlog[3] + bytes > tonumber(maxBytes) then return 'bytes', backlog end

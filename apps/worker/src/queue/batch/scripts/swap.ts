@@ -74,10 +74,10 @@ local function replay(held)
     local fields = fieldsOf(redis.call('HGETALL', Q .. jobId))
     local tenant, id = tenantOf(fields.data), string.match(jobId, '^(.*)%-%d+$')
     local record = redis.call('HMGET', recordKey(tenant, id), 'state', 'attempt', 'inputs', 'request', 'model', 'version',
-      'lane', 'queued_us', 'schema_version')
+      'lane', 'queued_us', 'schema_version', 'kept')
     if record[1] == 'running' and tonumber(record[2]) == attempt and redis.call('GET', Q .. jobId .. ':lock') == TOKEN then
       jobs[#jobs + 1] = {jobId, tenant, fields.atm or '0', fields.stc or '0', fields.opts or '{}', attempt, record[3], record[4],
-        record[5], record[6], record[7], record[8], claimedUs, record[9] or '1'}
+        record[5], record[6], record[7], record[8], claimedUs, record[9] or '1', record[10] or ''}
     end
   end
   return jobs

@@ -1,0 +1,52 @@
+import { type Lane, type LaneControls, type LaneState, lane, Problem, unknownModel } from '@onqueue/shared';
+import { type Request, type Response, Router } from 'express';
+import { otherMethods } from '../http/problem-handler.ts';
+import { queryParameters } from '../http/query-parameters.ts';
+import type { ModelCatalog } from '../model-catalog.ts';
+
+export interface LaneRoutesOptions {
+  lanes: LaneControls;
+  catalog: ModelCatalog;
+  maxJobsPerCall: number;
+}
+
+const STATES = { pause: 'paused', resume: 'open', drain: 'draining' } as const satisfies Record<string, LaneState>;
+
+/** What operators do to a lane of a model: `POST /admin/models/:name/lanes/:lane/pause`, `resume`, `drain` and `purge`. */
+export function laneRoutes({ lanes, catalog, maxJobsPerCall }: LaneRoutesOptions): Router {
+  const router = Router();
+  for (const [action, state] of Object.entries(STATES)) {
+    router
+      .route(`/admin/models/:name/lanes/:lane/${action}`)
+      .post(queryParameters(), async (request: Request<Params>, response) => {
+        const { model, name } = await laneOf(catalog, request);
+        await lanes.set(model, name, state, requestId(response));
+        response.json({ object: 'lane', model, lane: name, state });
+      })
+      .all(otherMethods('POST'));
+  }
+  router
+    .route('/admin/models/:name/lanes/:lane/purge')
+    .post(queryParameters(), async (request: Request<Params>, response) => {
+      const { model, name } = await laneOf(catalog, request);
+      const { purged, hasMore } = await lanes.purge(model, name, maxJobsPerCall, requestId(response));
+      response.json({ object: 'purge', model, lane: name, purged, has_more: hasMore });
+    })
+    .all(otherMethods('POST'));
+  return router;
+}
+
+type Params = { name: string; lane: string };
+
+/** @throws Problem model_not_found, not_found */
+async function laneOf(catalog: ModelCatalog, { params }: Request<Params>): Promise<{ model: string; name: Lane }> {
+  const parsed = lane.safeParse(params.lane);
+  if (!parsed.success)
+    throw new Problem('not_found', `There is no lane "${params.lane}"; lanes are ${lane.options.join(' and ')}.`);
+  if ((await catalog.versionsOf(params.name)).length === 0) throw unknownModel(params.name);
+  return { model: params.name, name: parsed.data };
+}
+
+function requestId({ locals }: Response): string {
+  return locals.requestId as string;
+}
