@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { type RedisServer, startRedisServer } from '@onqueue/launcher';
+import { Queue } from 'bullmq';
 import { type Receiver, startReceiver } from './support/receiver.ts';
 import { until } from './support/until.ts';
 import { startWebhookScene, type WebhookSceneOptions } from './support/webhook-scene.ts';
@@ -213,4 +214,32 @@ test('a slot whose delivery somebody removed is given back', async () => {
   expect(await shares.reconcile()).toBe(1);
   expect(await slotsOf(receiver.url())).toBe(0);
   open();
+});
+
+test('what an older version has queued, and put off in BullMQ, is delivered too, and put off by Redis from then on', async () => {
+  const receiver = await receive();
+  receiver.respond({ status: 500 });
+  const { add, attempted, redis } = scene({ delaysMs: [0, 50] });
+  const queue = new Queue('webhooks', { connection: redis, prefix: `s${testNumber}:{fleet}:bull` });
+  const data = {
+    schema_version: 1,
+    event_id: 'evt_old',
+    type: 'job.succeeded',
+    tenant: 'default',
+    job_id: 'job_old',
+    url: receiver.url(),
+    body: '{}',
+  };
+  const options = { attempts: 2, backoff: { type: 'custom' } };
+  await queue.add('job.succeeded', data, { ...options, jobId: 'evt_old' });
+  expect(await attempted(2)).toMatchObject([{ outcome: 'retry' }, { outcome: 'delivered' }]);
+  await queue.add('job.succeeded', { ...data, event_id: 'evt_late' }, { ...options, jobId: 'evt_late', delay: 50 });
+  await attempted(3);
+  // Its id is known: a second relay of the same event adds nothing.
+  await add('late', receiver.url());
+  await add('new', receiver.url());
+  await attempted(4);
+  const ids = receiver.requests.map(({ headers }) => headers['webhook-id']);
+  expect(ids).toEqual(['evt_old', 'evt_old', 'evt_late', 'evt_new']);
+  await queue.close();
 });

@@ -894,7 +894,7 @@ export const SETTINGS = {
     env: 'ONQUEUE_WEBHOOK_CONCURRENCY',
     reader: 'worker',
     schema: integer(1, 1024),
-    default: '64',
+    default: '128',
     about:
       'Deliveries that one worker has in flight. Half of them are for endpoints that have answered well last; the others share the other half.',
   }),
@@ -902,7 +902,7 @@ export const SETTINGS = {
     env: 'ONQUEUE_WEBHOOK_ENDPOINT_CONCURRENCY',
     reader: 'worker',
     schema: integer(1, 1024),
-    default: '16',
+    default: '32',
     about:
       'Deliveries in flight to one endpoint, over all workers. It begins with one, and has more the better it answers; what is above waits and holds nothing.',
   }),

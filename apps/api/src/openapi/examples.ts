@@ -139,7 +139,7 @@ export const jobPlan: z.infer<typeof replies.jobPlan> = {
   input_bytes: 58,
 };
 
-const { results: _, served_by, timings: __, provenance: ___, ...jobSummary } = job;
+const { results: _, served_by, timings: __, provenance: ___, webhook_status: ____, ...jobSummary } = job;
 
 export const jobList: z.infer<typeof replies.jobList> = {
   object: 'list',

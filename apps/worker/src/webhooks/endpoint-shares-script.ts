@@ -26,20 +26,18 @@ local clock = redis.call('TIME')
 local NOW = clock[1] * 1000 + clock[2] / 1000
 local function at(ms) return string.format('%.3f', ms) end
 
+local FIELDS = {'window', 'failures', 'opens', 'open_until', 'pause_until', 'tat', 'concurrency', 'rate'}
+
 local function endpointOf(endpoint)
-  local values = redis.call('HMGET', S .. 'endpoint:' .. endpoint, 'window', 'failures', 'opens', 'open_until', 'pause_until', 'tat')
+  local values = redis.call('HMGET', S .. 'endpoint:' .. endpoint, unpack(FIELDS))
   local state = {isProven = values[1] and (tonumber(values[2]) or 0) == 0}
-  for i, name in ipairs({'window', 'failures', 'opens', 'open_until', 'pause_until', 'tat'}) do
-    state[name] = tonumber(values[i]) or 0
-  end
+  for i, name in ipairs(FIELDS) do state[name] = tonumber(values[i] or 0) end
   -- Who is new has one slot, and one more with each good answer: what is dead from the start never holds more.
   if not values[1] then state.window = 1 end
+  -- Its own limits, where it has any.
+  if not values[7] then state.concurrency = O.concurrency end
+  if not values[8] then state.rate = O.rate_per_s end
   return state
-end
-
-local function limitsOf(endpoint)
-  local own = redis.call('HMGET', S .. 'endpoint:' .. endpoint, 'concurrency', 'rate')
-  return tonumber(own[1]) or O.concurrency, tonumber(own[2]) or O.rate_per_s
 end
 
 -- Writes when an endpoint may be served next.
@@ -52,7 +50,7 @@ end
 -- Moves up to 'count' deliveries of an endpoint on. How many it moved.
 local function serve(endpoint, count)
   local state = endpointOf(endpoint)
-  local concurrency, rate = limitsOf(endpoint)
+  local concurrency, rate = state.concurrency, state.rate
   local slots, used = S .. 'slots:' .. endpoint, redis.call('SCARD', S .. 'slots:' .. endpoint)
   -- A circuit that was open lets one probe through.
   local limit = state.opens > 0 and 1 or math.max(1, math.min(math.floor(state.window), concurrency))
@@ -66,7 +64,7 @@ local function serve(endpoint, count)
   if rate > 0 then
     -- Generic cell rate: a burst of as many as it has slots.
     local interval = 1000 / rate
-    state.tat = math.max(state.tat, NOW - interval * math.max(1, concurrency - 1))
+    state.tat = math.max(state.tat, NOW - interval * (concurrency - 1))
     count = math.min(count, math.max(0, math.floor((NOW - state.tat) / interval) + 1))
     if count > 0 then redis.call('HSET', S .. 'endpoint:' .. endpoint, 'tat', at(state.tat + count * interval)) end
     notBefore = math.max(notBefore, state.tat + count * interval)
@@ -74,17 +72,19 @@ local function serve(endpoint, count)
   local moved = 0
   if count > 0 then
     local ids = redis.call('ZRANGEBYSCORE', S .. 'parked:' .. endpoint, '-inf', at(NOW), 'LIMIT', 0, count)
+    local going = {}
     for _, id in ipairs(ids) do
-      redis.call('ZREM', S .. 'parked:' .. endpoint, id)
       -- Whoever removed the job from BullMQ wants it no more.
-      if redis.call('EXISTS', Q .. id) == 1 then
-        redis.call('LPUSH', Q .. 'wait', id)
-        redis.call('SADD', slots, id)
-        if not state.isProven then redis.call('SADD', S .. 'suspects', id) end
-        moved = moved + 1
-      end
+      if redis.call('EXISTS', Q .. id) == 1 then going[#going + 1] = id end
     end
-    if moved > 0 then redis.call('SADD', S .. 'busy', endpoint) end
+    moved = #going
+    if #ids > 0 then redis.call('ZREM', S .. 'parked:' .. endpoint, unpack(ids)) end
+    if moved > 0 then
+      redis.call('LPUSH', Q .. 'wait', unpack(going))
+      redis.call('SADD', slots, unpack(going))
+      if not state.isProven then redis.call('SADD', S .. 'suspects', unpack(going)) end
+      if used == 0 then redis.call('SADD', S .. 'busy', endpoint) end
+    end
   end
   reschedule(endpoint, state, used + moved, limit, notBefore)
   return moved
@@ -168,13 +168,12 @@ return feed()
 export const SETTLE_ATTEMPTS = `
 ${SHARE_FUNCTIONS}
 redis.call('DEL', S .. 'scratch')
-local function judge(endpoint, it)
-  local state, key = endpointOf(endpoint), S .. 'endpoint:' .. endpoint
-  local concurrency = limitsOf(endpoint)
+local states = {}
+local function judge(state, it)
   if it.signal == 'good' or it.signal == 'slow' then
     state.failures, state.opens, state.open_until = 0, 0, 0
     -- One more with each good answer doubles the window every round trip; a slow one widens it by one every round trip.
-    state.window = math.min(concurrency, state.window + (it.signal == 'good' and 1 or 1 / state.window))
+    state.window = math.min(state.concurrency, state.window + (it.signal == 'good' and 1 or 1 / state.window))
   elseif it.signal == 'failed' or it.signal == 'busy' then
     state.failures = state.failures + 1
     state.window = math.max(1, math.floor(state.window / 2))
@@ -186,23 +185,21 @@ local function judge(endpoint, it)
       local pause = it.pause_ms or math.min(O.pause_ms * 2 ^ math.min(state.failures - 1, 20), O.pause_max_ms)
       state.pause_until = math.max(state.pause_until, NOW + math.min(pause, O.retry_after_max_ms))
     end
-  elseif it.signal ~= 'neutral' then
-    return state
+  else
+    return
   end
-  redis.call('HSET', key, 'window', state.window, 'failures', state.failures, 'opens', state.opens,
-    'open_until', at(state.open_until), 'pause_until', at(state.pause_until))
-  redis.call('PEXPIRE', key, O.state_ttl_ms)
-  return state
+  state.isChanged = true
 end
 local counted = {}
 for i, it in ipairs(cjson.decode(ARGV[4])) do
   local lock, endpoint = Q .. it.id .. ':lock', it.endpoint
   counted[i] = redis.call('GET', lock) == it.token
   if counted[i] then
+    local state = states[endpoint] or endpointOf(endpoint)
+    states[endpoint] = state
     redis.call('SREM', S .. 'slots:' .. endpoint, it.id)
-    redis.call('SREM', S .. 'suspects', it.id)
-    if redis.call('SCARD', S .. 'slots:' .. endpoint) == 0 then redis.call('SREM', S .. 'busy', endpoint) end
-    local state = judge(endpoint, it)
+    if not state.isProven then redis.call('SREM', S .. 'suspects', it.id) end
+    judge(state, it)
     if it.retry_ms then
       redis.call('LREM', Q .. 'active', 1, it.id)
       redis.call('SREM', Q .. 'stalled', it.id)
@@ -212,10 +209,19 @@ for i, it in ipairs(cjson.decode(ARGV[4])) do
     elseif it.job then
       advance(endpoint, it.job, it.id)
     end
-    -- Who is due already keeps its place in the line.
-    local due = tonumber(redis.call('ZSCORE', S .. 'due', endpoint) or 'inf')
-    if due > NOW or math.max(state.open_until, state.pause_until) > NOW then reschedule(endpoint, state, 0, 1, NOW) end
   end
+end
+for endpoint, state in pairs(states) do
+  if redis.call('EXISTS', S .. 'slots:' .. endpoint) == 0 then redis.call('SREM', S .. 'busy', endpoint) end
+  if state.isChanged then
+    local key = S .. 'endpoint:' .. endpoint
+    redis.call('HSET', key, 'window', state.window, 'failures', state.failures, 'opens', state.opens,
+      'open_until', at(state.open_until), 'pause_until', at(state.pause_until))
+    redis.call('PEXPIRE', key, O.state_ttl_ms)
+  end
+  -- Who is due already keeps its place in the line.
+  local due = tonumber(redis.call('ZSCORE', S .. 'due', endpoint) or 'inf')
+  if due > NOW or math.max(state.open_until, state.pause_until) > NOW then reschedule(endpoint, state, 0, 1, NOW) end
 end
 return feed(counted)
 `;

@@ -19,7 +19,7 @@ export interface EndpointLimits {
 }
 
 const DEFAULT_ENDPOINT_LIMITS: EndpointLimits = {
-  concurrency: 16,
+  concurrency: 32,
   ratePerS: 0,
   circuitFailures: 10,
   circuitOpenMs: 10_000,
@@ -180,7 +180,7 @@ const MAX_ITEMS = 64;
 class Coalescer<Item, Answer> {
   readonly #send: (items: Item[]) => Promise<readonly Answer[]>;
   #waiting: { item: Item; resolve: (answer: Answer | undefined) => void; reject: (error: unknown) => void }[] = [];
-  #isScheduled = false;
+  #isSending = false;
 
   constructor(send: (items: Item[]) => Promise<readonly Answer[]>) {
     this.#send = send;
@@ -189,24 +189,22 @@ class Coalescer<Item, Answer> {
   call(item: Item): Promise<Answer | undefined> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
-      if (this.#isScheduled) return;
-      this.#isScheduled = true;
-      setImmediate(() => this.#flush());
+      if (this.#isSending) return;
+      this.#isSending = true;
+      setImmediate(() => void this.#sendAll());
     });
   }
 
-  #flush(): void {
-    this.#isScheduled = false;
+  async #sendAll(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, MAX_ITEMS);
-      this.#send(batch.map(({ item }) => item)).then(
-        (answers) => {
-          for (const [index, { resolve }] of batch.entries()) resolve(answers[index]);
-        },
-        (error) => {
-          for (const { reject } of batch) reject(error);
-        },
-      );
+      try {
+        const answers = await this.#send(batch.map(({ item }) => item));
+        for (const [index, { resolve }] of batch.entries()) resolve(answers[index]);
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
     }
+    this.#isSending = false;
   }
 }

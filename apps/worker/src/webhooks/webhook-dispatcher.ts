@@ -195,7 +195,7 @@ export class WebhookDispatcher {
   }
 }
 
-export const DEFAULT_DISPATCHER_CONCURRENCY = 64;
+export const DEFAULT_DISPATCHER_CONCURRENCY = 128;
 const DEFAULT_LOCK_MS = 10_000;
 
 interface SpanOfAttempt {

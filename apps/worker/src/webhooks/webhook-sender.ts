@@ -138,7 +138,8 @@ export function createWebhookSender({
         judgement = judgeFailure(error, guard, isTimedOut);
       } finally {
         timer.cancel();
-        abort.abort(); // Drops the connection of an answer that was not read to its end.
+        // Drops the connection of an answer that was not read to its end. With a reason, or Node makes an exception each time.
+        abort.abort(IS_OVER);
       }
       return { ...judgement, latencyMs: clock.now() - startedMs };
     },
@@ -217,6 +218,7 @@ async function onFreshConnectionIfStale(
   }
 }
 
+const IS_OVER = new Error('The attempt is over.');
 const MAX_STALE = 3;
 const ANSWER_BYTES = 1024;
 const FAILED_ANSWER_MS = 1000;
