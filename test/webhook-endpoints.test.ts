@@ -285,6 +285,24 @@ test('a test event goes to one endpoint, whatever it subscribes to', async () =>
   new Webhook(secret).verify(told.body, headersOf(told));
 });
 
+test('endpoints are told when a model is unloaded and ready again, if it is theirs', async () => {
+  await register({ events: ['model.ready', 'model.unloaded', 'model.failed'], models: ['lookup'] });
+  await send('POST', '/models/linear/unload');
+  await send('POST', '/models/lookup/unload');
+  await receiver.waitFor(1);
+  await send('POST', '/models/linear/load');
+  await send('POST', '/models/lookup/load');
+  const requests = await receiver.waitFor(2);
+  expect(requests.map((one) => JSON.parse(one.body))).toMatchObject([
+    { type: 'model.unloaded', data: { object: 'model_version', model: 'lookup', version: '1' } },
+    { type: 'model.ready', data: { object: 'model_version', model: 'lookup', version: '1' } },
+  ]);
+  await until('linear is ready too', async () => {
+    const { body } = await get<{ ready: boolean }>('/models/linear');
+    return body.ready;
+  });
+});
+
 test('what was deleted is told nothing, and foreign ids are as unknown ones', async () => {
   const { id } = await register();
   expect((await send('DELETE', `/webhooks/endpoints/${id}`)).status).toBe(204);

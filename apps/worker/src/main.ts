@@ -354,7 +354,7 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
     ledger,
     reconcile: () => endpoints.reconcile(),
     connection: redis,
-    outboxKeys: partitions.map((partition) => keys.outbox(partition)),
+    outboxKeys: [...partitions.map((partition) => keys.outbox(partition)), keys.fleetOutbox],
     queuePrefix: keys.bullPrefix(0),
     secret,
     version: PLATFORM_VERSION,

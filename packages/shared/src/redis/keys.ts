@@ -215,6 +215,15 @@ export class RedisKeys {
     return `${this.#prefix}:{fleet}:orders`;
   }
 
+  /** As those of a partition, of what happens to models; the endpoints are `<tenant> <id>`. */
+  get fleetOutbox(): string {
+    return `${this.#prefix}:{fleet}:outbox`;
+  }
+
+  get fleetSubscriptions(): string {
+    return `${this.#prefix}:{fleet}:subscriptions`;
+  }
+
   /** Hash `<name>/<version>` → why it takes no jobs any more, as JSON. */
   get retired(): string {
     return `${this.#prefix}:{fleet}:retired`;

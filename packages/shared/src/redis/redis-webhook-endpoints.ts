@@ -182,10 +182,12 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
     for (const tenant of await this.tenants()) {
       const endpoints = await this.list(tenant);
       const wanted = new Map(endpoints.map((endpoint) => [endpoint.id, typesOf(endpoint)]));
-      for (const key of this.#subscriptionKeys(tenant)) {
+      for (const { key, prefix } of this.#subscriptions(tenant)) {
         const found = await this.#guard(() => this.#options.redis.hgetall(key));
-        for (const id of new Set([...wanted.keys(), ...Object.keys(found)])) {
-          if ((found[id] ?? '') !== (wanted.get(id) ?? '')) await this.#subscribeAt(key, id, wanted.get(id) ?? '');
+        const mine = Object.keys(found).filter((field) => field.startsWith(prefix));
+        for (const id of new Set([...wanted.keys(), ...mine.map((field) => field.slice(prefix.length))])) {
+          const types = wanted.get(id) ?? '';
+          if ((found[prefix + id] ?? '') !== types) await this.#subscribeAt(key, prefix + id, types);
         }
       }
     }
@@ -195,19 +197,22 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
     return this.#options.keys;
   }
 
-  #subscriptionKeys(tenant: string): string[] {
-    return Array.from({ length: this.#options.partitions }, (_, partition) =>
-      this.#keys.subscriptions(partition, tenant),
-    );
+  /** Where scripts look: in the slot of each partition, and in the fleet's, which all tenants share. */
+  #subscriptions(tenant: string): { key: string; prefix: string }[] {
+    const ofJobs = Array.from({ length: this.#options.partitions }, (_, partition) => ({
+      key: this.#keys.subscriptions(partition, tenant),
+      prefix: '',
+    }));
+    return [...ofJobs, { key: this.#keys.fleetSubscriptions, prefix: `${tenant} ` }];
   }
 
-  async #subscribeAt(key: string, id: string, types: string): Promise<void> {
+  async #subscribeAt(key: string, field: string, types: string): Promise<void> {
     const { redis } = this.#options;
-    await this.#guard(() => (types === '' ? redis.hdel(key, id) : redis.hset(key, id, types)));
+    await this.#guard(() => (types === '' ? redis.hdel(key, field) : redis.hset(key, field, types)));
   }
 
   async #subscribe(tenant: string, id: string, types: string): Promise<void> {
-    await Promise.all(this.#subscriptionKeys(tenant).map((key) => this.#subscribeAt(key, id, types)));
+    await Promise.all(this.#subscriptions(tenant).map(({ key, prefix }) => this.#subscribeAt(key, prefix + id, types)));
   }
 
   /** Tries until nobody else has changed it meanwhile. */
