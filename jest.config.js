@@ -19,8 +19,8 @@ const project = (displayName, testMatch, extra = {}) => ({
 
 /** Unit tests stand beside the code; everything that starts a Redis or a process of the platform stands in test/. */
 export default {
-  // Tests mostly wait for processes that they have started: two at once hardly disturb each other, also on two cores.
-  maxWorkers: Math.max(2, availableParallelism() - 1),
+  // Tests mostly wait for processes that they have started: three at once hardly disturb each other, also on two cores.
+  maxWorkers: Math.max(3, availableParallelism() - 1),
   globalSetup: '<rootDir>/test/support/global-setup.js',
   testTimeout: 180_000,
   projects: [

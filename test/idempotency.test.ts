@@ -77,12 +77,21 @@ test('a request that is refused takes no key', async () => {
   expect([mended.status, replayed(mended)]).toEqual([202, null]);
 });
 
-test.each(['enqueue.before', 'enqueue.after'])('an API that dies at %s leaves one job for its key', async (point) => {
-  const x0 = point === 'enqueue.before' ? 7 : 8;
+/** More than a record holds in itself: its inputs are stored before it. */
+const largeJobOf = (x0: number) => {
+  const { input, ...job } = jobOf(x0);
+  return { ...job, inputs: Array<unknown>(999).fill({ ...input, x1: 0.123456789012345, x2: 0.123456789012345 }) };
+};
+
+test.each([
+  ['enqueue.before', 7, 0, jobOf],
+  ['inputs.stored.after', 11, 0, largeJobOf],
+  ['enqueue.after', 8, 1, jobOf],
+])('an API that dies at %s leaves one job for its key', async (point, x0, left, bodyOf) => {
   const doomed = await platform.startApi({ ONQUEUE_FAULT_POINTS: `${point}=kill@1` });
-  await expect(post(point, jobOf(x0), { to: doomed.baseUrl })).rejects.toThrow();
-  expect(await countJobs(x0)).toBe(point === 'enqueue.before' ? 0 : 1);
-  const again = await post(point, jobOf(x0));
+  await expect(post(point, bodyOf(x0), { to: doomed.baseUrl })).rejects.toThrow();
+  expect(await countJobs(x0)).toBe(left);
+  const again = await post(point, bodyOf(x0));
   expect([again.status, replayed(again)]).toEqual([202, 'true']);
   expect(await endedJob(baseUrl, again.body.id)).toMatchObject({ status: 'succeeded', run: 1, attempt: 1 });
   expect(await countJobs(x0)).toBe(1);

@@ -52,6 +52,16 @@ describe.each(['batch', 'stock'])('with the %s source', (source) => {
     expect(new Set((await Promise.all(ids.map(read))).map(({ status }) => status))).toEqual(new Set(['queued']));
     expect((await request(`${baseUrl}/models/linear`)).body.lanes).toEqual({ interactive: 'paused', bulk: 'open' });
     expect(await metrics()).toMatch(/^onqueue_lane_state\{model="linear",lane="interactive"\} 1$/m);
+    const { body: queues } = await request(`${baseUrl}/admin/queues`);
+    expect((queues.data as { model: string }[]).find(({ model }) => model === 'linear')).toEqual({
+      object: 'queue',
+      model: 'linear',
+      backlog: { jobs: 100, rows: 100, bytes: expect.any(Number) },
+      lanes: [
+        { lane: 'interactive', state: 'paused', waiting_jobs: 100, oldest_age_s: expect.any(Number) },
+        { lane: 'bulk', state: 'open', waiting_jobs: 0, oldest_age_s: 0 },
+      ],
+    });
     await act('resume');
     const ended = await Promise.all(ids.map((id) => endedJob(baseUrl, id)));
     expect(new Set(ended.map(({ status, attempt }) => `${status} ${attempt}`))).toEqual(new Set(['succeeded 1']));

@@ -77,6 +77,7 @@ describe('every reply is as /openapi.json says', () => {
   });
 
   test('of what operators do, and of bulk retries', async () => {
+    expect(faultsOf('get', '/admin/queues', await request(`${baseUrl}/admin/queues`))).toBeUndefined();
     const lane = '/admin/models/{name}/lanes/{lane}';
     for (const action of ['pause', 'drain', 'resume', 'purge']) {
       const answer = await request(`${baseUrl}/admin/models/linear/lanes/bulk/${action}`, { method: 'POST' });

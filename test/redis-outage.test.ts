@@ -1,9 +1,12 @@
+import { readdir, readlink } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { freePort, type RedisServer, startPlatform } from '@onqueue/launcher';
+import { type ChildService, freePort, type RedisServer, startPlatform } from '@onqueue/launcher';
+import { loadConfig } from '@onqueue/shared';
 import { acceptedJob, endedJob, postJob, request, runJob } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startPrivateRedis, startTestPlatform, type TestPlatform } from './support/platform.ts';
 import { startApi, startWorker } from './support/processes.ts';
+import { RawClient } from './support/raw-request.ts';
 import { until } from './support/until.ts';
 
 let models: Awaited<ReturnType<typeof writeTestModels>>;
@@ -88,6 +91,61 @@ describe('while a platform runs', () => {
     for (const id of accepted) expect(await endedJob(platform.baseUrl, id)).toMatchObject({ status: 'succeeded' });
   });
 
+  test.each(['is killed', 'hangs'])(
+    'a crowd that posts while Redis %s holds no more sockets than it has',
+    async (what) => {
+      const { redis, baseUrl } = platform;
+      const api = platform.apis[0] as ChildService;
+      const crowd = new RawClient(baseUrl);
+      const post = async () => {
+        const body = Buffer.from(JSON.stringify({ model: 'linear', input: row }));
+        const startedAt = performance.now();
+        const answer = await crowd.send({
+          method: 'POST',
+          path: '/jobs',
+          headers: { 'content-type': 'application/json' },
+          body,
+        });
+        return { ...answer, tookMs: performance.now() - startedAt };
+      };
+      const wave = () => Promise.all(Array.from({ length: RawClient.MAX_SOCKETS }, post));
+      // The connections are open, those to Redis too.
+      await wave();
+      const before = await socketsOf(api);
+      const tookMs: number[] = [];
+      const held: number[] = [];
+      if (what === 'hangs') redis.pause();
+      else await redis.kill('SIGKILL');
+      try {
+        for (let n = 0; n < 8; n++) {
+          for (const answer of await wave()) {
+            expect(answer).toMatchObject({ status: 503, body: { code: 'storage_unavailable' } });
+            expect(Number(answer.headers['retry-after'])).toBeGreaterThanOrEqual(1);
+            tookMs.push(answer.tookMs);
+          }
+          held.push(await socketsOf(api));
+          expect(await request(`${baseUrl}/livez`)).toMatchObject({ status: 200 });
+          expect(await request(`${baseUrl}/readyz`)).toMatchObject({ status: 503 });
+        }
+      } finally {
+        if (what === 'hangs') redis.resume();
+        else await redis.restart();
+      }
+      // Two connections of its own to Redis may be on their way out while others are made, and we ask for the probes.
+      expect(Math.max(...held)).toBeLessThanOrEqual(before + 6);
+      const backAt = performance.now();
+      await expectRecovery();
+      const recoveredMs = performance.now() - backAt;
+      expect(api.hasExited).toBe(false);
+      crowd.close();
+      const sorted = tookMs.toSorted((one, other) => one - other);
+      const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? 0;
+      console.info(
+        `Redis ${what}: ${tookMs.length} posts, 503 within ${p99.toFixed(0)} ms (p99), a job done ${recoveredMs.toFixed(0)} ms after its return`,
+      );
+    },
+  );
+
   test('a full Redis is answered 503 and drains', async () => {
     platform.workers[0]?.pause();
     const id = await acceptedJob(platform.baseUrl, { model: 'linear', input: row });
@@ -150,6 +208,10 @@ describe('while a platform runs', () => {
     }
     await expectRecovery();
   });
+});
+
+test('unless it is set otherwise, the API waits less than a second for Redis', () => {
+  expect(loadConfig({}).redisTimeoutMs).toBeLessThan(1000);
 });
 
 describe('at the end', () => {
@@ -271,6 +333,13 @@ describe('at start', () => {
     await expect(starting).rejects.toThrow(/^[^\n]*ONQUEUE_MAX_ROWS_PER_JOB: a whole number$/);
   });
 });
+
+/** Of the process, as the kernel has them. */
+async function socketsOf({ pid }: ChildService): Promise<number> {
+  const fds = await readdir(`/proc/${pid}/fd`);
+  const targets = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
+  return targets.filter((target) => target.startsWith('socket:')).length;
+}
 
 /** One command over a raw connection. */
 async function redisCli(redis: RedisServer, command: string): Promise<void> {

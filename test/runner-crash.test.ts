@@ -13,7 +13,7 @@ beforeAll(async () => {
   models = await writeTestModels();
   platform = await startTestPlatform({
     modelsDir: models.dir,
-    workerEnv: { ONQUEUE_RETRY_DELAY_MS: '20', ONQUEUE_BATCH_TIMEOUT_MS: '1500' },
+    workerEnv: { ONQUEUE_RETRY_DELAY_MS: '20', ONQUEUE_BATCH_TIMEOUT_MS: '2500' },
     apiEnv: { ONQUEUE_RETRY_DELAY_MS: '20' },
   });
   ({ baseUrl } = platform);

@@ -1,5 +1,5 @@
 import { Agent, type IncomingMessage, request } from 'node:http';
-import { type JobView, jobView } from '@onqueue/shared';
+import { type JobView, jobEvent, jobView } from '@onqueue/shared';
 import { z } from 'zod';
 import { MeasurementError } from './bench.ts';
 
@@ -34,6 +34,13 @@ export class JobClient {
   async result(id: string): Promise<string> {
     const { status, body } = await this.#send('GET', `/jobs/${id}?wait=${Math.ceil(this.#options.timeoutMs / 1000)}`);
     if (status !== 200) throw new MeasurementError(`GET /jobs/${id} was answered ${status}: ${body}`);
+    return body;
+  }
+
+  /** GET /jobs/:id/events, and the text of the stream once the job has ended; parse it with `endOf`. */
+  async events(id: string): Promise<string> {
+    const { status, body } = await this.#send('GET', `/jobs/${id}/events`);
+    if (status !== 200) throw new MeasurementError(`GET /jobs/${id}/events was answered ${status}: ${body}`);
     return body;
   }
 
@@ -79,6 +86,12 @@ export function jobOf(text: string): JobView {
   const job = jobView.parse(JSON.parse(text));
   if (job.status !== 'succeeded') throw new MeasurementError(`Job ${job.id} is ${job.status}: ${job.error?.detail}`);
   return job;
+}
+
+/** The job in the last event of a stream. @throws MeasurementError when it did not succeed. */
+export function endOf(stream: string): JobView {
+  const data = stream.split('\ndata: ').at(-1) ?? '';
+  return jobOf(JSON.stringify(jobEvent.parse(JSON.parse(data)).job));
 }
 
 async function readText(response: IncomingMessage): Promise<string> {

@@ -11,12 +11,29 @@ export interface CliRun {
 }
 
 /** The command line as it was built, in a process of its own that knows nothing of the environment of the tests. */
-export async function onqueue(args: readonly string[], options: { cwd?: string } = {}): Promise<CliRun> {
+export async function onqueue(args: readonly string[], options: CliOptions = {}): Promise<CliRun> {
+  return startOnqueue(args, options).ended;
+}
+
+interface CliOptions {
+  cwd?: string;
+  env?: Record<string, string>;
+  /** Piped in. */
+  input?: string;
+}
+
+/** The same, to be looked at while it runs. */
+export function startOnqueue(args: readonly string[], options: CliOptions = {}) {
   const child = spawn(process.execPath, [join(repoRoot, 'packages/cli/dist/main.js'), ...args], {
     cwd: options.cwd ?? repoRoot,
-    env: { PATH: process.env.PATH },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env.PATH, ...options.env },
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
-  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
-  return { code, stdout, stderr };
+  // It may have ended without reading.
+  child.stdin.on('error', () => {});
+  child.stdin.end(options.input ?? '');
+  const ended = Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]).then(
+    ([stdout, stderr, [code]]): CliRun => ({ code, stdout, stderr }),
+  );
+  return { child, ended };
 }

@@ -16,7 +16,8 @@ export interface RawReply extends Reply {
 
 /** Connections are kept: thousands of requests would use up the ports of a machine. */
 export class RawClient {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 16 });
+  static readonly MAX_SOCKETS = 16;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: RawClient.MAX_SOCKETS });
   readonly #baseUrl: URL;
 
   constructor(baseUrl: string) {

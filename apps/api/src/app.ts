@@ -197,7 +197,7 @@ export function createApp(options: AppOptions): App {
     webhookDeliveryRoutes({ deliveries, store, readBody, publicUrl }),
   );
   app.use(modelRoutes({ catalog, lanes: options.lanes, publicUrl }));
-  app.use(laneRoutes({ lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
+  app.use(laneRoutes({ store, lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
   app.use(modelVersionRoutes({ registry, readBody, publicUrl }));
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(docsRoutes({ publicUrl }));

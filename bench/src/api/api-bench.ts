@@ -18,7 +18,7 @@ const IDLE_BODY = JSON.stringify({ model: 'digits', input: { pixels: Array(64).f
 /** What the API does on top of a bare one, and what those cost who wait. */
 export const apiBench: Bench = {
   name: 'api',
-  summary: `${JOBS} POST /jobs by ${CONNECTIONS} connections, against Express + zod + queue.add; once, 2,000 long polls at a time`,
+  summary: `${JOBS} POST /jobs by ${CONNECTIONS} connections, against Express + zod + queue.add; once, 2,000 long polls and 1,000 streams of events at a time`,
   figures: {
     rps_ratio: 'POST /jobs/s, ours / bare',
     p99_ratio: '99th percentile of the 202, ours / bare',
@@ -27,7 +27,9 @@ export const apiBench: Bench = {
     p50_ms: 'ours',
     bare_p50_ms: '',
     kb_per_waiter: 'RSS of the API per long poll that is held, of 2,000 (measured once)',
-    wake_p99_ms: 'from the commit of a job to the answer of its long poll, beside 2,000 others (measured once)',
+    kb_per_sse_reader: 'the same per stream of events (SSE), of 1,000 beside them (measured once)',
+    wake_p99_ms: 'from the commit of a job to the answer of its long poll, beside all of those (measured once)',
+    sse_wake_p99_ms: 'from the commit of a job to the end of its stream of events, beside all of those (measured once)',
   },
   async prepare(context) {
     const bodies = (await readWorkload()).map(({ input }) => JSON.stringify({ model: MODEL, input }));

@@ -8,4 +8,8 @@ export interface CliContext {
   print: (text: string) => void;
   /** A line for people beside the answer, to stderr. */
   printError: (text: string) => void;
+  /** Shows what goes on, in place of what it showed before; undefined where nobody watches. */
+  progress: ((text: string) => void) | undefined;
+  /** What is piped in; undefined at a terminal. */
+  readInput: (() => Promise<string>) | undefined;
 }

@@ -5,6 +5,12 @@ export const EXIT = {
   failed: 1,
   /** It was not understood: an unknown command or option, a value that is none. */
   usage: 2,
+  /** It worked out, and the job has not succeeded: it failed, was canceled, or expired. */
+  jobNotSucceeded: 3,
+  /** The time that was given for waiting is over; the job goes on. */
+  timedOut: 4,
+  /** The API cannot be reached, or cannot do it now: the same command may work later. */
+  unavailable: 5,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
@@ -16,9 +22,12 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 export class CliError extends Error {
   override readonly name = 'CliError';
   readonly exitCode: ExitCode;
+  /** What `--json` says beside the message. */
+  readonly details: object;
 
-  constructor(message: string, options: { exitCode?: ExitCode; cause?: unknown } = {}) {
+  constructor(message: string, options: { exitCode?: ExitCode; cause?: unknown; details?: object } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.exitCode = options.exitCode ?? EXIT.failed;
+    this.details = options.details ?? {};
   }
 }

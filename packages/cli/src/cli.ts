@@ -1,7 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import type { CliContext } from './cli-context.ts';
 import { CliError, EXIT } from './cli-error.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { jobsCommand } from './commands/jobs.ts';
 import { modelsCommand } from './commands/models.ts';
+import { queuesCommand } from './commands/queues.ts';
 
 /** Runs one command line and resolves with its exit code; never rejects for what a user can mend. */
 export async function runCli(context: CliContext): Promise<number> {
@@ -12,7 +15,10 @@ export async function runCli(context: CliContext): Promise<number> {
     .showHelpAfterError('(--help lists what there is)')
     .exitOverride()
     .addHelpText('after', HELP)
-    .addCommand(modelsCommand(context));
+    .addCommand(jobsCommand(context))
+    .addCommand(queuesCommand(context))
+    .addCommand(modelsCommand(context))
+    .addCommand(doctorCommand(context));
   inherit(program);
   try {
     await program.parseAsync(args, { from: 'user' });
@@ -21,7 +27,7 @@ export async function runCli(context: CliContext): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     if (!(error instanceof CliError)) throw error;
     if (error.message === '') return error.exitCode;
-    if (args.includes('--json')) print(JSON.stringify({ error: error.message }, null, 2));
+    if (args.includes('--json')) print(JSON.stringify({ error: error.message, ...error.details }, null, 2));
     else printError(error.message);
     return error.exitCode;
   }
@@ -36,4 +42,5 @@ function inherit(parent: Command): void {
 }
 
 const HELP = `
-Every command takes --json. Exit codes: 0 done, 1 it did not work out, 2 the command line was not understood.`;
+Every command takes --json. Exit codes: 0 done, 1 it did not work out, 2 the command line was not understood,
+3 the job has not succeeded, 4 the time to wait is over, 5 the API cannot be reached or is overloaded.`;

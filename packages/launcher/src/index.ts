@@ -6,7 +6,7 @@ export {
   startChildService,
 } from './child-service.ts';
 export { exampleRequest } from './example-request.ts';
-export { freePort, parsePort } from './free-port.ts';
+export { freePort, isPortFree, parsePort } from './free-port.ts';
 export { type HttpAnswer, httpGet } from './http-get.ts';
 export { LaunchError } from './launch-error.ts';
 export { describeExit, type Exit } from './managed-process.ts';

@@ -1053,5 +1053,5 @@ export function unknownSettings(env: Readonly<Record<string, string | undefined>
   return Object.keys(env).filter((name) => name.startsWith('ONQUEUE_') && !known.has(name));
 }
 
-/** Read by `npm start`, `npm run demo` and `npm test`, before the platform starts; the last one is fault-point.ts's. */
-const LAUNCHER_VARIABLES = ['ONQUEUE_REDIS_SERVER', 'ONQUEUE_DEBUG', 'ONQUEUE_FAULT_POINTS'];
+/** Read by `npm start`, `npm run demo` and `npm test`, before the platform starts, by the command line, and by fault-point.ts. */
+const LAUNCHER_VARIABLES = ['ONQUEUE_REDIS_SERVER', 'ONQUEUE_DEBUG', 'ONQUEUE_API_URL', 'ONQUEUE_FAULT_POINTS'];

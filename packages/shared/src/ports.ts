@@ -51,10 +51,13 @@ export interface LaneBacklog extends Backlog {
   finishedJobsOf: Readonly<Record<Lane, number>>;
 }
 
-/** The oldest job of a lane that no worker has claimed; none: age 0. */
+/** What of a lane no worker has claimed. */
 export interface OldestUnclaimed {
   lane: Lane;
+  /** Of the oldest job; 0 when there is none. */
   ageS: number;
+  /** About: of what was canceled some may still stand in the queue. Without jobs whose time has not come. */
+  jobs: number;
 }
 
 export type EnqueueOutcome =

@@ -218,6 +218,21 @@ export const lane = {
   drain: { object: 'lane', model: MODEL, lane: 'bulk', state: 'draining' },
 } satisfies Record<string, z.infer<typeof replies.laneChange>>;
 
+export const queueList = {
+  object: 'list' as const,
+  data: [
+    {
+      object: 'queue' as const,
+      model: 'fraud',
+      backlog: { jobs: 130, rows: 5200, bytes: 718_000 },
+      lanes: [
+        { lane: 'interactive' as const, state: 'open' as const, waiting_jobs: 0, oldest_age_s: 0 },
+        { lane: 'bulk' as const, state: 'paused' as const, waiting_jobs: 128, oldest_age_s: 312.4 },
+      ],
+    },
+  ],
+};
+
 export const purge: z.infer<typeof replies.purge> = {
   object: 'purge',
   model: MODEL,

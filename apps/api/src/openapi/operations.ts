@@ -301,6 +301,17 @@ export const paths: ZodOpenApiPathsObject = {
     resume: 'Open a lane that is paused or draining',
     drain: 'Accept no jobs for a lane, and have it run empty',
   }),
+  '/admin/queues': {
+    get: {
+      operationId: 'listQueues',
+      tags: ['Operations'],
+      summary: 'Show the queue of every model, lane by lane',
+      responses: {
+        200: json(replies.queueList, 'What waits, and what operators have each lane do.', examples.queueList),
+        ...problems(['invalid_request', ...STORAGE]),
+      },
+    },
+  },
   '/admin/models/{name}/lanes/{lane}/purge': {
     post: laneAction('purgeLane', 'Cancel the jobs of a lane that no worker holds, so many a call', {
       200: json(replies.purge, 'How many were canceled.', examples.purge),

@@ -88,6 +88,29 @@ export const laneChange = z
   .object({ object: z.literal('lane'), model: modelName, lane, state: laneState })
   .meta({ id: 'Lane' });
 
+export const queueList = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(
+      z.object({
+        object: z.literal('queue'),
+        model: modelName,
+        backlog: z
+          .object({ jobs: z.number().int(), rows: z.number().int(), bytes: z.number().int() })
+          .describe('Accepted and not ended.'),
+        lanes: z.array(
+          z.object({
+            lane,
+            state: laneState,
+            waiting_jobs: z.number().int().describe('That no worker has claimed; about.'),
+            oldest_age_s: z.number().describe('Seconds that the oldest of them has waited; 0 when there is none.'),
+          }),
+        ),
+      }),
+    ),
+  })
+  .meta({ id: 'QueueList' });
+
 export const purge = z
   .object({ object: z.literal('purge'), model: modelName, lane, purged: z.number().int(), has_more: z.boolean() })
   .meta({ id: 'Purge' });

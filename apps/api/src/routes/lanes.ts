@@ -1,10 +1,19 @@
-import { type Lane, type LaneControls, type LaneState, lane, Problem, unknownModel } from '@onqueue/shared';
+import {
+  type JobStore,
+  type Lane,
+  type LaneControls,
+  type LaneState,
+  lane,
+  Problem,
+  unknownModel,
+} from '@onqueue/shared';
 import { type Request, type Response, Router } from 'express';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
 
 export interface LaneRoutesOptions {
+  store: Pick<JobStore, 'backlog'>;
   lanes: LaneControls;
   catalog: ModelCatalog;
   maxJobsPerCall: number;
@@ -12,9 +21,20 @@ export interface LaneRoutesOptions {
 
 const STATES = { pause: 'paused', resume: 'open', drain: 'draining' } as const satisfies Record<string, LaneState>;
 
-/** What operators do to a lane of a model: `POST /admin/models/:name/lanes/:lane/pause`, `resume`, `drain` and `purge`. */
-export function laneRoutes({ lanes, catalog, maxJobsPerCall }: LaneRoutesOptions): Router {
+/**
+ * What operators see of the queues, `GET /admin/queues`, and do to a lane of a model: `POST
+ * /admin/models/:name/lanes/:lane/pause`, `resume`, `drain` and `purge`.
+ */
+export function laneRoutes({ store, lanes, catalog, maxJobsPerCall }: LaneRoutesOptions): Router {
   const router = Router();
+  router
+    .route('/admin/queues')
+    .get(queryParameters(), async (_request, response) => {
+      const models = new Set((await catalog.list()).map(({ descriptor }) => descriptor.name));
+      const data = await Promise.all([...models].sort().map((model) => queueOf(model, { store, lanes })));
+      response.set('Cache-Control', 'no-store').json({ object: 'list', data });
+    })
+    .all(otherMethods('GET'));
   for (const [action, state] of Object.entries(STATES)) {
     router
       .route(`/admin/models/:name/lanes/:lane/${action}`)
@@ -34,6 +54,24 @@ export function laneRoutes({ lanes, catalog, maxJobsPerCall }: LaneRoutesOptions
     })
     .all(otherMethods('POST'));
   return router;
+}
+
+async function queueOf(model: string, { store, lanes }: Pick<LaneRoutesOptions, 'store' | 'lanes'>) {
+  const [{ jobs, rows, bytes, oldestUnclaimed }, states] = await Promise.all([
+    store.backlog(model),
+    lanes.states(model),
+  ]);
+  return {
+    object: 'queue',
+    model,
+    backlog: { jobs, rows, bytes },
+    lanes: oldestUnclaimed.map((unclaimed) => ({
+      lane: unclaimed.lane,
+      state: states[unclaimed.lane],
+      waiting_jobs: unclaimed.jobs,
+      oldest_age_s: unclaimed.ageS,
+    })),
+  };
 }
 
 type Params = { name: string; lane: string };

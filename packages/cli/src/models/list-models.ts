@@ -1,5 +1,6 @@
 import { scanModelRepository } from '@onqueue/worker/model-tools';
 import { CliError } from '../cli-error.ts';
+import { tableText } from '../table-text.ts';
 
 export interface ListedVersion {
   folder: string;
@@ -30,13 +31,5 @@ export function listText(versions: readonly ListedVersion[]): string {
   const rows = versions.map(({ folder, name, version, kind, description, error }) =>
     error === undefined ? [`${name}/${version}`, kind ?? '', description ?? ''] : [folder, 'broken', error],
   );
-  const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return tableText(rows);
 }

@@ -21,10 +21,15 @@ export async function rowsOfFile(path: string): Promise<Row[]> {
   const text = await readFile(path, 'utf8').catch((cause: Error) => {
     throw new CliError(`${path} cannot be read: ${cause.message}`, { cause });
   });
+  return rowsOfText(text, path);
+}
+
+/** One JSON object a line; `name` is where it comes from, for messages. */
+export function rowsOfText(text: string, name: string): Row[] {
   const rows = text
     .split('\n')
-    .flatMap((line, index) => (line.trim() === '' ? [] : [rowOf(line, `${path}:${index + 1}`)]));
-  if (rows.length === 0) throw new CliError(`${path} has no rows.`);
+    .flatMap((line, index) => (line.trim() === '' ? [] : [rowOf(line, `${name}:${index + 1}`)]));
+  if (rows.length === 0) throw new CliError(`${name} has no rows.`);
   return rows;
 }
 

@@ -286,14 +286,16 @@ export class RedisJobStore implements JobStore {
       this.#keys.turns(partition, queueName(model, lane)),
     ];
     const keys = [this.#keys.backlog(partition, model), ...LANES.flatMap(listsOf)];
-    const [nowMs, counts, oldest] = (await this.#guard(() => this.#redis.eval(BACKLOG_LUA, keys.length, ...keys))) as [
-      number,
-      (string | null)[],
-      string[],
-    ];
+    const [nowMs, counts, oldest, waiting] = (await this.#guard(() =>
+      this.#redis.eval(BACKLOG_LUA, keys.length, ...keys),
+    )) as [number, (string | null)[], string[], number[]];
     return {
       ...toBacklog(counts.map(Number)),
-      oldestUnclaimed: LANES.map((name, index) => ({ lane: name, ageS: ageOf(oldest[index] ?? '', nowMs) })),
+      oldestUnclaimed: LANES.map((name, index) => ({
+        lane: name,
+        ageS: ageOf(oldest[index] ?? '', nowMs),
+        jobs: waiting[index] ?? 0,
+      })),
       finishedJobsOf: Object.fromEntries(
         LANES.map((name, index) => [name, Number(counts[COUNTS + index] ?? 0)]),
       ) as LaneBacklog['finishedJobsOf'],
