@@ -108,12 +108,10 @@ describe('README.md and the guides', () => {
 describe('the receivers in the guide to webhooks', () => {
   const secret = generateWebhookSecret();
   const body = JSON.stringify({ type: 'job.succeeded', data: { id: 'job_1', results: ['ü'] } });
-  const headers = webhookHeaders({
-    id: 'evt_1',
-    timestampS: Math.floor(Date.now() / 1000),
-    body,
-    secret: parseWebhookSecret(secret),
-  });
+  const headers = webhookHeaders(
+    { id: 'evt_1', timestampS: Math.floor(Date.now() / 1000), body },
+    { secrets: [parseWebhookSecret(secret)] },
+  );
   const deliveries = [
     { headers, body },
     { headers, body },

@@ -5,6 +5,7 @@ import {
   BlobSweeper,
   type CompletionListener,
   DeadlineSweeper,
+  type DeliveryLog,
   type FileIndex,
   type JobIndex,
   type JobRemovals,
@@ -44,6 +45,8 @@ import { modelVersionRoutes } from './routes/model-versions.ts';
 import { modelRoutes } from './routes/models.ts';
 import { openApiRoutes } from './routes/openapi.ts';
 import { operationRoutes } from './routes/operations.ts';
+import { webhookDeliveryRoutes } from './routes/webhook-deliveries.ts';
+import { type WebhookEndpointRoutesOptions, webhookEndpointRoutes } from './routes/webhook-endpoints.ts';
 import type { StoreHealth } from './store-health.ts';
 import type { WebhookPolicy } from './webhook-policy.ts';
 
@@ -87,6 +90,8 @@ export interface AppOptions {
   register: BlobRegister;
   fileIndex: FileIndex;
   checkWebhook: WebhookPolicy;
+  webhooks: Pick<WebhookEndpointRoutesOptions, 'endpoints' | 'signingSeeds' | 'maxEndpoints' | 'secretOverlapS'>;
+  deliveries: DeliveryLog;
   publicUrl: string | undefined;
   /** Of the platform. */
   version: string;
@@ -100,7 +105,7 @@ export interface App {
 
 /** The API without its listener, so that tests and `main.ts` start the same thing. */
 export function createApp(options: AppOptions): App {
-  const { store, registry, listener, health, memory, logger, limits, publicUrl } = options;
+  const { store, registry, listener, health, memory, logger, limits, deliveries, publicUrl } = options;
   const metrics = new ApiMetrics();
   const catalog = new ModelCatalog({ registry });
   const waiter = new JobWaiter({ store, listener, maxWaiters: limits.maxWaiters });
@@ -185,8 +190,11 @@ export function createApp(options: AppOptions): App {
       maxWaitS: limits.maxWaitS,
       requestLimits: limits.request,
       checkWebhook: options.checkWebhook,
+      deliveries,
       publicUrl,
     }),
+    webhookEndpointRoutes({ ...options.webhooks, checkWebhook: options.checkWebhook, readBody, publicUrl }),
+    webhookDeliveryRoutes({ deliveries, store, readBody, publicUrl }),
   );
   app.use(modelRoutes({ catalog, lanes: options.lanes, publicUrl }));
   app.use(laneRoutes({ store, lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));

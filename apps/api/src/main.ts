@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import {
   armFaultPoints,
   ConfigError,
+  createSecretSeal,
   endAtUncaughtErrors,
   JobPayloads,
   loadConfig,
@@ -28,6 +29,8 @@ import {
   RedisLaneControls,
   RedisModelRegistry,
   RedisQueuePlaces,
+  RedisWebhookDeliveries,
+  RedisWebhookEndpoints,
   readServerMemory,
 } from '@onqueue/shared/redis';
 import { openTracer } from '@onqueue/shared/tracing';
@@ -155,6 +158,24 @@ async function main(): Promise<void> {
       isConfigured: config.webhookSecret !== undefined,
       allowHttp: config.webhookAllowHttp,
       allowCidrs: config.webhookAllowCidrs,
+    }),
+    webhooks: {
+      endpoints: new RedisWebhookEndpoints({
+        redis,
+        keys,
+        partitions: config.partitions,
+        seal: createSecretSeal(config.webhookMasterKeys),
+        signingSeeds: config.webhookSigningKeys,
+      }),
+      signingSeeds: config.webhookSigningKeys,
+      maxEndpoints: config.webhookMaxEndpoints,
+      secretOverlapS: config.webhookSecretOverlapS,
+    },
+    deliveries: new RedisWebhookDeliveries({
+      redis,
+      keys,
+      retentionMs: config.webhookRetentionS * 1000,
+      maxDeliveries: config.webhookMaxDeliveries,
     }),
     publicUrl: config.publicUrl,
     version: PLATFORM_VERSION,

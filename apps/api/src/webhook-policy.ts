@@ -9,18 +9,25 @@ export interface WebhookPolicyOptions {
 }
 
 /** Throws for a webhook that no worker would call, as far as its URL tells; names are looked up by workers, at connect. */
-export type WebhookPolicy = (webhook: string | undefined) => void;
+export type WebhookPolicy = (webhook: string | undefined, place?: WebhookPlace) => void;
+
+/** What names the URL, and where: a job, unless it is said. */
+export interface WebhookPlace {
+  what: string;
+  pointer: string;
+}
 
 /** What a job's `webhook` may be. The policy throws Problem invalid_request or webhooks_not_configured. */
 export function createWebhookPolicy({ isConfigured, allowHttp, allowCidrs }: WebhookPolicyOptions): WebhookPolicy {
   const allowed = parseNetworks(allowCidrs);
-  return (webhook) => {
+  return (webhook, place = { what: 'The job', pointer: '/webhook' }) => {
+    const refused = (detail: string) => invalidRequest(place.what, [{ pointer: place.pointer, detail }]);
     if (webhook === undefined) return;
     if (!isConfigured) {
       throw new Problem(
         'webhooks_not_configured',
         'Set ONQUEUE_WEBHOOK_SECRET on the API and the workers to use webhooks.',
-        { errors: [{ pointer: '/webhook', detail: 'webhooks are not configured on this server' }] },
+        { errors: [{ pointer: place.pointer, detail: 'webhooks are not configured on this server' }] },
       );
     }
     const url = new URL(webhook);
@@ -35,8 +42,4 @@ export function createWebhookPolicy({ isConfigured, allowHttp, allowCidrs }: Web
       throw refused(`webhooks do not go to ${address}, which is no public address (ONQUEUE_WEBHOOK_ALLOW_CIDRS)`);
     }
   };
-}
-
-function refused(detail: string): Problem {
-  return invalidRequest('The job', [{ pointer: '/webhook', detail }]);
 }

@@ -6,7 +6,9 @@ import {
   type Config,
   ConfigError,
   circuitState,
+  createSecretSeal,
   DeadlineSweeper,
+  deriveSigningKey,
   endAtUncaughtErrors,
   JobPayloads,
   loadConfig,
@@ -16,6 +18,7 @@ import {
   partitionOf,
   systemClock,
   type Tracer,
+  tenantReceiver,
   toJobView,
   traceContextOf,
   unknownSettings,
@@ -33,6 +36,8 @@ import {
   RedisModelRegistry,
   RedisResultCache,
   type RedisTarget,
+  RedisWebhookDeliveries,
+  RedisWebhookEndpoints,
   whenReady,
 } from '@onqueue/shared/redis';
 import { openTracer } from '@onqueue/shared/tracing';
@@ -49,6 +54,7 @@ import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
 import { NothingToServeError, Supervisor } from './supervisor.ts';
+import { DeliveryLedger } from './webhooks/delivery-ledger.ts';
 import { startWebhooks, type Webhooks } from './webhooks/index.ts';
 
 /** How long handing jobs back may take: a few round trips to Redis, and the runners' end. */
@@ -317,11 +323,40 @@ interface WebhookParts {
 
 function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts }: WebhookParts): Webhooks {
   const partitions = Array.from({ length: config.partitions }, (_, partition) => partition);
+  const onError = (error: Error) => parts.outages.warn(error, 'webhooks');
+  const secret = parseWebhookSecret(parts.secret);
+  const endpoints = new RedisWebhookEndpoints({
+    redis,
+    keys,
+    partitions: config.partitions,
+    seal: createSecretSeal(config.webhookMasterKeys),
+    signingSeeds: config.webhookSigningKeys,
+  });
+  const deliveries = new RedisWebhookDeliveries({
+    redis,
+    keys,
+    retentionMs: config.webhookRetentionS * 1000,
+    maxDeliveries: config.webhookMaxDeliveries,
+  });
+  const ledger = new DeliveryLedger({
+    keysOf: (tenant) => ({
+      secrets: [secret],
+      privateKeys: config.webhookSigningKeys.map((seed) => deriveSigningKey(seed, tenantReceiver(tenant))),
+    }),
+    endpoints,
+    deliveries,
+    disableAfterMs: config.webhookDisableAfterS * 1000,
+    onDisabled: (endpoint) => parts.logger.warn(endpoint, 'webhook endpoint disabled'),
+  });
   return startWebhooks({
+    endpoints,
+    deliveries,
+    ledger,
+    reconcile: () => endpoints.reconcile(),
     connection: redis,
-    outboxKeys: partitions.map((partition) => keys.outbox(partition)),
+    outboxKeys: [...partitions.map((partition) => keys.outbox(partition)), keys.fleetOutbox],
     queuePrefix: keys.bullPrefix(0),
-    secret: parseWebhookSecret(parts.secret),
+    secret,
     version: PLATFORM_VERSION,
     guard: { allowCidrs: config.webhookAllowCidrs, allowHttp: config.webhookAllowHttp },
     schedule: { delaysMs: config.webhookScheduleMs },
@@ -344,7 +379,7 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
     },
     log: parts.logger,
     tracer: parts.tracer,
-    onError: (error) => parts.outages.warn(error, 'webhooks'),
+    onError,
     onAttempt: ({ outcome, durationS, model, sinceEventS }) => {
       metrics.webhookDeliveries.inc({ outcome });
       metrics.webhookDuration.observe(durationS);

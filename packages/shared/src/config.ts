@@ -2,9 +2,11 @@ import { z } from 'zod';
 import { executionProviderFallback, executionProviders } from './execution-provider.ts';
 import { MAX_INDEXED_METADATA_KEYS } from './job-index.ts';
 import { parseNetworks } from './network-address.ts';
+import { parseMasterKey } from './secret-seal.ts';
 import { type PerServiceClass, serviceClass } from './service-class.ts';
 import { parseWebhookSecret } from './standard-webhooks.ts';
 import { versionPolicyText } from './version-policy.ts';
+import { parseSigningKey } from './webhook-key-pair.ts';
 
 /** Who reads a setting. `docs/configuration.md` is generated from this table. */
 type Reader = 'api' | 'worker' | 'both';
@@ -30,6 +32,16 @@ const list = z.string().transform((text) =>
     .map((item) => item.trim())
     .filter((item) => item !== ''),
 );
+/** A list of what `parse` reads; it says what is wrong and quotes nothing. */
+const keyList = <Key>(parse: (text: string) => Key) =>
+  list.transform((items, context): Key[] => {
+    try {
+      return items.map(parse);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+      return [];
+    }
+  });
 const webhookSecret = z.string().superRefine((text, context) => {
   try {
     parseWebhookSecret(text);
@@ -940,6 +952,59 @@ export const SETTINGS = {
     schema: list.pipe(z.array(integer(0)).min(1).max(20)),
     default: '0,5000,300000,1800000,7200000,18000000,36000000,50400000,72000000,86400000',
     about: 'Milliseconds before each attempt of a delivery, ± 10 %. When the last one has failed, the delivery has.',
+  }),
+  webhookSigningKeys: setting({
+    env: 'ONQUEUE_WEBHOOK_SIGNING_KEYS',
+    reader: 'both',
+    schema: keyList(parseSigningKey),
+    default: '',
+    about:
+      'What `v1a` signatures (ed25519) are made with: `whsk_` and the base64 of 32 random bytes, separated by commas. Each signs, with a key pair of its own for every receiver. Without one there are only `v1` signatures.',
+  }),
+  webhookMasterKeys: setting({
+    env: 'ONQUEUE_WEBHOOK_MASTER_KEYS',
+    reader: 'both',
+    schema: keyList(parseMasterKey),
+    default: '',
+    about:
+      'Encrypt the secrets of endpoints in Redis (AES-256-GCM): the base64 of 32 random bytes, separated by commas. The first one encrypts, all of them decrypt. Without one the secrets are kept as they are.',
+  }),
+  webhookMaxEndpoints: setting({
+    env: 'ONQUEUE_WEBHOOK_MAX_ENDPOINTS',
+    reader: 'api',
+    schema: integer(0, 1000),
+    default: '50',
+    about: 'Webhook endpoints that a tenant may register. One more is answered 409.',
+  }),
+  webhookSecretOverlapS: setting({
+    env: 'ONQUEUE_WEBHOOK_SECRET_OVERLAP_S',
+    reader: 'api',
+    schema: integer(0, 2_592_000),
+    default: '86400',
+    about:
+      'Seconds for which the secrets before a new one go on signing beside it, unless the rotation says otherwise. At most five sign at once.',
+  }),
+  webhookDisableAfterS: setting({
+    env: 'ONQUEUE_WEBHOOK_DISABLE_AFTER_S',
+    reader: 'worker',
+    schema: integer(1, 31_536_000),
+    default: '432000',
+    about: 'Seconds without one answer of 2xx after which an endpoint that fails again is disabled.',
+  }),
+  webhookRetentionS: setting({
+    env: 'ONQUEUE_WEBHOOK_RETENTION_S',
+    reader: 'both',
+    schema: integer(1, 2_592_000),
+    default: '604800',
+    about: 'Seconds that a delivery and its attempts can be looked at, and sent again, after the last attempt.',
+  }),
+  webhookMaxDeliveries: setting({
+    env: 'ONQUEUE_WEBHOOK_MAX_DELIVERIES',
+    reader: 'both',
+    schema: integer(1, 1_000_000),
+    default: '10000',
+    about:
+      'Deliveries of a tenant that are listed, and as many that failed beside them. Of more than that the oldest are forgotten.',
   }),
 } as const;
 

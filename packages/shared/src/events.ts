@@ -1,25 +1,79 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 
-/** What a webhook can tell about a job. */
-export const eventType = z.enum(['job.succeeded', 'job.failed', 'job.canceled', 'job.expired']);
+/** How a job can end, as an event. */
+export const jobEndEvent = z.enum(['job.succeeded', 'job.failed', 'job.canceled', 'job.expired']);
+
+/** What there is to be told about a job. What is no end is told only to those who name it. */
+export const jobEventType = z.enum(['job.queued', 'job.started', ...jobEndEvent.options]);
+export type JobEventType = z.infer<typeof jobEventType>;
+
+/** What there is to be told about the platform: to endpoints, of which there is no job. */
+export const platformEventType = z.enum([
+  'model.ready',
+  'model.failed',
+  'model.unloaded',
+  'endpoint.disabled',
+  'endpoint.test',
+]);
+export type PlatformEventType = z.infer<typeof platformEventType>;
+
+/** Every event that a webhook can tell. */
+export const eventType = z.enum([...jobEventType.options, ...platformEventType.options]);
 export type EventType = z.infer<typeof eventType>;
 
-/**
- * An entry of the outbox: born in the commit that changed the job's state, read by the relay.
- * It names the job instead of carrying it; the relay renders the body once, so that every retry sends the same bytes.
- */
-export const outboxEvent = z.object({
-  schema_version: z.literal(1),
+const born = {
   id: z.string().min(1),
-  type: eventType,
   tenant: z.string().min(1),
-  job_id: z.string().min(1),
-  run: z.number().int().positive(),
   occurred_at_ms: z.number().int().nonnegative(),
-  url: z.string().min(1),
-});
+};
+
+/**
+ * An entry of the outbox: born in the script that changed the state it tells of, read by the relay.
+ * It names the job instead of carrying it; the relay renders the body once, so that every retry sends the same bytes.
+ *
+ * 1: for the `webhook` of a job. 2: for the endpoints of its tenant that want it. 3: about no job, with its data; for the
+ * endpoints of its tenant, or of all of them (`*`). 4: a delivery that is to be made anew.
+ */
+export const outboxEvent = z.discriminatedUnion('schema_version', [
+  z.object({
+    schema_version: z.literal(1),
+    ...born,
+    type: jobEventType,
+    job_id: z.string().min(1),
+    run: z.number().int().positive(),
+    url: z.string().min(1),
+  }),
+  z.object({
+    schema_version: z.literal(2),
+    ...born,
+    type: jobEventType,
+    job_id: z.string().min(1),
+    run: z.number().int().positive(),
+  }),
+  z.object({
+    schema_version: z.literal(3),
+    ...born,
+    type: platformEventType,
+    /** The only endpoint that it is for. */
+    endpoint_id: z.string().optional(),
+    model: z.string().optional(),
+    data: z.record(z.string(), z.unknown()),
+  }),
+  z.object({
+    schema_version: z.literal(4),
+    ...born,
+    delivery_id: z.string(),
+    /** Counts how often that was ordered. */
+    round: z.number().int(),
+  }),
+]);
 export type OutboxEvent = z.infer<typeof outboxEvent>;
+export type JobOutboxEvent = Extract<OutboxEvent, { schema_version: 1 | 2 }>;
+export type PlatformOutboxEvent = Extract<OutboxEvent, { schema_version: 3 }>;
+
+/** In place of a tenant: all of them. */
+export const EVERY_TENANT = '*';
 
 /**
  * The event's id is a function of (job, run, event, sequence), so a commit or a relay that runs twice names the same

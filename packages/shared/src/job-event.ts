@@ -1,13 +1,10 @@
 import { z } from 'zod';
-import { eventType } from './events.ts';
+import { jobEventType } from './events.ts';
 import type { JobRecord, RunRecord } from './job.ts';
 import { isTerminal, jobState } from './job-state.ts';
 import { jobView, toJobView } from './job-view.ts';
 
-/** What a stream of events tells of a job: that a run was queued, started, and how it ended, under the name that webhooks have for it. */
-export const jobEventType = z.enum(['job.queued', 'job.started', ...eventType.options]);
-
-/** One event of a job, as `GET /jobs/{id}/events` sends it. */
+/** One event of a job, as `GET /jobs/{id}/events` sends it: under the name that webhooks have for it. */
 export const jobEvent = z.object({
   /** `<run>-<number>`: rises with every event of the job, not always by one. */
   id: z.string(),

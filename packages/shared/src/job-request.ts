@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { boundedObject, MAX_FAULTS } from './bounded-object.ts';
-import { eventType } from './events.ts';
+import { jobEventType } from './events.ts';
 import { metadata, onRowError } from './job.ts';
 import { lane } from './lane.ts';
 import { serviceClass } from './service-class.ts';
@@ -90,12 +90,12 @@ const envelope = z
       .optional()
       .describe('Called with a signed POST (Standard Webhooks) when the job has ended.'),
     webhook_events: z
-      .array(eventType)
+      .array(jobEventType)
       .min(1)
-      .max(eventType.options.length)
+      .max(jobEventType.options.length)
       .refine((types) => new Set(types).size === types.length, 'each event once')
       .optional()
-      .describe('Which ends the webhook is told of; all of them when left out.'),
+      .describe('What the webhook is told of; every end of the job, and nothing before it, when left out.'),
     timeout: seconds
       .optional()
       .describe('Seconds that a run may take, from its first start to its end; then it fails with `timeout`.'),

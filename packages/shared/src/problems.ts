@@ -206,6 +206,28 @@ export const PROBLEMS = {
     about:
       'Redis has a `maxmemory-policy` other than `noeviction`, so that it might forget a job after the 202. Nothing was stored. Jobs are taken again as soon as the policy is mended; `/readyz` tells what it is.',
   },
+  endpoint_not_found: {
+    status: 404,
+    title: 'There is no such endpoint.',
+    about: 'No webhook endpoint of yours has this id. `GET /webhooks/endpoints` lists them.',
+  },
+  endpoints_full: {
+    status: 409,
+    title: 'There are as many endpoints as there may be.',
+    about: 'A tenant has at most `ONQUEUE_WEBHOOK_MAX_ENDPOINTS` webhook endpoints. Delete one, or change one.',
+  },
+  delivery_not_found: {
+    status: 404,
+    title: 'There is no such delivery.',
+    about:
+      'No delivery of yours has this id, or it is forgotten: `ONQUEUE_WEBHOOK_RETENTION_S` after its last attempt, or when there are more than `ONQUEUE_WEBHOOK_MAX_DELIVERIES`.',
+  },
+  delivery_pending: {
+    status: 409,
+    title: 'The delivery is on its way.',
+    about:
+      'It has attempts left, and is sent again by itself. Only one that was delivered or has failed can be sent anew.',
+  },
   record_too_new: {
     status: 503,
     title: 'The job was stored by a newer version.',

@@ -16,7 +16,7 @@ const secret = parseWebhookSecret(text);
 const body = '{"type":"job.succeeded","data":{"word":"größer"}}';
 const nowS = Math.floor(Date.now() / 1000);
 const message = { id: 'evt_1', timestampS: nowS, body, secret };
-const signed = () => ({ ...webhookHeaders(message) }) as Record<string, string>;
+const signed = () => ({ ...webhookHeaders(message, { secrets: [secret] }) }) as Record<string, string>;
 
 function refusal(received: Partial<ReceivedWebhook>): WebhookRefusal | 'accepted' {
   try {

@@ -1,4 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
+import { signAsymmetric, verifyAsymmetric } from './webhook-key-pair.ts';
 
 /** The signing key. A KeyObject and no string: logged or serialised by accident, it does not show its bytes. */
 export type WebhookSecret = KeyObject;
@@ -14,6 +15,13 @@ export interface WebhookMessage {
   secret: WebhookSecret;
 }
 
+/** What signs: each of them makes a signature of its own, so that receivers can go from one to the next. */
+export interface WebhookKeys {
+  secrets: readonly WebhookSecret[];
+  /** ed25519; for receivers that should not be able to sign. */
+  privateKeys?: readonly KeyObject[];
+}
+
 export interface WebhookHeaders {
   'webhook-id': string;
   'webhook-timestamp': string;
@@ -27,6 +35,8 @@ export interface ReceivedWebhook {
   body: string | Uint8Array;
   /** Any of them may have signed: old and new stand side by side while a secret is rotated. */
   secrets: readonly WebhookSecret[];
+  /** Those of ed25519, beside or in place of the secrets. */
+  publicKeys?: readonly KeyObject[];
   /** Unix seconds. */
   nowS: number;
   /** How far the sender's clock and the network may be off. Default 300, as the specification suggests. */
@@ -38,7 +48,9 @@ export type WebhookRefusal =
   | 'malformed_timestamp'
   | 'timestamp_too_old'
   | 'timestamp_too_new'
-  | 'no_matching_signature';
+  | 'no_matching_signature'
+  /** Good, and seen before (WebhookVerifier). */
+  | 'replayed';
 
 export class WebhookVerificationError extends Error {
   override readonly name = 'WebhookVerificationError';
@@ -79,20 +91,29 @@ export function signWebhook({ id, timestampS, body, secret }: WebhookMessage): s
   return `v1,${digest}`;
 }
 
-export function webhookHeaders(message: WebhookMessage): WebhookHeaders {
+/** One signature a key, separated by blanks: `v1` of secrets, `v1a` of private keys. */
+export function webhookHeaders(
+  message: Omit<WebhookMessage, 'secret'>,
+  { secrets, privateKeys = [] }: WebhookKeys,
+): WebhookHeaders {
+  const signatures = [
+    ...secrets.map((secret) => signWebhook({ ...message, secret })),
+    ...privateKeys.map((privateKey) => signAsymmetric(message, privateKey)),
+  ];
   return {
     'webhook-id': message.id,
     'webhook-timestamp': String(message.timestampS),
-    'webhook-signature': signWebhook(message),
+    'webhook-signature': signatures.join(' '),
   };
 }
 
 /**
- * Accepts when one signature of the header's space-separated list was made with one of the secrets; the comparison
+ * Accepts when one signature of the header's space-separated list was made with one of the keys; the comparison
  * takes the same time wherever they differ.
  * @throws WebhookVerificationError with the reason.
  */
-export function verifyWebhook({ headers, body, secrets, nowS, toleranceS = 300 }: ReceivedWebhook): void {
+export function verifyWebhook(received: ReceivedWebhook): void {
+  const { headers, body, secrets, publicKeys = [], nowS, toleranceS = 300 } = received;
   const id = single(headers, 'webhook-id');
   const timestamp = single(headers, 'webhook-timestamp');
   const signatures = single(headers, 'webhook-signature').split(' ');
@@ -104,9 +125,16 @@ export function verifyWebhook({ headers, body, secrets, nowS, toleranceS = 300 }
     const expected = signWebhook({ id, timestampS, body, secret });
     if (signatures.some((signature) => equal(signature, expected))) return;
   }
+  const message = { id, timestampS, body };
+  // A verification costs far more than an HMAC, and the header is a stranger's: only so many are tried.
+  const asymmetric = signatures.filter((signature) => signature.startsWith('v1a,')).slice(0, MAX_SIGNATURES);
+  for (const publicKey of publicKeys) {
+    if (asymmetric.some((signature) => verifyAsymmetric(message, signature, publicKey))) return;
+  }
   throw new WebhookVerificationError('no_matching_signature');
 }
 
+const MAX_SIGNATURES = 10;
 const PREFIX = 'whsec_';
 const MIN_BYTES = 24;
 const MAX_BYTES = 64;

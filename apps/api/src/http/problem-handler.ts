@@ -45,7 +45,7 @@ export const notFound: RequestHandler = (request) => {
  * The last handler of a path, told which methods it has: answers OPTIONS, and whatever comes beside them is told what is
  * allowed. Express serves HEAD wherever there is a GET.
  */
-export function otherMethods(...methods: ('GET' | 'POST' | 'PUT' | 'DELETE')[]): RequestHandler {
+export function otherMethods(...methods: ('GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE')[]): RequestHandler {
   const allowed = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
   return (request, response) => {
     response.set('Allow', allowed);

@@ -8,6 +8,8 @@ import { modelVersionRoutes } from '../routes/model-versions.ts';
 import { modelRoutes } from '../routes/models.ts';
 import { openApiRoutes } from '../routes/openapi.ts';
 import { operationRoutes } from '../routes/operations.ts';
+import { webhookDeliveryRoutes } from '../routes/webhook-deliveries.ts';
+import { webhookEndpointRoutes } from '../routes/webhook-endpoints.ts';
 import { openApiDocument } from './document.ts';
 
 const document = openApiDocument({ version: '1.2.3', publicUrl: 'https://onqueue.example' });
@@ -33,6 +35,8 @@ test('has every route, and none that is not served', () => {
     operationRoutes({} as never),
     openApiRoutes({}),
     docsRoutes({ publicUrl: undefined }),
+    webhookEndpointRoutes({ readBody: [] } as never),
+    webhookDeliveryRoutes({ readBody: [] } as never),
   ];
   const documented = Object.entries(document.paths ?? {}).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),

@@ -1,7 +1,6 @@
 import { createDocument, type oas31, type ZodOpenApiPathsObject } from 'zod-openapi';
-import * as examples from './examples.ts';
+import { eventWebhooks } from './event-webhooks.ts';
 import { paths } from './operations.ts';
-import { webhook } from './replies.ts';
 import { anyRequest } from './responses.ts';
 
 export interface OpenApiDocumentOptions {
@@ -21,23 +20,9 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: publicUrl ?? '/' }],
-    tags: [{ name: 'Jobs' }, { name: 'Files' }, { name: 'Models' }, { name: 'Operations' }],
+    tags: [{ name: 'Jobs' }, { name: 'Files' }, { name: 'Models' }, { name: 'Webhooks' }, { name: 'Operations' }],
     paths: withAnyRequest(paths),
-    webhooks: {
-      jobEnded: {
-        post: {
-          operationId: 'jobEnded',
-          summary: 'A job has ended',
-          description:
-            'Sent to the `webhook` of a job, signed as Standard Webhooks say: `webhook-id`, `webhook-timestamp`, `webhook-signature`.',
-          requestBody: {
-            required: true,
-            content: { 'application/json': { schema: webhook, example: examples.webhook } },
-          },
-          responses: { '2XX': { description: 'Any of them is an acknowledgement; all else is tried again.' } },
-        },
-      },
-    },
+    webhooks: eventWebhooks,
   });
 }
 

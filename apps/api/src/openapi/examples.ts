@@ -87,6 +87,7 @@ export const job: z.infer<typeof replies.job> = {
   metadata: METADATA,
   request_id: REQUEST_ID,
   urls,
+  webhook_status: null,
 };
 
 export const queuedJob: z.infer<typeof replies.job> = {
@@ -138,7 +139,7 @@ export const jobPlan: z.infer<typeof replies.jobPlan> = {
   input_bytes: 58,
 };
 
-const { results: _, served_by, timings: __, provenance: ___, ...jobSummary } = job;
+const { results: _, served_by, timings: __, provenance: ___, webhook_status: ____, ...jobSummary } = job;
 
 export const jobList: z.infer<typeof replies.jobList> = {
   object: 'list',
@@ -366,9 +367,3 @@ export const partialUpload: z.infer<typeof upload> = { ...begunUpload, parts: [s
 
 /** Binary content is a string in an example. */
 export const content = '{"amount":129.9,"hour":14}\n';
-
-export const webhook: z.infer<typeof replies.webhook> = {
-  type: 'job.succeeded',
-  timestamp: FINISHED_AT,
-  data: job,
-};

@@ -8,6 +8,7 @@ import { filePaths } from './file-operations.ts';
 import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
 import { json, problems, STORAGE } from './responses.ts';
+import { webhookPaths } from './webhook-operations.ts';
 
 const wait = z.string().regex(/^\d+$/).optional().describe('Seconds to hold the answer for, until the job has ended.');
 const ifNoneMatch = z.string().optional().describe('The `ETag` of the answer that the client has.');
@@ -271,6 +272,7 @@ export const paths: ZodOpenApiPathsObject = {
     }),
   },
   ...filePaths,
+  ...webhookPaths,
   '/models': {
     get: {
       operationId: 'listModels',

@@ -3,8 +3,8 @@ import {
   calibration,
   circuitState,
   decisionPolicy,
+  deliveryStatus,
   eventGap,
-  eventType,
   fallbacks,
   fleetVersionState,
   jobEvent,
@@ -32,6 +32,9 @@ import { retriedJob } from '../routes/retry-jobs.ts';
 
 export const job = jobView
   .extend({
+    webhook_status: deliveryStatus
+      .nullable()
+      .describe('How the delivery of its end to its `webhook` stands; null when there is none, or it is forgotten.'),
     position: z
       .number()
       .int()
@@ -257,7 +260,3 @@ export const problem = problemDocument.meta({
   id: 'Problem',
   description: 'RFC 9457. `code` is what a program should compare; docs/problems.md lists the codes.',
 });
-
-export const webhook = z
-  .object({ type: eventType, timestamp: z.iso.datetime(), data: job })
-  .meta({ id: 'WebhookEvent', description: 'One event; its id is in the `webhook-id` header.' });

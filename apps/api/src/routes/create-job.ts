@@ -16,7 +16,6 @@ import {
   type PublishedModel,
   partitionOf,
   serviceOf,
-  toJobView,
 } from '@onqueue/shared';
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
@@ -37,6 +36,7 @@ import type { ApiMetrics } from '../metrics.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
 import type { jobPlan } from '../openapi/replies.ts';
 import { type RequestLimits, requestRecordOf } from '../request-record.ts';
+import { type DeliveryStatuses, showJob } from '../shown-job.ts';
 import type { WebhookPolicy } from '../webhook-policy.ts';
 import { type FindJobOptions, throwMissing } from './find-job.ts';
 
@@ -51,6 +51,7 @@ export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   maxWaitS: number;
   requestLimits: RequestLimits;
   checkWebhook: WebhookPolicy;
+  deliveries: DeliveryStatuses;
   publicUrl: string | undefined;
 }
 
@@ -71,12 +72,12 @@ export async function createJob(options: CreateJobOptions, request: Request, res
   const bodySha256 = key === undefined ? '' : canonicalSha256(request.body);
   const made = key === undefined ? undefined : await findMade(options, key, bodySha256);
   if (made) {
-    answer(options, response, await waitFor(options, made, wait));
+    await answer(options, response, await waitFor(options, made, wait));
     return;
   }
   const job = await prepareJob(options, body, context);
   const isReplayed = key !== undefined && (await reserve(options, { key, bodySha256, job }));
-  answer(options, response, { ...(await submit(options, job, wait)), isReplayed });
+  await answer(options, response, { ...(await submit(options, job, wait)), isReplayed });
 }
 
 /** The job as its answer shows it. */
@@ -101,7 +102,8 @@ interface Wait {
   signal: AbortSignal;
 }
 
-function answer({ publicUrl }: CreateJobOptions, response: Response, submitted: Submitted): void {
+async function answer(options: CreateJobOptions, response: Response, submitted: Submitted): Promise<void> {
+  const { deliveries, publicUrl } = options;
   const { job, createdAtMs, waitedS, ended, isReplayed } = submitted;
   const urls = jobUrls(job.id, publicUrl);
   response.locals.jobId = job.id;
@@ -109,7 +111,7 @@ function answer({ publicUrl }: CreateJobOptions, response: Response, submitted: 
   if (waitedS !== undefined) response.set('Preference-Applied', `wait=${waitedS}`);
   if (isReplayed) response.set('Idempotency-Replayed', 'true');
   if (ended) {
-    response.set('Cache-Control', 'no-store').json(toJobView(ended, publicUrl));
+    response.set('Cache-Control', 'no-store').json(await showJob(deliveries, ended, publicUrl));
     return;
   }
   response.status(202).json({

@@ -1,7 +1,8 @@
-import { DEFAULT_TENANT, faultPoint, Problem, toJobView, toRunView } from '@onqueue/shared';
+import { DEFAULT_TENANT, faultPoint, Problem, toRunView } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
+import { showJob } from '../shown-job.ts';
 import { type CreateJobOptions, createJob } from './create-job.ts';
 import { deleteJob } from './delete-job.ts';
 import { findJob, throwMissing } from './find-job.ts';
@@ -63,7 +64,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
 
 /** Final at once. Canceling a job that is canceled already changes nothing, and is no error. */
 async function cancelJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
-  const { store, publicUrl } = options;
+  const { store, deliveries, publicUrl } = options;
   const id = String(request.params.id);
   // The scripts ask no record which version wrote it; one that we cannot read we leave alone.
   await findJob(options, id);
@@ -75,7 +76,7 @@ async function cancelJob(options: JobRoutesOptions, request: Request, response: 
   const job = outcome.status === 'missing' ? null : await store.read(DEFAULT_TENANT, id);
   if (job === null) return throwMissing(options, id);
   response.locals.jobId = id;
-  response.json(toJobView(job, publicUrl));
+  response.json(await showJob(deliveries, job, publicUrl));
 }
 
 /** Every run of the job, the latest one first. */

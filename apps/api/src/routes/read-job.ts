@@ -1,8 +1,9 @@
-import { isTerminal, type JobRecord, type QueuePlaces, toJobView } from '@onqueue/shared';
+import { isTerminal, type JobRecord, type QueuePlaces } from '@onqueue/shared';
 import type { Request, Response } from 'express';
 import type { BacklogMonitor } from '../backlog-monitor.ts';
 import { sendConditional } from '../http/conditional-json.ts';
 import type { JobWaiter } from '../job-waiter.ts';
+import { type DeliveryStatuses, showJob } from '../shown-job.ts';
 import { awaitJob, type FindJobOptions } from './find-job.ts';
 
 export interface ReadJobOptions extends FindJobOptions {
@@ -10,6 +11,7 @@ export interface ReadJobOptions extends FindJobOptions {
   backlogMonitor: BacklogMonitor;
   waiter: JobWaiter;
   maxWaitS: number;
+  deliveries: DeliveryStatuses;
   publicUrl: string | undefined;
 }
 
@@ -22,12 +24,12 @@ export async function readJob(options: ReadJobOptions, request: Request, respons
   const job = await awaitJob(options, request, response);
   if (!job) return;
   if (isTerminal(job.state)) {
-    sendConditional(request, response, toJobView(job, options.publicUrl));
+    sendConditional(request, response, await showJob(options.deliveries, job, options.publicUrl));
     return;
   }
   const waits = await waitOf(options, job);
   response.set('Retry-After', String(Math.min(LONGEST_POLL_S, Math.max(POLL_AGAIN_S, waits.startsInS ?? 0))));
-  sendConditional(request, response, { ...toJobView(job, options.publicUrl), ...waits.view });
+  sendConditional(request, response, { ...(await showJob(options.deliveries, job, options.publicUrl)), ...waits.view });
 }
 
 /** Where a queued job stands, and when it starts if the queue goes on as it did in the last seconds. */

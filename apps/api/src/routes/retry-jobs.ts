@@ -8,7 +8,6 @@ import {
   Problem,
   type RetriedRows,
   retriedRows,
-  toJobView,
 } from '@onqueue/shared';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
@@ -17,6 +16,7 @@ import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
 import { validate } from '../http/validation.ts';
 import type { MemoryGuard } from '../memory-guard.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
+import { type DeliveryStatuses, showJob } from '../shown-job.ts';
 import { type FindJobOptions, findJob, throwMissing } from './find-job.ts';
 import { assertIndexed, jobCursor, jobFilter, toJobQuery } from './list-jobs.ts';
 
@@ -27,6 +27,7 @@ export interface RetryJobsOptions extends FindJobOptions, BacklogFullOptions {
   memory: MemoryGuard;
   listMaxLooks: number;
   maxJobsPerCall: number;
+  deliveries: DeliveryStatuses;
   publicUrl: string | undefined;
 }
 
@@ -50,7 +51,8 @@ export async function retryJob(options: RetryJobsOptions, request: Request, resp
   await reopen(options, await findJob(options, id), rows.data);
   const job = await findJob(options, id);
   response.locals.jobId = id;
-  response.status(202).location(jobUrls(id, options.publicUrl).self).json(toJobView(job, options.publicUrl));
+  response.status(202).location(jobUrls(id, options.publicUrl).self);
+  response.json(await showJob(options.deliveries, job, options.publicUrl));
 }
 
 /** `POST /jobs/retry`: the same for all jobs that a filter lets through, the newest first, so many a call. */

@@ -1,21 +1,17 @@
-import type { Tracer, WebhookSecret } from '@onqueue/shared';
+import { type Clock, systemClock, type Tracer, type WebhookSecret } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { duplicateConnection, RedisOutbox } from '@onqueue/shared/redis';
+import type { DeliveryLedger } from './delivery-ledger.ts';
 import { createDeliverySchedule, type DeliveryScheduleOptions } from './delivery-schedule.ts';
 import { type EndpointLimits, EndpointShares } from './endpoint-shares.ts';
 import { OutboxRelay, type OutboxRelayOptions } from './outbox-relay.ts';
 import { createSsrfGuard, type SsrfGuardOptions } from './ssrf-guard.ts';
-import {
-  DEFAULT_DISPATCHER_CONCURRENCY,
-  type WebhookAttempt,
-  WebhookDispatcher,
-  type WebhookDispatcherOptions,
-} from './webhook-dispatcher.ts';
+import { DEFAULT_DISPATCHER_CONCURRENCY, type WebhookAttempt, WebhookDispatcher } from './webhook-dispatcher.ts';
 import type { WebhookLog } from './webhook-log.ts';
 import { createBullWebhookQueue, webhookKeys } from './webhook-queue.ts';
 import { createWebhookSender } from './webhook-sender.ts';
 
-export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'>, Pick<WebhookDispatcherOptions, 'onGone'> {
+export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob' | 'endpoints' | 'deliveries'> {
   /** `maxRetriesPerRequest: null`. Queue and dispatcher use it, each outbox gets a copy; the caller closes it, after us. */
   connection: RedisConnection;
   /** The streams that commits write events to: one a partition. */
@@ -35,10 +31,14 @@ export interface WebhooksOptions extends Pick<OutboxRelayOptions, 'readJob'>, Pi
   isOrdered?: boolean;
   lockDurationMs?: number;
   stalledIntervalMs?: number;
+  ledger?: DeliveryLedger | undefined;
+  /** Mends what a crash between two steps has left of the endpoints' subscriptions; called at start and every 30 s. */
+  reconcile?: () => Promise<void>;
   log: WebhookLog;
   /** What everything here goes on after by itself: mostly a Redis that is away, told by each connection at each attempt. */
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
+  clock?: Clock;
   tracer?: Tracer | undefined;
 }
 
@@ -64,7 +64,6 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     log,
     onError,
     onAttempt,
-    onGone,
     concurrency = DEFAULT_DISPATCHER_CONCURRENCY,
   } = options;
   const schedule = createDeliverySchedule(options.schedule);
@@ -92,9 +91,9 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
     schedule,
     log,
     onError,
+    ledger: options.ledger,
     tracer: options.tracer,
     ...(onAttempt && { onAttempt }),
-    ...(onGone && { onGone }),
     concurrency,
     ...(options.lockDurationMs !== undefined && { lockDurationMs: options.lockDurationMs }),
     ...(options.stalledIntervalMs !== undefined && { stalledIntervalMs: options.stalledIntervalMs }),
@@ -110,8 +109,21 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
       consumer: 'relay',
       onInvalid: ({ entryId, reason }) => log.error({ entry: entryId, reason }, 'outbox entry dropped'),
     });
-    return new OutboxRelay({ outbox, queue, readJob, log, onError });
+    const { endpoints, deliveries } = options;
+    return new OutboxRelay({ outbox, queue, readJob, endpoints, deliveries, log, onError });
   });
+  const { clock = systemClock, reconcile } = options;
+  let timer: { cancel(): void } | undefined;
+  let reconciling: Promise<void> | undefined;
+  const reconcileNow = () => {
+    reconciling = reconcile?.()
+      .catch(onError)
+      .finally(() => {
+        timer = isClosing ? undefined : clock.setTimeout(reconcileNow, RECONCILE_EVERY_MS);
+      });
+  };
+  let isClosing = false;
+  reconcileNow();
   dispatcher.start();
   for (const relay of relays) relay.start();
   return {
@@ -119,12 +131,16 @@ export function startWebhooks(options: WebhooksOptions): Webhooks {
       return dispatcher.isIdle;
     },
     async close() {
-      await Promise.all([dispatcher.close(), ...relays.map((relay) => relay.stop())]);
+      isClosing = true;
+      timer?.cancel();
+      await Promise.all([reconciling, dispatcher.close(), ...relays.map((relay) => relay.stop())]);
       for (const reader of readers) reader.disconnect();
       guard.close();
     },
   };
 }
+
+const RECONCILE_EVERY_MS = 30_000;
 
 /** Five times what a read waits for entries: silence for longer means a dead connection. */
 const OUTBOX_SOCKET_TIMEOUT_MS = 10_000;

@@ -7,7 +7,9 @@ import type { WebhookDelivery, WebhookQueue } from './webhook-queue.ts';
 const log = { info() {}, warn() {}, error() {} };
 const onError = () => {};
 
-function entry(id: string, event: Partial<OutboxEvent> = {}): OutboxEntry {
+type WebhookEvent = Extract<OutboxEvent, { schema_version: 1 }>;
+
+function entry(id: string, event: Partial<WebhookEvent> = {}): OutboxEntry {
   return {
     entryId: `${id}-0`,
     event: {

@@ -1,21 +1,14 @@
-import { type Clock, faultPoint, type OutboxEvent, systemClock, type TraceContext } from '@onqueue/shared';
+import { type Clock, type DeliveryLog, faultPoint, type OutboxEvent, systemClock } from '@onqueue/shared';
 import type { OutboxEntry, OutboxReader } from '@onqueue/shared/redis';
+import { contentOf, EventFanout, type EventFanoutOptions } from './event-fanout.ts';
 import type { WebhookLog } from './webhook-log.ts';
-import { type WebhookDelivery, type WebhookQueue, webhookDelivery } from './webhook-queue.ts';
+import type { WebhookQueue } from './webhook-queue.ts';
 
-/** What events tell of a job. */
-export interface RelayedJob {
-  /** As `GET /jobs/{id}` shows it. */
-  view: Record<string, unknown>;
-  /** Sent along with the delivery, beside its body. */
-  trace?: TraceContext | undefined;
-}
-
-export interface OutboxRelayOptions {
+export interface OutboxRelayOptions extends Pick<EventFanoutOptions, 'readJob' | 'endpoints'> {
   outbox: OutboxReader;
   queue: WebhookQueue;
-  /** Null when it is gone. */
-  readJob: (tenant: string, jobId: string) => Promise<RelayedJob | null>;
+  /** Where every delivery is entered before it is queued. */
+  deliveries?: Pick<DeliveryLog, 'open' | 'read'> | undefined;
   log: WebhookLog;
   /** A turn of the loop failed, or some of its entries; it goes on after a pause. */
   onError: (error: Error) => void;
@@ -39,7 +32,8 @@ export interface OutboxRelayOptions {
  * error waits 0.1 s, 0.2 s, … up to 5 s. Stopping, it ends the step it is in. Any number may run on one outbox.
  */
 export class OutboxRelay {
-  readonly #options: Required<OutboxRelayOptions>;
+  readonly #options: OutboxRelayOptions & Required<Pick<OutboxRelayOptions, Defaulted>>;
+  readonly #fanout: EventFanout;
   #loop: Promise<void> | undefined;
   #isStopping = false;
   #endPause = () => {};
@@ -53,6 +47,7 @@ export class OutboxRelay {
       reclaimIdleMs: 5000,
       ...options,
     };
+    this.#fanout = new EventFanout(options);
   }
 
   start(): void {
@@ -94,24 +89,14 @@ export class OutboxRelay {
 
   /** Each entry for itself: one that cannot be relayed keeps none of the others. It stays pending, for a later reclaim. */
   async #relay(entries: readonly OutboxEntry[]): Promise<void> {
-    const { outbox, queue, readJob, log } = this.#options;
+    const { outbox } = this.#options;
     if (entries.length > 0) faultPoint('relay.read.after');
     const relayed: string[] = [];
     const failures: unknown[] = [];
     await Promise.all(
       entries.map(async ({ entryId, event }) => {
         try {
-          const job = await readJob(event.tenant, event.job_id);
-          if (tellsOfLostCommit(event, job?.view ?? null)) {
-            log.warn(
-              { event_id: event.id, job_id: event.job_id },
-              'event dropped: Redis has lost the end that it tells',
-            );
-          } else {
-            faultPoint('relay.add.before');
-            await queue.add(toDelivery(event, job));
-            faultPoint('relay.add.after');
-          }
+          await this.#relayEvent(event);
           relayed.push(entryId);
         } catch (error) {
           failures.push(error);
@@ -126,6 +111,21 @@ export class OutboxRelay {
     }
   }
 
+  async #relayEvent(event: OutboxEvent): Promise<void> {
+    const { queue, deliveries: deliveryLog, log } = this.#options;
+    const { deliveries, isLost } = await this.#fanout.of(event);
+    if (isLost) {
+      log.warn({ event_id: event.id }, 'event dropped: Redis has lost the end that it tells');
+      return;
+    }
+    for (const delivery of deliveries) {
+      faultPoint('relay.add.before');
+      await deliveryLog?.open(contentOf(delivery));
+      await queue.add(delivery);
+      faultPoint('relay.add.after');
+    }
+  }
+
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = this.#options.clock.setTimeout(resolve, ms);
@@ -137,45 +137,4 @@ export class OutboxRelay {
   }
 }
 
-/** Of a body; the specification asks senders to stay below it and to send a link instead. */
-const MAX_BODY_BYTES = 20 * 1024;
-
-/**
- * A Redis that comes back without its last moments (a power cut under `everysec`, a failover) may have forgotten an end of
- * which this process had read the event already. The run ends once more, and that end has the same event id: told now, the
- * event would show a job that runs, and keep the right one from being sent.
- */
-function tellsOfLostCommit(event: OutboxEvent, job: Record<string, unknown> | null): boolean {
-  if (job === null || typeof job.run !== 'number') return false;
-  return job.run < event.run || (job.run === event.run && event.type !== `job.${job.status}`);
-}
-
-const jobNames = webhookDelivery.pick({ request_id: true, model: true });
-
-function toDelivery(event: OutboxEvent, relayed: RelayedJob | null): WebhookDelivery {
-  const job = relayed?.view ?? null;
-  const render = (data: Record<string, unknown>) =>
-    JSON.stringify({ type: event.type, timestamp: new Date(event.occurred_at_ms).toISOString(), data });
-  let body: string;
-  if (job === null || (job.run !== undefined && job.run !== event.run)) {
-    // Past its retention, or run again since: what there is now is not what the event tells.
-    body = render({ id: event.job_id, object: 'job', status: event.type.slice('job.'.length) });
-  } else {
-    body = render(job);
-    if (Buffer.byteLength(body) > MAX_BODY_BYTES) body = render({ ...job, results: null, results_truncated: true });
-  }
-  const { id, type, tenant, job_id, url, occurred_at_ms } = event;
-  const about = jobNames.parse(job ?? {});
-  return {
-    schema_version: 1,
-    event_id: id,
-    type,
-    tenant,
-    job_id,
-    url,
-    body,
-    occurred_at_ms,
-    ...about,
-    ...relayed?.trace,
-  };
-}
+type Defaulted = 'clock' | 'count' | 'blockMs' | 'reclaimEveryMs' | 'reclaimIdleMs';

@@ -9,6 +9,7 @@ import {
 } from '@onqueue/shared';
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import type { DeliveryLedger } from './delivery-ledger.ts';
 import type { DeliverySchedule } from './delivery-schedule.ts';
 import { EndpointFeeder } from './endpoint-feeder.ts';
 import type { EndpointShares, EndpointSignal } from './endpoint-shares.ts';
@@ -41,6 +42,8 @@ export interface WebhookDispatcherOptions {
   /** Failures of the connections between two commands. */
   onError: (error: Error) => void;
   onAttempt?: (attempt: WebhookAttempt) => void;
+  /** Knows endpoints, and keeps what became of attempts; without it every delivery goes to its own URL. */
+  ledger?: Pick<DeliveryLedger, 'targetOf' | 'note'> | undefined;
   /** Undefined: no spans are recorded. */
   tracer?: Tracer | undefined;
   /** After how long a dispatcher that fell silent counts as dead; its deliveries are sent again within lock + 2 × interval. */
@@ -102,7 +105,7 @@ export class WebhookDispatcher {
   }
 
   async #deliver(job: Job<unknown>, token: string): Promise<void> {
-    const { sender, shares, schedule, log, onAttempt, onGone, tracer } = this.#options;
+    const { sender, shares, schedule, log, ledger, tracer, onAttempt, onGone, onError } = this.#options;
     const { wallClock = () => shares.clock.now() } = this.#options;
     const parsed = webhookDelivery.safeParse(job.data);
     if (!parsed.success) {
@@ -116,6 +119,7 @@ export class WebhookDispatcher {
     const attempt = job.attemptsMade + 1;
     // Signatures carry Redis' time, which the first answer of the shares brings.
     if (!shares.clock.isSet) await shares.feed();
+    const target = (await ledger?.targetOf(parsed.data)) ?? { url };
     faultPoint('delivery.before');
     const startMs = wallClock();
     const jobTrace = traceContextOf(parsed.data);
@@ -124,7 +128,10 @@ export class WebhookDispatcher {
     this.#sending += 1;
     const stopRenewing = this.#renewLock(job, token);
     // It never rejects.
-    const result = await sender.send({ eventId: event_id, url, body, trace });
+    const result: DeliveryResult =
+      'refused' in target
+        ? { outcome: 'refused', errorClass: target.refused, latencyMs: 0 }
+        : await sender.send({ eventId: event_id, body, trace, ...target });
     stopRenewing();
     this.#sending -= 1;
     faultPoint('delivery.after');
@@ -155,6 +162,8 @@ export class WebhookDispatcher {
       // Nobody has waited less than nothing.
       ...(occurred_at_ms !== undefined && { sinceEventS: Math.max(0, wallClock() - occurred_at_ms) / 1000 }),
     });
+    // What is kept of an attempt changes nothing about it.
+    await ledger?.note(parsed.data, result, outcome !== 'retry').catch(onError);
     if (outcome === 'gone' && parsed.data.endpoint_id !== undefined) await onGone?.(parsed.data);
     const { retryAfterMs } = result;
     const retryMs =

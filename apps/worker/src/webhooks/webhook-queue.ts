@@ -9,7 +9,8 @@ export const webhookDelivery = z.object({
   event_id: z.string().min(1),
   type: eventType,
   tenant: z.string().min(1),
-  job_id: z.string().min(1),
+  /** Of the job that it is about, where there is one. */
+  job_id: z.string().min(1).optional(),
   url: z.string().min(1),
   body: z.string(),
   /** What logs and metrics say of it. Absent in deliveries of older versions, and of jobs past their retention. */

@@ -1,5 +1,12 @@
 import type { Agent, ClientRequest } from 'node:http';
-import { type Clock, systemClock, type TraceContext, type WebhookSecret, webhookHeaders } from '@onqueue/shared';
+import {
+  type Clock,
+  systemClock,
+  type TraceContext,
+  type WebhookKeys,
+  type WebhookSecret,
+  webhookHeaders,
+} from '@onqueue/shared';
 import nodeFetch, { type Response } from 'node-fetch';
 import type { SsrfGuard } from './ssrf-guard.ts';
 
@@ -29,7 +36,9 @@ type DeliveryErrorClass =
   | 'redirect'
   | 'status'
   | 'refused_url'
-  | 'refused_address';
+  | 'refused_address'
+  | 'endpoint_disabled'
+  | 'endpoint_deleted';
 
 export interface DeliveryResult {
   outcome: DeliveryOutcome;
@@ -49,11 +58,14 @@ export interface WebhookSender {
     eventId: string;
     url: string;
     body: string;
+    /** What signs it; the platform's secret when there are none. */
+    keys?: WebhookKeys;
     trace?: TraceContext | undefined;
   }): Promise<DeliveryResult>;
 }
 
 export interface WebhookSenderOptions {
+  /** Signs what comes with no keys of its own. */
   secret: WebhookSecret;
   guard: SsrfGuard;
   /** Ours, for the user agent. */
@@ -80,7 +92,7 @@ export function createWebhookSender({
   fetch = nodeFetch,
 }: WebhookSenderOptions): WebhookSender {
   async function attempt(
-    { eventId, url, body, trace }: Parameters<WebhookSender['send']>[0],
+    { eventId, url, body, keys = { secrets: [secret] }, trace }: Parameters<WebhookSender['send']>[0],
     abort: AbortController,
   ): Promise<Judgement> {
     const target = guard.checkUrl(url);
@@ -92,7 +104,7 @@ export function createWebhookSender({
           'content-type': 'application/json',
           'user-agent': `onqueue-webhooks/${version}`,
           ...trace,
-          ...webhookHeaders({ id: eventId, timestampS, body, secret }),
+          ...webhookHeaders({ id: eventId, timestampS, body }, keys),
         },
         body,
         agent: (parsed) => watched(guard.agentFor(parsed), onRequest),

@@ -15,6 +15,8 @@ export * from './redis-model-registry.ts';
 export * from './redis-outbox.ts';
 export * from './redis-queue-places.ts';
 export * from './redis-result-cache.ts';
+export * from './redis-webhook-deliveries.ts';
+export * from './redis-webhook-endpoints.ts';
 export { ADD_QUEUE_JOB } from './scripts/add-queue-job.ts';
 export { COMMIT_FUNCTIONS } from './scripts/commit.ts';
 export { RECORD_FUNCTIONS } from './scripts/record-functions.ts';

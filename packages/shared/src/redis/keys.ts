@@ -87,6 +87,50 @@ export class RedisKeys {
     return `${this.partition(partition)}outbox`;
   }
 
+  /** Hash: a tenant's endpoints to the types of events that they want, separated by blanks: what scripts go by. */
+  subscriptions(partition: number, tenant: string): string {
+    return `${this.partition(partition)}subscriptions:${tenant}`;
+  }
+
+  /** Hash: a tenant's endpoints by their ids, as JSON. With all that is about webhooks in the first partition. */
+  endpoints(tenant: string): string {
+    return `${this.partition(0)}endpoints:${tenant}`;
+  }
+
+  /** Set: the tenants that have endpoints. */
+  get endpointTenants(): string {
+    return `${this.partition(0)}endpoint-tenants`;
+  }
+
+  /** Hash: the secrets of a tenant's endpoints by their ids, sealed. */
+  endpointSecrets(tenant: string): string {
+    return `${this.partition(0)}endpoint-secrets:${tenant}`;
+  }
+
+  /** Hash: endpoints that have not answered 2xx since, Unix ms. */
+  endpointsFailing(tenant: string): string {
+    return `${this.partition(0)}endpoints-failing:${tenant}`;
+  }
+
+  /** Hash: a delivery, how it stands and its attempts. */
+  delivery(tenant: string, id: string): string {
+    return `${this.partition(0)}delivery:${tenant}:${id}`;
+  }
+
+  /** Sorted set: a tenant's deliveries by when they were made; those that failed by when they did. */
+  deliveries(tenant: string): string {
+    return `${this.partition(0)}deliveries:${tenant}`;
+  }
+
+  failedDeliveries(tenant: string): string {
+    return `${this.partition(0)}deliveries-failed:${tenant}`;
+  }
+
+  /** Sorted set: the deliveries about a job by when they were made. */
+  deliveriesOf(tenant: string, jobId: string): string {
+    return `${this.partition(0)}deliveries-of:${tenant}:${jobId}`;
+  }
+
   /** Sorted set: the tenants whose jobs are parked beside a queue, by virtual time (see share-functions.ts). */
   turns(partition: number, queue: string): string {
     return `${this.partition(partition)}shares:${queue}:turns`;
@@ -169,6 +213,15 @@ export class RedisKeys {
   /** Hash `<name>` or `<name>/<version>` → what operators want, as JSON. */
   get modelOrders(): string {
     return `${this.#prefix}:{fleet}:orders`;
+  }
+
+  /** As those of a partition, of what happens to models; the endpoints are `<tenant> <id>`. */
+  get fleetOutbox(): string {
+    return `${this.#prefix}:{fleet}:outbox`;
+  }
+
+  get fleetSubscriptions(): string {
+    return `${this.#prefix}:{fleet}:subscriptions`;
   }
 
   /** Hash `<name>/<version>` → why it takes no jobs any more, as JSON. */

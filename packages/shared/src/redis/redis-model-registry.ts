@@ -64,8 +64,9 @@ export class RedisModelRegistry implements ModelRegistry {
       Math.round(ageMs),
       JSON.stringify({ state, reason }),
     ]);
-    const { ready, circuits, versionStates, models, modelOrders, retired } = this.#keys;
-    const keys = [ready, circuits, versionStates, models, modelOrders, retired];
+    const { ready, circuits, versionStates, models, modelOrders, retired, fleetOutbox, fleetSubscriptions } =
+      this.#keys;
+    const keys = [ready, circuits, versionStates, models, modelOrders, retired, fleetOutbox, fleetSubscriptions];
     const [orders, unpublished, gone] = (await this.#guard(() =>
       this.#redis.eval(BEAT_LUA, keys.length, ...keys, ttlMs, worker, versions.length, ...states, ...lives),
     )) as [string[], string[], string[]];

@@ -28,6 +28,9 @@ local created = redis.call('HGET', key, 'created_us')
 if created then return {'accepted', created, 0} end
 assertKinds({[DUE] = 'zset', [SCHEDULED] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash',
   [jobsKey(tenant, model)] = 'zset'})
+local told = {webhook = ARGV[19] ~= '' and ARGV[19], webhookEvents = ARGV[27] ~= '' and ARGV[27]}
+local isQueueTold = isTold(tenant, told, 'job.queued')
+if isQueueTold then assertKinds({[OUTBOX] = 'stream'}) end
 local full, backlog, feedLimit = fullDimension(model, ARGV[7], ARGV[8], ARGV[9], ARGV[12], ARGV[13], ARGV[14])
 if full then return {'backlog_full', full, unpack(backlog)} end
 local isParked = mustPark(queue, tenant, feedLimit)
@@ -56,6 +59,7 @@ listJob(tenant, id, model, ARGV[29])
 count(model, {jobs = 1, rows = ARGV[8], bytes = ARGV[9]})
 if not isScheduled then
   placeQueueJob(isParked, model, queue, feedLimit, tenant, ARGV[15], ARGV[8], ARGV[22], ARGV[16], ARGV[17])
+  if isQueueTold then tellEvent(tenant, id, 1, told, 'job.queued') end
 end
 tell()
 return {'accepted', NOW_US, 1}

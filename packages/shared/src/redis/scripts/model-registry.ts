@@ -9,14 +9,47 @@ local now = math.floor(time[1] * 1000 + time[2] / 1000)
 `;
 
 /**
- * KEYS 1 ready, 2 circuits, 3 states, 4 models, 5 orders, 6 retired. ARGV 1 ttl ms, 2 worker, 3 how many versions, then per version
+ * What endpoints are told of models, in one step with what changes about them. For scripts with a ready set as KEYS[1], an outbox as
+ * KEYS[7], and subscriptions as KEYS[8]. A beat is not held up by keys of another kind.
+ */
+const MODEL_EVENTS = `
+local wanted = redis.pcall('HVALS', KEYS[8])
+wanted = wanted.err and '' or ' ' .. table.concat(wanted, ' ') .. ' '
+local isAnyWanted = string.find(wanted, ' model.', 1, true) ~= nil
+local function tellModel(type, version, data)
+  if not string.find(wanted, ' ' .. type .. ' ', 1, true) then return end
+  local name
+  name, data.version = string.match(version, '^(.*)/([^/]*)$')
+  data.object, data.model = 'model_version', name
+  redis.pcall('XADD', KEYS[7], '*', 'event', cjson.encode({
+    schema_version = 3, id = 'evt_' .. string.sub(redis.sha1hex(type .. version .. string.format('%.0f', now)), 1, 32),
+    type = type, tenant = '*', occurred_at_ms = now, model = name, data = data}))
+end
+local function readyVersions()
+  local versions = {}
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do versions[string.match(member, '^(.*)@')] = true end
+  return versions
+end
+local function stateBefore(states, member)
+  for i = 1, #states, 2 do
+    if states[i] == member then
+      local isReport, report = pcall(cjson.decode, string.match(states[i + 1], '{.*$') or '')
+      return isReport and report.state
+    end
+  end
+end
+`;
+
+/**
+ * KEYS 1 ready, 2 circuits, 3 states, 4 models, 5 orders, 6 retired, 7 outbox, 8 subscriptions. ARGV 1 ttl ms, 2 worker, 3 how many versions, then per version
  * `<name>/<version>`, '1' when it is ready, the state of its circuit, and ms until that tries the model again; then per report
  * `<name>/<version>`, '1' when jobs are taken for it, ms since when, and the rest as JSON.
  * Returns {orders, offered versions that are not published, retired versions}.
  *
  * The ready set stands apart from the circuits, and both from the states, since processes of previous versions read them.
  */
-export const BEAT_LUA = `${NOW}
+export const BEAT_LUA = `${NOW}${MODEL_EVENTS}
+local readyBefore = isAnyWanted and readyVersions()
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local mine = '@' .. ARGV[2]
 for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
@@ -40,9 +73,22 @@ for i = 4, reportsAt - 1, 4 do
 end
 local unpublished = {}
 for i = reportsAt, #ARGV, 4 do
+  local report = isAnyWanted and cjson.decode(ARGV[i + 3])
+  if report and report.state == 'failed' and stateBefore(states, ARGV[i] .. mine) ~= 'failed' then
+    tellModel('model.failed', ARGV[i], {worker = ARGV[2], reason = report.reason or cjson.null})
+  end
   redis.call('HSET', KEYS[3], ARGV[i] .. mine,
     string.format('%.0f %s %.0f %s', now + ARGV[1], ARGV[i + 1], now - ARGV[i + 2], ARGV[i + 3]))
   if ARGV[i + 1] == '1' and redis.call('HEXISTS', KEYS[4], ARGV[i]) == 0 then table.insert(unpublished, ARGV[i]) end
+end
+if isAnyWanted then
+  local readyAfter = readyVersions()
+  for version in pairs(readyAfter) do
+    if not readyBefore[version] then tellModel('model.ready', version, {}) end
+  end
+  for version in pairs(readyBefore) do
+    if not readyAfter[version] then tellModel('model.unloaded', version, {}) end
+  end
 end
 return {redis.call('HGETALL', KEYS[5]), unpublished, redis.call('HGETALL', KEYS[6])}
 `;

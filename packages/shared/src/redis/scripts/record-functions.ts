@@ -78,9 +78,42 @@ local function keepBlobs(tenant, names, untilMs)
   for name in string.gmatch(names, '%S+') do redis.call('ZADD', BLOBS, untilMs, tenant .. ' ' .. name) end
 end
 
+local function lists(types, type) return string.find(' ' .. types .. ' ', ' ' .. type .. ' ', 1, true) ~= nil end
+
+-- What is no end is told to those who name it.
 local function isToldOf(record, type)
   local wanted = record.webhookEvents
-  return not wanted or string.find(' ' .. wanted .. ' ', ' ' .. type .. ' ', 1, true) ~= nil
+  if not wanted then return type ~= 'job.queued' and type ~= 'job.started' end
+  return lists(wanted, type)
+end
+
+-- Whether an endpoint of the tenant may want such an event: the relay looks at them one by one. Asked once a script and tenant.
+local subscriptions = {}
+local function isSubscribed(tenant, type)
+  local types = subscriptions[tenant]
+  if not types then
+    -- Of another kind, it is nobody's subscription, and no reason to lose a job's end.
+    local reply = redis.pcall('HVALS', P .. 'subscriptions:' .. tenant)
+    types = reply.err and '' or table.concat(reply, ' ')
+    subscriptions[tenant] = types
+  end
+  return types ~= '' and lists(types, type)
+end
+
+local function isTold(tenant, record, type)
+  return record.webhook and isToldOf(record, type) or isSubscribed(tenant, type)
+end
+
+-- Writes the event of a state that was entered in this script: one entry for the job's own webhook, one for endpoints.
+local function tellEvent(tenant, id, run, record, type)
+  local event = {
+    schema_version = 1, id = eventId(id, run, type), type = type, tenant = tenant, job_id = id,
+    run = tonumber(run), occurred_at_ms = NOW_MS, url = record.webhook}
+  if record.webhook and isToldOf(record, type) then redis.call('XADD', OUTBOX, '*', 'event', cjson.encode(event)) end
+  if isSubscribed(tenant, type) then
+    event.schema_version, event.url = 2, nil
+    redis.call('XADD', OUTBOX, '*', 'event', cjson.encode(event))
+  end
 end
 
 -- Keeps a run out of its queue until a time; the sweep that finds it due puts it there.
@@ -134,12 +167,7 @@ local function endRun(tenant, id, record, outcome)
   if record.hasDeadline then redis.call('ZREM', DUE, dueMember(tenant, id, record.run)) end
   if record.isScheduled then redis.call('ZREM', SCHEDULED, dueMember(tenant, id, record.run)) end
   if record.hasCancelAfter then redis.call('ZREM', SCHEDULED, cancelMember(tenant, id, record.run)) end
-  local type = 'job.' .. outcome.state
-  if record.webhook and isToldOf(record, type) then
-    redis.call('XADD', OUTBOX, '*', 'event', cjson.encode({
-      schema_version = 1, id = eventId(id, record.run, type), type = type, tenant = tenant, job_id = id,
-      run = tonumber(record.run), occurred_at_ms = NOW_MS, url = record.webhook}))
-  end
+  tellEvent(tenant, id, record.run, record, 'job.' .. outcome.state)
   ended[#ended + 1] = id
 end
 
@@ -185,9 +213,12 @@ end
 local function claimRun(tenant, id, run)
   local key = recordKey(tenant, id)
   local record = redis.call('HMGET', key, 'state', 'started_us', 'queue_due_ms', 'run_due_ms', 'run', 'inputs', 'request',
-    'model', 'version', 'lane', 'queued_us', 'timeout_ms', 'attempt', 'schema_version', 'kept')
+    'model', 'version', 'lane', 'queued_us', 'timeout_ms', 'attempt', 'schema_version', 'webhook', 'webhook_events', 'kept')
   if not isActive(record[1]) or tonumber(record[5]) ~= tonumber(run) then return {} end
   if endIfDue(tenant, id, record, true) then return {} end
+  local told = {webhook = record[15], webhookEvents = record[16]}
+  local isStartTold = not record[2] and isTold(tenant, told, 'job.started')
+  if isStartTold then assertKinds({[OUTBOX] = 'stream'}) end
   local attempt = record[13] + 1
   redis.call('HSET', key, 'state', 'running', 'attempt', attempt, 'started_us', record[2] or NOW_US)
   if not record[2] then
@@ -199,7 +230,8 @@ local function claimRun(tenant, id, run)
       redis.call('ZREM', DUE, dueMember(tenant, id, run))
     end
   end
-  return {attempt, record[6], record[7], record[8], record[9], record[10], record[11], NOW_US, record[14] or '1', record[15] or ''}
+  if isStartTold then tellEvent(tenant, id, run, told, 'job.started') end
+  return {attempt, record[6], record[7], record[8], record[9], record[10], record[11], NOW_US, record[14] or '1', record[17] or ''}
 end
 
 -- A run whose first start came to nothing (it came to the wrong worker, or its worker drains) has not started: its time

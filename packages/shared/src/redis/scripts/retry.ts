@@ -19,11 +19,11 @@ local tenant, id = ARGV[3], ARGV[4]
 local key = recordKey(tenant, id)
 local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes', 'lane', 'expires_in_ms', 'attempt',
   'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings', 'origin', 'batch', 'priority', 'blobs',
-  'kept')
+  'kept', 'webhook', 'webhook_events')
 local state, run, model = record[1], record[2], record[3]
 if not state then return {'missing'} end
 if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
-assertKinds({[DUE] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash', [P .. 'runs:' .. tenant .. ':' .. id] = 'list'})
+assertKinds({[OUTBOX] = 'stream', [DUE] = 'zset', [BLOBS] = 'zset', [P .. 'backlog:' .. model] = 'hash', [P .. 'runs:' .. tenant .. ':' .. id] = 'list'})
 local queue = queueOf(model, record[6])
 local full, backlog, feedLimit = fullDimension(model, record[6], record[4], record[5], ARGV[5], ARGV[6], ARGV[7])
 if full then return {'backlog_full', full, unpack(backlog)} end
@@ -51,6 +51,7 @@ if record[7] then beginToExpire(tenant, id, nextRun, record[7]) end
 unlistEnd(tenant, id, model, state)
 count(model, {jobs = 1, rows = record[4], bytes = record[5]})
 placeQueueJob(isParked, model, queue, feedLimit, tenant, id .. '-' .. nextRun, record[4], record[18] or 0, ARGV[8], ARGV[9])
+tellEvent(tenant, id, nextRun, {webhook = record[21], webhookEvents = record[22]}, 'job.queued')
 tell()
 return {'queued', nextRun}
 `;

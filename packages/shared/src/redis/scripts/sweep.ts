@@ -31,7 +31,7 @@ local function placeScheduled(tenant, id, run)
   local key, record = recordKey(tenant, id), readRun(tenant, id)
   if record.run ~= run or record.state ~= 'queued' or not record.isScheduled then return end
   local queue = queueOf(record.model, record.lane)
-  assertKinds({[P .. 'backlog:' .. record.model] = 'hash'})
+  assertKinds({[OUTBOX] = 'stream', [P .. 'backlog:' .. record.model] = 'hash'})
   local feedLimit = feedLimitOf(record.model, record.lane)
   local isParked = mustPark(queue, tenant, feedLimit)
   redis.call('HDEL', key, 'scheduled_ms')
@@ -40,6 +40,7 @@ local function placeScheduled(tenant, id, run)
   if expiresInMs then beginToExpire(tenant, id, run, expiresInMs) end
   placeQueueJob(isParked, record.model, queue, feedLimit, tenant, id .. '-' .. run, record.rows, record.priority,
     cjson.encode({tenant = tenant}), ARGV[4])
+  tellEvent(tenant, id, run, record, 'job.queued')
 end
 
 for _, member in ipairs(members) do
