@@ -199,7 +199,7 @@ describe('a version', () => {
     expect((await request(`${baseUrl}/models/linear/unload`, { method: 'POST' })).status).toBe(202);
     for (const version of ['1', '3']) await stateIs(baseUrl, 'linear', version, 'unloaded');
     const [worker] = platform.workers;
-    expect(runnerPidsOf(worker?.pid)).toEqual([]);
+    await until('its runners have ended', async () => runnerPidsOf(worker?.pid).length === 0);
     await worker?.stop();
     const next = await platform.startWorker();
     const state = await stateIs(baseUrl, 'linear', '3', 'unloaded');
