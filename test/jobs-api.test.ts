@@ -163,6 +163,7 @@ describe('GET /jobs/:id', () => {
       metadata: { n: 1 },
       request_id: expect.any(String),
       urls: urlsOf(job.id),
+      webhook_status: null,
     });
     const { total_ms: total, ...phases } = job.timings as Record<string, number>;
     const sum = Object.values(phases).reduce((a, b) => a + b, 0);

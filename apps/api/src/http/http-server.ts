@@ -15,6 +15,11 @@ import { acceptUpgrades } from './upgrade.ts';
 /** A header arrives within this, a whole request within the other: a client that dawdles holds a socket, and no more. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
+/**
+ * A connection that is idle for so long is closed. Longer than load balancers keep theirs (60 s): a request that meets the closing of its connection is
+ * lost, and only who closes first is sure that there is none.
+ */
+const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 
 /**
  * The listener before Express. What node:http would refuse by itself, with a bare status line, is answered as a problem
@@ -23,7 +28,12 @@ const REQUEST_TIMEOUT_MS = 60_000;
  */
 export function createHttpServer(app: RequestListener, logger: Logger): Server {
   const server = createServer(
-    { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, requireHostHeader: false },
+    {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      requireHostHeader: false,
+    },
     app,
   );
   const answers = new WeakMap<Duplex, ServerResponse>();
