@@ -111,7 +111,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       summary: 'List the endpoints',
       responses: {
         200: json(endpointList, 'All of them, the oldest first.', examples.endpoints),
-        ...problems([...STORAGE]),
+        ...problems(['invalid_request', ...STORAGE]),
       },
     },
     post: {
@@ -137,7 +137,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       requestParams: { path: endpointPath },
       responses: {
         200: json(webhookEndpointView, 'The endpoint.', examples.endpoint),
-        ...problems(['endpoint_not_found', ...STORAGE]),
+        ...problems(['invalid_request', 'endpoint_not_found', ...STORAGE]),
       },
     },
     patch: {
@@ -158,7 +158,10 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       summary: 'Delete an endpoint',
       description: 'What was on its way to it fails at its next attempt.',
       requestParams: { path: endpointPath },
-      responses: { 204: { description: 'It is gone.' }, ...problems(['endpoint_not_found', ...STORAGE]) },
+      responses: {
+        204: { description: 'It is gone.' },
+        ...problems(['invalid_request', 'endpoint_not_found', ...STORAGE]),
+      },
     },
   },
   '/webhooks/endpoints/{id}/rotate': {
@@ -184,7 +187,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       requestParams: { path: endpointPath },
       responses: {
         202: json(test, 'It is on its way.', examples.test),
-        ...problems(['endpoint_not_found', 'storage_full', ...STORAGE]),
+        ...problems(['invalid_request', 'endpoint_not_found', 'storage_full', ...STORAGE]),
       },
     },
   },
@@ -237,7 +240,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       requestParams: { path: deliveryPath },
       responses: {
         200: json(deliveryView, 'The delivery.', examples.delivery),
-        ...problems(['delivery_not_found', ...STORAGE]),
+        ...problems(['invalid_request', 'delivery_not_found', ...STORAGE]),
       },
     },
   },
@@ -250,7 +253,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       requestParams: { path: deliveryPath },
       responses: {
         202: json(deliveryView, 'It is on its way.', examples.delivery),
-        ...problems(['delivery_not_found', 'delivery_pending', 'storage_full', ...STORAGE]),
+        ...problems(['invalid_request', 'delivery_not_found', 'delivery_pending', 'storage_full', ...STORAGE]),
       },
     },
   },
@@ -262,7 +265,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       requestParams: { path: z.object({ id: z.string() }) },
       responses: {
         200: json(deliveryList, 'The newest first, 100 at most.', examples.deliveries),
-        ...problems(['job_not_found', ...STORAGE]),
+        ...problems(['invalid_request', 'job_not_found', ...STORAGE]),
       },
     },
   },
@@ -278,7 +281,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
       },
       responses: {
         200: json(keys, 'One for each signing key.', examples.keys),
-        ...problems(['endpoint_not_found', ...STORAGE]),
+        ...problems(['invalid_request', 'endpoint_not_found', ...STORAGE]),
       },
     },
   },
