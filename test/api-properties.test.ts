@@ -60,12 +60,14 @@ async function prepare(): Promise<Known> {
     for (const lane of ['interactive', 'bulk']) await post(`/admin/models/${name}/lanes/${lane}/resume`);
     for (const order of [{}, { version: '1' }]) await post(`/models/${name}/load`, order);
   }
-  const succeeded = await until('jobs are accepted', async () => {
-    const { status, body } = await postJob(baseUrl, { model: 'linear', input: row, metadata: { order: 'A-7' } });
-    return status === 202 && body.id;
-  });
+  const accepted = (order: Record<string, unknown>) =>
+    until('the job is accepted', async () => {
+      const { status, body } = await postJob(baseUrl, order);
+      return status === 202 && body.id;
+    });
+  const succeeded = await accepted({ model: 'linear', input: row, metadata: { order: 'A-7' } });
   await endedJob(baseUrl, succeeded);
-  const failed = await acceptedJob(baseUrl, { model: 'lookup', input: { index: 1e6 } });
+  const failed = await accepted({ model: 'lookup', input: { index: 1e6 } });
   await endedJob(baseUrl, failed);
   const queued = await acceptedJob(baseUrl, { model: 'linear', input: row, delay: 600 });
   const canceled = await acceptedJob(baseUrl, { model: 'linear', input: row, delay: 600 });
