@@ -7,6 +7,7 @@ import { mutations } from './support/openapi/mutations.ts';
 import { draftsOf, type Known, type RequestDraft, toRawRequest } from './support/openapi/request-drafts.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
 import { RawClient, type RawReply } from './support/raw-request.ts';
+import { type Receiver, startReceiver } from './support/receiver.ts';
 import { until } from './support/until.ts';
 
 /**
@@ -14,7 +15,7 @@ import { until } from './support/until.ts';
  * route: what the document has is driven. `API_TEST_SEED` tries others; a failure tells its seed.
  */
 const SEED = Number(process.env.API_TEST_SEED ?? 20_261_130);
-const RUNS = 150;
+const RUNS = 80;
 /** Of an operation. On a slow machine there are fewer runs, and no failure. */
 const TIME_LIMIT_MS = 15_000;
 
@@ -23,9 +24,11 @@ let models: Awaited<ReturnType<typeof writeTestModels>>;
 let baseUrl: string;
 let client: RawClient;
 let api: ApiDocument;
+let receiver: Receiver;
 
 beforeAll(async () => {
   models = await writeTestModels();
+  receiver = await startReceiver();
   platform = await startTestPlatform({
     modelsDir: models.dir,
     apiEnv: { ONQUEUE_MAX_WAIT_S: '1', ONQUEUE_INDEXED_METADATA: 'order' },
@@ -38,6 +41,7 @@ beforeAll(async () => {
 afterAll(async () => {
   client?.close();
   await platform?.stop();
+  await receiver?.close();
   await models?.remove();
 });
 
@@ -76,8 +80,16 @@ async function prepare(): Promise<Known> {
   const upload = (await post('/uploads', {})).body.id;
   const part = { method: 'PUT', headers: { 'content-type': 'text/plain' }, body: '[]' };
   await request(`${baseUrl}/uploads/${upload}/parts/1`, part);
+  const { endpoint, delivery } = await prepareWebhooks(post);
   return {
-    id: [succeeded, succeeded, failed, failed, queued, canceled, canceled, file, file, upload, upload, 'none'],
+    // biome-ignore format: a row for each kind.
+    id: [
+      succeeded, succeeded, failed, failed, queued, canceled, canceled,
+      file, file, upload, upload, endpoint, endpoint, delivery, delivery, 'none',
+    ],
+    url: [receiver.url()],
+    webhook: [receiver.url()],
+    endpoint: [endpoint],
     starting_after: [succeeded, '1-0', '1-2'],
     'Last-Event-ID': ['1-0', '1-2', '9-9'],
     model: ['linear', 'linear', 'linear', 'lookup', 'nowhere'],
@@ -105,6 +117,22 @@ async function prepare(): Promise<Known> {
     created_after: ['2020-01-01T00:00:00Z'],
     created_before: ['2099-01-01T00:00:00Z'],
   };
+}
+
+type Post = (path: string, body?: unknown) => Promise<{ body: { id: string } }>;
+type Listed = { data: { id: string }[] };
+
+/** An endpoint, and what was delivered to it. Those of the operation before are removed: there may be so many. */
+async function prepareWebhooks(post: Post): Promise<{ endpoint: string; delivery: string }> {
+  const { body: standing } = await request<Listed>(`${baseUrl}/webhooks/endpoints`);
+  for (const { id } of standing.data) await request(`${baseUrl}/webhooks/endpoints/${id}`, { method: 'DELETE' });
+  const { id: endpoint } = (await post('/webhooks/endpoints', { url: receiver.url(), events: ['job.expired'] })).body;
+  await post(`/webhooks/endpoints/${endpoint}/test`);
+  const delivery = await until('its delivery has ended', async () => {
+    const { body } = await request<Listed>(`${baseUrl}/webhooks/deliveries?endpoint=${endpoint}&status=delivered`);
+    return body.data[0]?.id ?? false;
+  });
+  return { endpoint, delivery };
 }
 
 function faultOf(operation: Operation, reply: RawReply): string | undefined {
