@@ -96,7 +96,7 @@ onEverySource((source, isWhole) => {
     async () => {
       const scene = new FaultScene(stage, 'frozen');
       const { random } = scene;
-      const jobs = sized({ small: 24, full: 400 });
+      const jobs = sized({ small: 48, full: 400 });
       const load = submitAndFollow(
         scene,
         Array.from({ length: jobs }, () => slowOrder(random.between(150, 300))),
@@ -199,7 +199,7 @@ function untilBusy(scene: FaultScene): Promise<ChildService> {
   return until('a worker has a batch in its runner and more behind it', async () => {
     for (const worker of scene.workers) {
       const { batches, pendingRows } = await workerMetrics(worker, 'slow');
-      if (batches > 0 && pendingRows > 4) return worker;
+      if (batches > 0 && pendingRows > 2) return worker;
     }
     return undefined;
   });
