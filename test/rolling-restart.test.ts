@@ -33,7 +33,7 @@ const WATCHED_SHARE = 0.1;
 
 const alive = (services: readonly ChildService[]) => services.filter(({ hasExited }) => !hasExited);
 
-/** As a load balancer does it: a connection that is refused or cut goes to the next API. */
+/** A connection that is refused or cut goes to the next API, as load balancers and careful clients do it. */
 async function anywhere<T>(ask: (baseUrl: string) => Promise<T>): Promise<T> {
   for (;;) {
     for (const { baseUrl } of alive(platform.apis)) {
@@ -47,17 +47,16 @@ async function anywhere<T>(ask: (baseUrl: string) => Promise<T>): Promise<T> {
   }
 }
 
-const submit = (number: number) =>
-  anywhere((baseUrl) =>
-    postJob(baseUrl, { model: 'slow', input: { steps: STEPS }, metadata: { number: String(number) } }),
-  );
+/** A request that was cut may have been carried out all the same: the key tells the next API that it is the same job. */
+const submit = (key: string) =>
+  anywhere((baseUrl) => postJob(baseUrl, { model: 'slow', input: { steps: STEPS } }, { 'idempotency-key': key }));
 const ended = (id: string) => anywhere((baseUrl) => endedJob(baseUrl, id, 120_000));
 
 /** Jobs a second that the platform ends when it has as many as it can use. */
 async function measureCapacity(): Promise<number> {
   const startedAt = performance.now();
   await inParallel(Array(MEASURED_JOBS).keys(), CLIENTS, async (number) => {
-    const { status, body } = await submit(number);
+    const { status, body } = await submit(`measured-${number}`);
     expect(status).toBe(202);
     expect(await ended(body.id)).toMatchObject({ status: 'succeeded' });
   });
@@ -71,7 +70,7 @@ function offer(perSecond: number) {
   const watched: Promise<JobBody>[] = [];
   let isOver = false;
   const submitOne = async (number: number) => {
-    const answer = await submit(number);
+    const answer = await submit(`offered-${number}`);
     if (answer.status !== 202) {
       refused.push(answer);
       return;
