@@ -229,8 +229,8 @@ async function main(): Promise<void> {
     operations.closeAllConnections();
     await Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close(), tracer?.close()]);
     logger.info('stopped');
-    // Nothing is left to be done; whatever keeps the process alive all the same must not.
-    setTimeout(() => process.exit(0), HAND_BACK_MS).unref();
+    // Nothing is left to be done; timers that still run must not keep the process alive.
+    process.exit(0);
   };
   process.on('SIGTERM', (signal) => void stop(signal));
   process.on('SIGINT', (signal) => void stop(signal));

@@ -70,7 +70,7 @@ class FakeOutbox implements OutboxReader {
     });
   }
 
-  end(): void {
+  interrupt(): void {
     this.#isOver = true;
     this.#wake();
   }
@@ -106,9 +106,7 @@ async function relaying(
   try {
     await during(queue as FakeQueue);
   } finally {
-    const stopped = relay.stop();
-    outbox.end();
-    await stopped;
+    await relay.stop();
   }
 }
 

@@ -15,7 +15,7 @@ export interface OutboxRelayOptions extends Pick<EventFanoutOptions, 'readJob' |
   clock?: Clock;
   /** Entries taken at once. */
   count?: number;
-  /** How long a read waits for entries: also how long `stop` may take. */
+  /** How long a read waits for entries. */
   blockMs?: number;
   /** Time between two looks for entries of relays that died. The first is at start. */
   reclaimEveryMs?: number;
@@ -29,7 +29,7 @@ export interface OutboxRelayOptions extends Pick<EventFanoutOptions, 'readJob' |
  * entry is reclaimed; between the two, it is reclaimed and the second add dropped, since the queue's job id is the event's.
  *
  * States: idle → (start) running → (stop) stopping → stopped. Running, it reads, reclaims when it is time, and after an
- * error waits 0.1 s, 0.2 s, … up to 5 s. Stopping, it ends the step it is in. Any number may run on one outbox.
+ * error waits 0.1 s, 0.2 s, … up to 5 s. Stopping, it ends the step it is in, but for a read that waits. Any number may run on one outbox.
  */
 export class OutboxRelay {
   readonly #options: OutboxRelayOptions & Required<Pick<OutboxRelayOptions, Defaulted>>;
@@ -59,25 +59,23 @@ export class OutboxRelay {
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#endPause();
+    this.#options.outbox.interrupt();
     await this.#loop;
   }
 
   async #run(): Promise<void> {
-    const { outbox, log, onError, clock, count, blockMs, reclaimEveryMs, reclaimIdleMs } = this.#options;
+    const { outbox, onError, clock, count, blockMs, reclaimEveryMs } = this.#options;
     let reclaimAtMs = clock.now();
     let failures = 0;
     while (!this.#isStopping) {
       try {
         if (clock.now() >= reclaimAtMs) {
-          faultPoint('relay.reclaim.before');
-          const left = await outbox.reclaim(reclaimIdleMs, count);
-          if (left.length > 0) faultPoint('relay.reclaim.after');
+          const left = await this.#reclaim();
           // A full hand may have left more behind.
           if (left.length < count) reclaimAtMs = clock.now() + reclaimEveryMs;
-          if (left.length > 0) log.info({ entries: left.length }, 'outbox reclaimed');
           await this.#relay(left);
         }
-        await this.#relay(await outbox.read(count, blockMs));
+        await this.#relay(await outbox.read(count, this.#isStopping ? 1 : blockMs));
         failures = 0;
       } catch (error) {
         if (this.#isStopping) return;
@@ -85,6 +83,15 @@ export class OutboxRelay {
         await this.#pause(Math.min(5000, 100 * 2 ** Math.min(failures++, 10)));
       }
     }
+  }
+
+  async #reclaim(): Promise<OutboxEntry[]> {
+    const { outbox, log, count, reclaimIdleMs } = this.#options;
+    faultPoint('relay.reclaim.before');
+    const left = await outbox.reclaim(reclaimIdleMs, count);
+    if (left.length > 0) faultPoint('relay.reclaim.after');
+    if (left.length > 0) log.info({ entries: left.length }, 'outbox reclaimed');
+    return left;
   }
 
   /** Each entry for itself: one that cannot be relayed keeps none of the others. It stays pending, for a later reclaim. */

@@ -15,6 +15,11 @@ export interface OutboxReader {
   /** Entries that a reader, perhaps this one, took at least `minIdleMs` ago and has not acknowledged. */
   reclaim(minIdleMs: number, count: number): Promise<OutboxEntry[]>;
   acknowledge(entryIds: readonly string[]): Promise<void>;
+  /**
+   * Ends a read that waits for entries, which then fails; for a reader that wants no more. One that is just being handed
+   * out stays pending, for a later reclaim.
+   */
+  interrupt(): void;
 }
 
 /** An entry that cannot be read, and never will be. */
@@ -49,6 +54,7 @@ export class RedisOutbox implements OutboxReader {
   readonly #group: string;
   readonly #consumer: string;
   readonly #onInvalid: (entry: InvalidOutboxEntry) => void;
+  #isReading = false;
   #breaks = 0;
   #breaksAtRead = 0;
 
@@ -67,6 +73,7 @@ export class RedisOutbox implements OutboxReader {
     this.#breaksAtRead = this.#breaks;
     // BLOCK 0 would wait for ever, and no relay could be stopped.
     const block = Math.max(1, Math.ceil(blockMs));
+    this.#isReading = true;
     const reply = await this.#withGroup(() =>
       this.#redis.xreadgroup(
         'GROUP',
@@ -80,7 +87,9 @@ export class RedisOutbox implements OutboxReader {
         this.#key,
         '>',
       ),
-    );
+    ).finally(() => {
+      this.#isReading = false;
+    });
     return this.#parse(readReply.parse(reply ?? null)?.[0]?.[1] ?? []);
   }
 
@@ -114,6 +123,10 @@ export class RedisOutbox implements OutboxReader {
       .xdel(this.#key, ...entryIds)
       .exec();
     for (const [error] of replies ?? []) if (error) throw error;
+  }
+
+  interrupt(): void {
+    if (this.#isReading) this.#redis.disconnect();
   }
 
   /**
