@@ -126,7 +126,7 @@ export class Files {
   /** @throws Problem file_not_found */
   async read(tenant: string, id: string): Promise<FileRecord> {
     const file = isFileId(id) ? await this.#options.index.read(tenant, id) : null;
-    if (file === null) throw fileNotFound(id);
+    if (file === null) throw fileNotFound();
     return file;
   }
 
@@ -135,7 +135,7 @@ export class Files {
     const file = await this.read(tenant, id);
     const content =
       file.status === 'ready' ? await this.#guard(() => this.#options.blobs.get({ tenant, name: id })) : null;
-    if (content === null) throw fileNotFound(id);
+    if (content === null) throw fileNotFound();
     return { file, content };
   }
 
@@ -222,8 +222,9 @@ export class Files {
   }
 }
 
-function fileNotFound(id: string): Problem {
-  return new Problem('file_not_found', `There is no file "${id}", or it is past its expires_at.`);
+/** Names no id: one of somebody else's and one that never was are answered alike, to the byte. */
+function fileNotFound(): Problem {
+  return new Problem('file_not_found', 'There is no such file, or it is past its expires_at.');
 }
 
 function filesFull(): Problem {
