@@ -47,8 +47,10 @@ export class ApiError extends CliError {
 /** The API as the command line sees it. Connections are kept for the next request. */
 export class ApiClient {
   readonly baseUrl: string;
+  readonly #key: string | undefined;
 
-  constructor({ baseUrl }: { baseUrl: string }) {
+  constructor({ baseUrl, key }: { baseUrl: string; key?: string | undefined }) {
+    this.#key = key;
     this.baseUrl = baseUrl.replace(/\/+$/, '');
   }
 
@@ -86,7 +88,11 @@ export class ApiClient {
     const given = Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined);
     const response = await fetch(url, {
       method,
-      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...Object.fromEntries(given) },
+      headers: {
+        ...(this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...Object.fromEntries(given),
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(timeoutMs === undefined ? {} : { signal: AbortSignal.timeout(timeoutMs) }),
     }).catch((cause: Error) => {
@@ -133,6 +139,7 @@ async function refusalOf(response: Response, url: URL): Promise<ApiError> {
     `${detail} (${code}, ${status})`,
     ...errors.map((error) => `  ${error.pointer || '/'}: ${error.detail}`),
     ...(again.retryAfterS === undefined ? [] : [`  Worth trying again in ${retryAfterS} s.`]),
+    ...(status === 401 ? ['  Name a key with --key or ONQUEUE_API_KEY.'] : []),
     ...(request_id === undefined ? [] : [`  request_id: ${request_id}`]),
   ];
   return new ApiError(lines.join('\n'), { status, ...again, problem: parsed.data });
