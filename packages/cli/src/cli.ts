@@ -5,6 +5,7 @@ import { doctorCommand } from './commands/doctor.ts';
 import { jobsCommand } from './commands/jobs.ts';
 import { modelsCommand } from './commands/models.ts';
 import { queuesCommand } from './commands/queues.ts';
+import { webhooksCommand } from './commands/webhooks.ts';
 
 /** Runs one command line and resolves with its exit code; never rejects for what a user can mend. */
 export async function runCli(context: CliContext): Promise<number> {
@@ -18,6 +19,7 @@ export async function runCli(context: CliContext): Promise<number> {
     .addCommand(jobsCommand(context))
     .addCommand(queuesCommand(context))
     .addCommand(modelsCommand(context))
+    .addCommand(webhooksCommand(context))
     .addCommand(doctorCommand(context));
   inherit(program);
   try {
