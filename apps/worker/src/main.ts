@@ -31,6 +31,7 @@ import {
   listenForHalts,
   RedisBlobRegister,
   type RedisConnection,
+  RedisJobProgress,
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
@@ -132,6 +133,7 @@ async function main(): Promise<void> {
     retentionMs: config.retentionS * 1000,
     maxPredictions: config.maxPredictions,
     queueMetricsMinutes: config.queueMetricsMinutes,
+    progressIntervalMs: config.progressIntervalMs,
     versionWaitMs: config.versionWaitS * 1000,
     unavailableWaitMs: config.unavailableWaitS * 1000,
     circuit: {
@@ -148,6 +150,7 @@ async function main(): Promise<void> {
     redis,
     keys,
     store,
+    progress: new RedisJobProgress({ redis, keys }),
     payloads,
     payloadRoom: new ByteRoom(config.maxLoadedInputBytes),
     registry: new RedisModelRegistry({ redis, keys }),

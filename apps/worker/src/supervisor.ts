@@ -4,6 +4,7 @@ import {
   describeModel,
   type FleetNews,
   type JobPayloads,
+  type JobProgressLog,
   type JobStore,
   LANES,
   type ModelDescriptor,
@@ -35,6 +36,7 @@ import { type RepositorySnapshot, RepositoryWatcher } from './models/repository-
 import { versionEvents } from './models/version-events.ts';
 import type { OutageLog } from './outage-log.ts';
 import { withPayloads } from './payload-handler.ts';
+import { ProgressReporter } from './progress-reporter.ts';
 import { openPartitionSource } from './queue/batch/open-partition-source.ts';
 import type { PartitionSource, ServedQueue } from './queue/job-source.ts';
 import { ModelQueues } from './queue/model-queues.ts';
@@ -75,6 +77,8 @@ export interface SupervisorOptions {
   retentionMs: number;
   maxPredictions: number;
   queueMetricsMinutes: number;
+  /** Between two times that the progress of a job is told. */
+  progressIntervalMs: number;
   /** How long a job may wait for a worker that has its version. */
   versionWaitMs: number;
   /** How many attempts of a model may be tried again. */
@@ -90,6 +94,7 @@ export interface SupervisorOptions {
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  progress: JobProgressLog;
   payloads: JobPayloads;
   /** For rows out of the blob store. */
   payloadRoom: ByteRoom;
@@ -346,6 +351,12 @@ export class Supervisor {
       room: this.#options.payloadRoom,
       onError: (error: Error) => outages.warn(error, 'blob store', { model }),
     };
+    const progress = new ProgressReporter({
+      log: this.#options.progress,
+      clock,
+      everyMs: this.#options.progressIntervalMs,
+      onError: (error) => outages.warn(error, 'progress could not be told', { model }),
+    });
     const scorer = new JobScorer({
       versions: { get: (version) => this.#manager.get(model, version) },
       summon: (version, halt) => this.#manager.summon(model, version, halt),
@@ -371,7 +382,9 @@ export class Supervisor {
       ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, most) } : {}),
       handler: (job, attempt) =>
         this.#held.hold(job, (halt) =>
-          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+          progress.follow(job, (report) =>
+            withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt, report))(job, attempt),
+          ),
         ),
     }));
   }

@@ -7,6 +7,7 @@ export * from './redis-completion-listener.ts';
 export * from './redis-file-index.ts';
 export * from './redis-halt-listener.ts';
 export * from './redis-job-index.ts';
+export * from './redis-job-progress.ts';
 export * from './redis-job-removals.ts';
 export * from './redis-job-reservations.ts';
 export * from './redis-job-store.ts';
