@@ -28,6 +28,7 @@ import {
   checkAtEveryConnect,
   closeRedis,
   connectRedis,
+  gatherWrites,
   listenForHalts,
   RedisBlobRegister,
   type RedisConnection,
@@ -299,6 +300,7 @@ function connectWorkerRedis(config: Config, logger: Logger, outages: OutageLog):
   const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
     outages.warn(error, 'redis connection'),
   );
+  gatherWrites(redis);
   checkAtEveryConnect(redis, {
     onSuitable: (report) => {
       outages.over();

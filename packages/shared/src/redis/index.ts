@@ -1,4 +1,5 @@
 export * from './connection.ts';
+export * from './gather-writes.ts';
 export * from './keys.ts';
 export * from './record-codec.ts';
 export * from './redis-blob-register.ts';
