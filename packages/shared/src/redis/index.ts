@@ -19,7 +19,6 @@ export * from './redis-queue-places.ts';
 export * from './redis-result-cache.ts';
 export * from './redis-webhook-deliveries.ts';
 export * from './redis-webhook-endpoints.ts';
-export { ADD_QUEUE_JOB } from './scripts/add-queue-job.ts';
 export { COMMIT_FUNCTIONS } from './scripts/commit.ts';
 export { RECORD_FUNCTIONS } from './scripts/record-functions.ts';
 export { SHARE_FUNCTIONS } from './scripts/share-functions.ts';
