@@ -4,6 +4,7 @@ import {
   describeModel,
   type FleetNews,
   type JobPayloads,
+  type JobProgressLog,
   type JobStore,
   LANES,
   type ModelDescriptor,
@@ -37,6 +38,7 @@ import { versionEvents } from './models/version-events.ts';
 import type { GraphReader } from './onnx/graph-outline.ts';
 import type { OutageLog } from './outage-log.ts';
 import { withPayloads } from './payload-handler.ts';
+import { ProgressReporter } from './progress-reporter.ts';
 import { openPartitionSource } from './queue/batch/open-partition-source.ts';
 import type { PartitionSource, ServedQueue } from './queue/job-source.ts';
 import { ModelQueues } from './queue/model-queues.ts';
@@ -80,6 +82,8 @@ export interface SupervisorOptions {
   retentionMs: number;
   maxPredictions: number;
   queueMetricsMinutes: number;
+  /** Between two times that the progress of a job is told. */
+  progressIntervalMs: number;
   /** How long a job may wait for a worker that has its version. */
   versionWaitMs: number;
   /** How many attempts of a model may be tried again. */
@@ -95,6 +99,7 @@ export interface SupervisorOptions {
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  progress: JobProgressLog;
   payloads: JobPayloads;
   /** For rows out of the blob store. */
   payloadRoom: ByteRoom;
@@ -356,6 +361,12 @@ export class Supervisor {
       room: this.#options.payloadRoom,
       onError: (error: Error) => outages.warn(error, 'blob store', { model }),
     };
+    const progress = new ProgressReporter({
+      log: this.#options.progress,
+      clock,
+      everyMs: this.#options.progressIntervalMs,
+      onError: (error) => outages.warn(error, 'progress could not be told', { model }),
+    });
     const scorer = new JobScorer({
       versions: { get: (version) => this.#manager.get(model, version) },
       summon: (version, halt) => this.#manager.summon(model, version, halt),
@@ -382,7 +393,9 @@ export class Supervisor {
       ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, most) } : {}),
       handler: (job, attempt) =>
         this.#held.hold(job, (halt) =>
-          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+          progress.follow(job, (report) =>
+            withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt, report))(job, attempt),
+          ),
         ),
     }));
   }
