@@ -93,6 +93,7 @@ export interface AppOptions {
   webhooks: Pick<WebhookEndpointRoutesOptions, 'endpoints' | 'signingSeeds' | 'maxEndpoints' | 'secretOverlapS'>;
   deliveries: DeliveryLog;
   publicUrl: string | undefined;
+  flightLeaseMs: number;
   /** Of the platform. */
   version: string;
 }
@@ -192,6 +193,7 @@ export function createApp(options: AppOptions): App {
       checkWebhook: options.checkWebhook,
       deliveries,
       publicUrl,
+      flightLeaseMs: options.flightLeaseMs,
     }),
     webhookEndpointRoutes({ ...options.webhooks, checkWebhook: options.checkWebhook, readBody, publicUrl }),
     webhookDeliveryRoutes({ deliveries, store, readBody, publicUrl }),

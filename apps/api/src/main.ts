@@ -178,6 +178,7 @@ async function main(): Promise<void> {
       maxDeliveries: config.webhookMaxDeliveries,
     }),
     publicUrl: config.publicUrl,
+    flightLeaseMs: config.flightLeaseS * 1000,
     version: PLATFORM_VERSION,
   });
 

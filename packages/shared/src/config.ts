@@ -637,6 +637,14 @@ export const SETTINGS = {
     default: '86400',
     about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 410.',
   }),
+  flightLeaseS: setting({
+    env: 'ONQUEUE_FLIGHT_LEASE_S',
+    reader: 'api',
+    schema: integer(1, 3600),
+    default: '60',
+    about:
+      'Seconds that equal rows of a model with a `cache` wait for the one that is being computed. Then the next one is computed beside it; one that has not had its turn in the queue is waited for again.',
+  }),
   blobStore: setting({
     env: 'ONQUEUE_BLOB_STORE',
     reader: 'both',

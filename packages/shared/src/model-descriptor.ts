@@ -13,6 +13,7 @@ import {
   preprocessSha256,
 } from './model-manifest.ts';
 import { modelName, modelVersion } from './model-name.ts';
+import { publishedCache } from './result-reuse.ts';
 import { tabularRow } from './tabular-row.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
@@ -43,6 +44,8 @@ const common = {
   golden: z.enum(['replayed', 'none']).optional(),
   /** What may answer while the version cannot. */
   fallbacks: publishedFallbacks.optional(),
+  /** Only of a version whose answers are given again. */
+  cache: publishedCache.optional(),
   metrics: z.record(z.string(), z.unknown()).optional(),
 };
 

@@ -2,6 +2,7 @@ import {
   assignVersion,
   canonicalSha256,
   DEFAULT_TENANT,
+  type EnqueueOutcome,
   faultPoint,
   isTerminal,
   type JobRecord,
@@ -22,6 +23,7 @@ import type { z } from 'zod';
 import { assertAvailable } from '../availability.ts';
 import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
+import { type CacheWish, parseCacheControl } from '../http/cache-control.ts';
 import { cancelAfterS } from '../http/cancel-after.ts';
 import { flagParameter } from '../http/flag-parameter.ts';
 import { idempotencyKey } from '../http/idempotency-key.ts';
@@ -36,6 +38,7 @@ import type { ApiMetrics } from '../metrics.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
 import type { jobPlan } from '../openapi/replies.ts';
 import { type RequestLimits, requestRecordOf } from '../request-record.ts';
+import { reuseOrder } from '../reuse-order.ts';
 import { type DeliveryStatuses, showJob } from '../shown-job.ts';
 import type { WebhookPolicy } from '../webhook-policy.ts';
 import { type FindJobOptions, throwMissing } from './find-job.ts';
@@ -53,6 +56,8 @@ export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   checkWebhook: WebhookPolicy;
   deliveries: DeliveryStatuses;
   publicUrl: string | undefined;
+  /** How long others wait for a row that is being computed. */
+  flightLeaseMs: number;
 }
 
 /**
@@ -63,7 +68,11 @@ export async function createJob(options: CreateJobOptions, request: Request, res
   const body = validate(jobRequest, request.body, 'The job');
   const key = idempotencyKey(request);
   const wait = { waitS: requestedWaitS(request, options), signal: abortOnClose(response) };
-  const context: RequestContext = { cancelAfterS: cancelAfterS(request), response };
+  const context: RequestContext = {
+    cancelAfterS: cancelAfterS(request),
+    cacheWish: parseCacheControl(request.get('cache-control')),
+    response,
+  };
   if (flagParameter(request, 'dry_run')) {
     response.json(planOf(await prepareJob(options, body, context)));
     return;
@@ -94,6 +103,7 @@ interface Submitted {
 /** What comes beside the body. */
 interface RequestContext {
   cancelAfterS: number | undefined;
+  cacheWish: CacheWish;
   response: Response;
 }
 
@@ -190,7 +200,7 @@ function assertSameBody(standing: string, sent: string): void {
 async function prepareJob(
   options: CreateJobOptions,
   body: JobRequest,
-  { cancelAfterS, response }: RequestContext,
+  { cancelAfterS, cacheWish, response }: RequestContext,
 ): Promise<NewJob> {
   const { catalog, partitions } = options;
   options.checkWebhook(body.webhook);
@@ -207,7 +217,7 @@ async function prepareJob(
   options.memory.assertAdmits();
   const { lane, priority } = serviceOf(body);
   const partition = partitionOf(descriptor.name, partitions);
-  return {
+  const job: NewJob = {
     id: newJobId({ createdAtMs: Date.now(), partition }),
     tenant: DEFAULT_TENANT,
     partition,
@@ -221,8 +231,11 @@ async function prepareJob(
       ...arrivalOf(response),
       ...traceOf(response),
       ...(cancelAfterS === undefined ? {} : { cancel_after_s: cancelAfterS }),
+      ...(descriptor.cache && !cacheWish.mayKeep ? { no_store: true } : {}),
     },
   };
+  if (cacheWish.mayReuse) job.reuse = reuseOrder(job, descriptor, options.flightLeaseMs);
+  return job;
 }
 
 function has(versions: readonly PublishedModel[], pinned: string | undefined): boolean {
@@ -266,12 +279,14 @@ async function submit(
   const { waiter } = options;
   const shown = { ...job, rows: job.inputs.length };
   if (waitS === 0 || waiter.isFull) {
-    const createdAtMs = await enqueue(options, job);
+    const { createdAtMs } = await enqueue(options, job);
     return { job: shown, createdAtMs, waitedS: undefined, ended: undefined };
   }
   let createdAtMs: number | undefined;
   const begin = async () => {
-    createdAtMs = await enqueue(options, job);
+    const accepted = await enqueue(options, job);
+    ({ createdAtMs } = accepted);
+    return { hasEnded: accepted.reuse?.state === 'ended' };
   };
   try {
     const record = await waiter.wait(job.tenant, job.id, waitS * 1000, signal, begin);
@@ -299,20 +314,31 @@ function endedOf(record: JobRecord | null): JobRecord | undefined {
   return record !== null && isTerminal(record.state) ? record : undefined;
 }
 
-/** When it was accepted, Unix ms. @throws Problem backlog_full */
-async function enqueue(options: CreateJobOptions, job: NewJob): Promise<number> {
+/** @throws Problem backlog_full */
+async function enqueue(options: CreateJobOptions, job: NewJob): Promise<AcceptedJob> {
   const { store, metrics, backlogLimits } = options;
   faultPoint('enqueue.before');
   const outcome = await store.enqueue(job, backlogLimits);
   faultPoint('enqueue.after');
   if (outcome.status !== 'accepted') throw backlogFull(options, job.model, outcome);
   // Of several requests with one new key, only that which made the job counts.
-  if (!outcome.isNew) return outcome.createdAtMs;
+  if (!outcome.isNew) return outcome;
   const labels = { model: job.model, version: job.version, lane: job.lane };
   metrics.jobsAccepted.inc(labels);
   metrics.rowsAccepted.inc(labels, job.inputs.length);
   const { network_in_ms = 0, validate_ms = 0 } = job.request;
   metrics.phaseDuration.observe({ model: job.model, phase: 'network_in' }, network_in_ms / 1000);
   metrics.phaseDuration.observe({ model: job.model, phase: 'validate' }, validate_ms / 1000);
-  return outcome.createdAtMs;
+  if (job.reuse) countReuse(metrics, job, outcome);
+  return outcome;
+}
+
+type AcceptedJob = Extract<EnqueueOutcome, { status: 'accepted' }>;
+
+function countReuse(metrics: ApiMetrics, { model, version, inputs }: NewJob, { reuse }: AcceptedJob): void {
+  const { rows = 0, state = 'queued' } = reuse ?? {};
+  metrics.countReuse(
+    { model, version },
+    { hit: rows, [state === 'following' ? 'follow' : 'miss']: inputs.length - rows },
+  );
 }

@@ -37,7 +37,7 @@ redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
   member('error', record[13]), member('provenance', record[14]), member('timings', record[15]),
   member('origin', record[16] and '"' .. record[16] .. '"'), member('batch', record[17])}, ',') .. '}')
 redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'origin', 'batch', 'timings',
-  'queue_due_ms', 'run_due_ms', 'scheduled_ms', 'has_cancel_after')
+  'queue_due_ms', 'run_due_ms', 'scheduled_ms', 'has_cancel_after', 'flight', 'following', 'reuse')
 -- What the last run has, or what it was to add to. Results in the blob store are kept by nobody: all rows run.
 local hasResults = string.sub(record[12] or '', 1, 1) == '['
 local kept = ARGV[10] == '1' and (hasResults and '{"run":' .. run .. ',"results":' .. record[12] .. '}' or record[20])
