@@ -643,7 +643,7 @@ export const SETTINGS = {
     schema: integer(1, 3600),
     default: '60',
     about:
-      'Seconds that equal rows of a model with a `cache` wait for the one that is being computed. Then the next one is computed beside it; one that has not had its turn in the queue is waited for again.',
+      'Seconds that equal rows of a model with a `cache` wait for the one that is being computed, from when it is started. Then the next one is computed beside it.',
   }),
   blobStore: setting({
     env: 'ONQUEUE_BLOB_STORE',

@@ -9,8 +9,8 @@ import { CACHED_ROWS } from './cached-rows.ts';
  * its followers are looked at in slices, by the sweep: who has all answers ends; after a success that left no answer all
  * go to the queue; after any other end the most urgent one leads. A final fault of the row is among the answers.
  *
- * A leader has a lease. When it is over the next one is promoted, unless the leader has not had its turn, which the next one
- * would have to wait for too. A follower that is more urgent than a leader in the queue takes its place.
+ * A leader has a lease, which counts from its start: before its turn in the queue the next one would have to wait too. When it is over the next
+ * one is promoted. A follower that is more urgent than a leader in the queue takes its place.
  *
  * Under <prefix>: 'flight-leaders', hash: row to '<tenant>:<id>:<run>', or to the state in which the leader ended; 'flights', sorted
  * set: row by the end of its lease, Unix ms, 0 when the leader has ended; 'followers:<row>', sorted set: '<tenant>:<id>:<run>', the
@@ -120,15 +120,19 @@ local function forgetFlight(row)
   redis.call('ZREM', FLIGHTS, row)
 end
 
--- Whether the leader of a row whose lease is over has not had its turn: then it has another.
+-- Whether the leader of a row whose lease is over has not had its time, which begins when it is started: then it has more.
 local function renewLease(row, member)
   local tenant, id, run = runOf(member)
   if not tenant then return false end
   local leader = readRun(tenant, id)
-  if leader.run ~= run or leader.state ~= 'queued' or leader.following then return false end
-  local reuse = reuseOf(redis.call('HGET', recordKey(tenant, id), 'reuse'))
+  if leader.run ~= run or not isActive(leader.state) or leader.following then return false end
+  local fields = redis.call('HMGET', recordKey(tenant, id), 'reuse', 'started_us')
+  local reuse = reuseOf(fields[1])
   if not reuse then return false end
-  redis.call('ZADD', FLIGHTS, NOW_MS + reuse.leaseMs, row)
+  local begunMs = leader.state == 'queued' and NOW_MS or math.floor((tonumber(fields[2]) or 0) / 1000)
+  local untilMs = begunMs + reuse.leaseMs
+  if untilMs <= NOW_MS then return false end
+  redis.call('ZADD', FLIGHTS, untilMs, row)
   return true
 end
 
