@@ -2,6 +2,7 @@ import { LaunchError, onShutdownSignals } from '@onqueue/launcher';
 import { apiBench } from './api/api-bench.ts';
 import { backfillBench } from './backfill/backfill-bench.ts';
 import { type Bench, type BenchContext, MeasurementError } from './bench.ts';
+import { cacheBench } from './cache/cache-bench.ts';
 import { Cleanup } from './cleanup.ts';
 import { coldstartBench } from './coldstart/coldstart-bench.ts';
 import { parseCommandLine, UsageError, usage } from './command-line.ts';
@@ -33,6 +34,7 @@ const BENCHES: readonly Bench[] = [
   isolationBench,
   coldstartBench,
   webhooksBench,
+  cacheBench,
 ];
 
 /** Runs one bench. The exit code tells whether it could measure, never whether the numbers are good. */
