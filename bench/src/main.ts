@@ -13,6 +13,7 @@ import { latencyBench } from './latency/latency-bench.ts';
 import { loadBench } from './load/load-bench.ts';
 import { describeMachine } from './machine.ts';
 import { memoryBench } from './memory/memory-bench.ts';
+import { overloadBench } from './overload/overload-bench.ts';
 import { humanReport, jsonLine } from './report.ts';
 import { measureRounds } from './rounds.ts';
 import { fraudSloBench } from './slo/fraud-slo-bench.ts';
@@ -35,6 +36,7 @@ const BENCHES: readonly Bench[] = [
   coldstartBench,
   webhooksBench,
   cacheBench,
+  overloadBench,
 ];
 
 /** Runs one bench. The exit code tells whether it could measure, never whether the numbers are good. */

@@ -78,6 +78,7 @@ export interface AppOptions {
     eventsHeartbeatMs: number;
     eventsMaxBufferBytes: number;
     backlog: BacklogLimits;
+    maxQueueWaitS: number;
     request: RequestLimits;
     files: FilesOptions['limits'];
     maxMultipartParts: number;
@@ -194,6 +195,7 @@ export function createApp(options: AppOptions): App {
       deliveries,
       publicUrl,
       flightLeaseMs: options.flightLeaseMs,
+      maxQueueWaitS: limits.maxQueueWaitS,
     }),
     webhookEndpointRoutes({ ...options.webhooks, checkWebhook: options.checkWebhook, readBody, publicUrl }),
     webhookDeliveryRoutes({ deliveries, store, readBody, publicUrl }),

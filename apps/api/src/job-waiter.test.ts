@@ -64,7 +64,6 @@ describe('JobWaiter', () => {
     const waiting = waiter.wait('default', 'job', 1000, never, async () => {
       order.push('begin');
       hasBegun();
-      return { hasEnded: false };
     });
     await begun;
     expect(order).toEqual(['watch', 'begin']);
@@ -75,19 +74,7 @@ describe('JobWaiter', () => {
 
   test('a hint that comes while the job begins is not lost', async () => {
     const { waiter, hint } = setUp({ reads: [succeeded] });
-    expect(
-      await waiter.wait('default', 'job', 1000, never, async () => {
-        hint();
-        return { hasEnded: false };
-      }),
-    ).toBe(succeeded);
-  });
-
-  test('reads a job at once that has ended when it begins', async () => {
-    const { waiter, order } = setUp({ reads: [succeeded] });
-    const begin = async () => ({ hasEnded: true });
-    expect(await waiter.wait('default', 'job', 1000, never, begin)).toBe(succeeded);
-    expect(order).toEqual(['watch', 'read', 'unwatch']);
+    expect(await waiter.wait('default', 'job', 1000, never, async () => hint())).toBe(succeeded);
   });
 
   test('rejects with what kept the job from beginning, and watches it no more', async () => {

@@ -38,7 +38,7 @@ export class JobWaiter {
   /**
    * The job once it has ended, or as it is after `timeoutMs`, when `signal` aborts or the server shuts down.
    * Subscribes before it reads, so that no end falls between the two. `begin` brings the job about, once it is subscribed
-   * to, and stands for the first read: what begins then has ended only where it says so.
+   * to, and stands for the first read: nothing that begins then has ended.
    * @throws Problem too_many_waiters
    */
   async wait(
@@ -46,7 +46,7 @@ export class JobWaiter {
     id: string,
     timeoutMs: number,
     signal: AbortSignal,
-    begin?: () => Promise<{ hasEnded: boolean }>,
+    begin?: () => Promise<void>,
   ): Promise<JobRecord | null> {
     if (this.isFull) {
       throw new Problem('too_many_waiters', 'This server holds as many long polls as it may. Poll without `wait`.', {
@@ -70,8 +70,8 @@ export class JobWaiter {
         wake();
       });
       if (begin) {
-        const { hasEnded } = await begin();
-        if (!hasEnded && !isHinted && !isOver) await new Promise<void>((resolve) => (wake = resolve));
+        await begin();
+        if (!isHinted && !isOver) await new Promise<void>((resolve) => (wake = resolve));
       }
       for (;;) {
         isHinted = false;

@@ -143,6 +143,7 @@ async function main(): Promise<void> {
       eventsHeartbeatMs: config.eventsHeartbeatS * 1000,
       eventsMaxBufferBytes: config.eventsMaxBufferBytes,
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
+      maxQueueWaitS: config.maxQueueWaitS,
       request: config,
       files: config,
       maxMultipartParts: config.maxMultipartParts,

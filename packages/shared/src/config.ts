@@ -208,6 +208,18 @@ export const SETTINGS = {
     default: '1000000',
     about: 'The same, in rows.',
   }),
+  maxQueueWaitS: setting({
+    env: 'ONQUEUE_MAX_QUEUE_WAIT_S',
+    reader: 'api',
+    schema: z
+      .string()
+      .regex(/^\d+(\.\d+)?$/, 'a number')
+      .transform(Number)
+      .pipe(z.number().min(0.05).max(604_800)),
+    default: '3600',
+    about:
+      'Seconds that what waits for a model may take to drain, at the rate that was measured while its workers had more to do than they could take up; `max_queue_wait_s` in a manifest goes before it. Beyond it new jobs are answered 429 with `Retry-After`. Nothing is refused for it while nothing was measured.',
+  }),
   backlogMaxBytes: setting({
     env: 'ONQUEUE_BACKLOG_MAX_BYTES',
     reader: 'api',

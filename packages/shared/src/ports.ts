@@ -27,6 +27,8 @@ export interface NewJob {
   lane: Lane;
   inputs: readonly Record<string, unknown>[];
   request: JobRequestRecord;
+  /** How long it may be queued, about, as its model wants it. */
+  maxQueueWaitS?: number | undefined;
   /** Missing for a job whose rows are to be computed whatever is known. */
   reuse?: ReuseOrder | undefined;
 }

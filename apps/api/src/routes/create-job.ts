@@ -21,7 +21,7 @@ import {
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
 import { assertAvailable } from '../availability.ts';
-import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
+import { type BacklogFullOptions, backlogFull, limitsFor } from '../backlog-full.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
 import { type CacheWish, parseCacheControl } from '../http/cache-control.ts';
 import { cancelAfterS } from '../http/cancel-after.ts';
@@ -58,6 +58,7 @@ export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   publicUrl: string | undefined;
   /** How long others wait for a row that is being computed. */
   flightLeaseMs: number;
+  maxQueueWaitS: number;
 }
 
 /**
@@ -225,6 +226,7 @@ async function prepareJob(
     version: descriptor.version,
     lane,
     inputs,
+    maxQueueWaitS: descriptor.max_queue_wait_s,
     request: {
       ...requestRecordOf({ ...body, priority }, options.requestLimits),
       request_id: response.locals.requestId as string,
@@ -276,20 +278,24 @@ async function submit(
   job: NewJob,
   { waitS, signal }: Wait,
 ): Promise<Omit<Submitted, 'isReplayed'>> {
-  const { waiter } = options;
+  const { store, waiter } = options;
   const shown = { ...job, rows: job.inputs.length };
   if (waitS === 0 || waiter.isFull) {
     const { createdAtMs } = await enqueue(options, job);
     return { job: shown, createdAtMs, waitedS: undefined, ended: undefined };
   }
   let createdAtMs: number | undefined;
+  const { tenant, id } = job;
   const begin = async () => {
     const accepted = await enqueue(options, job);
     ({ createdAtMs } = accepted);
-    return { hasEnded: accepted.reuse?.state === 'ended' };
+    return accepted.reuse?.state;
   };
+  const wait = (before?: () => Promise<void>) => waiter.wait(tenant, id, waitS * 1000, signal, before);
+  // What may have its answers already is subscribed to when it is known not to.
+  const endOfReused = async () => ((await begin()) === 'ended' ? store.read(tenant, id) : wait());
   try {
-    const record = await waiter.wait(job.tenant, job.id, waitS * 1000, signal, begin);
+    const record = job.reuse ? await endOfReused() : await wait(async () => void (await begin()));
     return { job: shown, createdAtMs: createdAtMs ?? 0, waitedS: waitS, ended: endedOf(record) };
   } catch (error) {
     if (createdAtMs === undefined) throw error;
@@ -316,11 +322,12 @@ function endedOf(record: JobRecord | null): JobRecord | undefined {
 
 /** @throws Problem backlog_full */
 async function enqueue(options: CreateJobOptions, job: NewJob): Promise<AcceptedJob> {
-  const { store, metrics, backlogLimits } = options;
+  const { store, metrics } = options;
+  const limits = limitsFor(options, job);
   faultPoint('enqueue.before');
-  const outcome = await store.enqueue(job, backlogLimits);
+  const outcome = await store.enqueue(job, limits);
   faultPoint('enqueue.after');
-  if (outcome.status !== 'accepted') throw backlogFull(options, job.model, outcome);
+  if (outcome.status !== 'accepted') throw backlogFull(options, job.model, outcome, limits);
   // Of several requests with one new key, only that which made the job counts.
   if (!outcome.isNew) return outcome;
   const labels = { model: job.model, version: job.version, lane: job.lane };
