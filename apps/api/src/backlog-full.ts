@@ -20,6 +20,11 @@ export function backlogFull(
     const detail = `An operator lets this lane of model "${model}" run empty. Try again later.`;
     return new Problem('lane_draining', detail, { retryAfterS: DRAINING_RETRY_S });
   }
+  if (refusal.status === 'deadline_unmeetable') {
+    const waitS = Math.max(1, Math.ceil(refusal.waitMs / 1000));
+    const detail = `The job would expire before a worker could start it: what comes first takes ${waitS} s, at best.`;
+    return new Problem('deadline_unmeetable', detail, { retryAfterS: waitS });
+  }
   const { dimension, backlog } = refusal;
   const cap = { jobs: limits.maxJobs, rows: limits.maxRows, bytes: limits.maxBytes }[dimension];
   const retryAfterS = backlogMonitor.retryAfterS(model, dimension, backlog, cap);

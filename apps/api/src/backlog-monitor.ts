@@ -68,7 +68,13 @@ export class BacklogMonitor {
 
   /** How many rows of a model may wait, for the last to be taken up in time; no number while nothing was measured. */
   rowsWithin(model: string, waitS: number): number {
-    return Math.ceil(waitS * (this.#drain.rowsPerSecond(model) ?? Number.POSITIVE_INFINITY));
+    return Math.ceil(waitS * (this.#drain.rowsPerSecond(model, this.#clock.now()) ?? Number.POSITIVE_INFINITY));
+  }
+
+  /** How long a job before it keeps another from its start, at best; undefined while nothing was measured of late. */
+  bestMsPerJob(model: string): number | undefined {
+    const perSecond = this.#drain.bestJobsPerSecond(model, this.#clock.now());
+    return perSecond ? 1000 / perSecond : undefined;
   }
 
   /** Jobs of a lane that have ended in a second of late; 0 when none has, or nothing was measured. */

@@ -2,19 +2,22 @@ import { describe, expect, test } from '@jest/globals';
 import type { LaneBacklog } from '@onqueue/shared';
 import { DrainRate } from './drain-rate.ts';
 
-function observed(samples: [finishedRows: number, unclaimed: number, atMs?: number][]): number | undefined {
+function rateAfter(samples: [finishedRows: number, unclaimed: number, atMs?: number][]): DrainRate {
   const rate = new DrainRate();
   for (const [second, [finishedRows, jobs, atMs = second * 1000]] of samples.entries()) {
     rate.observe('fraud', atMs, {
       finishedRows,
+      finishedJobs: finishedRows / 4,
       oldestUnclaimed: [
         { lane: 'interactive', ageS: 0, jobs },
         { lane: 'bulk', ageS: 0, jobs: 0 },
       ],
     } as unknown as LaneBacklog);
   }
-  return rate.rowsPerSecond('fraud');
+  return rate;
 }
+
+const observed = (samples: Parameters<typeof rateAfter>[0]) => rateAfter(samples).rowsPerSecond('fraud', 60_000);
 
 describe('the drain rate of a model', () => {
   test('is that of seconds in which workers had plenty', () => {
@@ -76,5 +79,18 @@ describe('the drain rate of a model', () => {
         [500, 5, 60_000],
       ]),
     ).toBe(200);
+  });
+
+  test('is the best of late for who asks what is possible, and soon unknown again', () => {
+    const rate = rateAfter([
+      [0, 5],
+      [200, 5],
+      [600, 5],
+      [800, 5],
+    ]);
+    expect(rate.bestJobsPerSecond('fraud', 4000)).toBe(100);
+    expect(rate.bestJobsPerSecond('fraud', 60_000)).toBeUndefined();
+    expect(rate.rowsPerSecond('fraud', 60_000)).toBe(200);
+    expect(rate.rowsPerSecond('fraud', 3_600_000)).toBeUndefined();
   });
 });

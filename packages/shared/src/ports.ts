@@ -27,6 +27,8 @@ export interface NewJob {
   lane: Lane;
   inputs: readonly Record<string, unknown>[];
   request: JobRequestRecord;
+  /** How long each job before it takes, at best: one that expires before its turn can come is not accepted. */
+  msPerJob?: number | undefined;
   /** How long it may be queued, about, as its model wants it. */
   maxQueueWaitS?: number | undefined;
   /** Missing for a job whose rows are to be computed whatever is known. */
@@ -87,6 +89,8 @@ export type EnqueueOutcome =
   | { status: 'accepted'; createdAtMs: number; isNew: boolean; reuse?: Reuse | undefined }
   /** The cap of this dimension would be passed. Nothing was stored. */
   | { status: 'backlog_full'; dimension: 'jobs' | 'rows' | 'bytes'; backlog: Backlog }
+  /** It would expire before its turn came: after `waitMs`, at best. Nothing was stored. */
+  | { status: 'deadline_unmeetable'; waitMs: number }
   /** An operator lets the lane run empty: it takes nothing new. */
   | { status: 'lane_draining' };
 
@@ -177,7 +181,7 @@ export type RetryOutcome =
   | { status: 'missing' }
   /** Only a run that ended without success is retried. */
   | { status: 'not_retryable'; state: JobState }
-  | Exclude<EnqueueOutcome, { status: 'accepted' }>;
+  | Exclude<EnqueueOutcome, { status: 'accepted' | 'deadline_unmeetable' }>;
 
 /** Which rows the next run scores: `unfinished` ones are those without an answer; the others keep theirs. */
 export const retriedRows = z.enum(['all', 'unfinished']);

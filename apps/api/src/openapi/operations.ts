@@ -126,7 +126,7 @@ export const paths: ZodOpenApiPathsObject = {
             'payload_too_large',
             'unsupported_media_type',
           ],
-          ['backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
+          ['backlog_full', 'deadline_unmeetable', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
         ),
       },
     },

@@ -320,10 +320,11 @@ function endedOf(record: JobRecord | null): JobRecord | undefined {
   return record !== null && isTerminal(record.state) ? record : undefined;
 }
 
-/** @throws Problem backlog_full */
+/** @throws Problem backlog_full, deadline_unmeetable */
 async function enqueue(options: CreateJobOptions, job: NewJob): Promise<AcceptedJob> {
   const { store, metrics } = options;
   const limits = limitsFor(options, job);
+  if (job.request.expires_in_s !== undefined) job.msPerJob = options.backlogMonitor.bestMsPerJob(job.model);
   faultPoint('enqueue.before');
   const outcome = await store.enqueue(job, limits);
   faultPoint('enqueue.after');

@@ -186,6 +186,7 @@ export class RedisJobStore implements JobStore {
       reuse?.keys.join(' ') ?? '',
       reuse?.leaseMs ?? '',
       onlyAnswered ? '1' : '',
+      request.expires_in_s === undefined ? '' : (job.msPerJob ?? ''),
     ])) as EnqueueReply;
   }
 
@@ -382,17 +383,25 @@ const tenantWeight = z.number().min(0.001).max(1000);
 
 type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes' | 'draining', ...number[]];
 
-type EnqueueReply = ['accepted', string, 0 | 1, number?, Reuse['state']?] | ['unanswered'] | BacklogFullReply;
+type EnqueueReply =
+  | ['accepted', string, 0 | 1, number?, Reuse['state']?]
+  | ['unanswered']
+  | ['deadline_unmeetable', number]
+  | BacklogFullReply;
 
 function toEnqueueOutcome(reply: EnqueueReply): EnqueueOutcome {
   if (reply[0] === 'unanswered') throw new Error('The script was to accept the job whatever is known. This is a bug.');
   if (reply[0] === 'backlog_full') return toBacklogFull(reply);
+  if (reply[0] === 'deadline_unmeetable') return { status: 'deadline_unmeetable', waitMs: reply[1] };
   const [, createdUs, isNew, rows = 0, state = 'queued'] = reply;
   const createdAtMs = Math.floor(Number(createdUs) / 1000);
   return { status: 'accepted', createdAtMs, isNew: isNew === 1, reuse: { rows, state } };
 }
 
-function toBacklogFull([, dimension, ...counts]: BacklogFullReply): Exclude<EnqueueOutcome, { status: 'accepted' }> {
+function toBacklogFull([, dimension, ...counts]: BacklogFullReply): Exclude<
+  EnqueueOutcome,
+  { status: 'accepted' | 'deadline_unmeetable' }
+> {
   if (dimension === 'draining') return { status: 'lane_draining' };
   return { status: 'backlog_full' as const, dimension, backlog: toBacklog(counts) };
 }

@@ -13,8 +13,9 @@ import { RECORD_FUNCTIONS } from './record-functions.ts';
  *      22 priority, 23 delay ms or '', 24 not before, Unix ms, or '', 25 cancel after ms or '', 26 retention ms or '', 27 the
  *      events of the webhook, separated by blanks, or '', 28 the blob of the inputs or '',
  *      29 the metadata that it is listed under (index-functions.ts), 30 the source of answers that may be reused or '', 31 the keys
- *      of the rows, separated by blanks, 32 the lease of a flight, ms, or '', 33 '1' to accept it only if all rows have answers
- * Returns {'accepted', created µs, 1 when it was this call that stored it, rows with answers, 'ended', 'following' or 'queued'}, {'unanswered'} or {'backlog_full', dimension, jobs, rows, bytes, finished jobs, finished rows}.
+ *      of the rows, separated by blanks, 32 the lease of a flight, ms, or '', 33 '1' to accept it only if all rows have answers,
+ *      34 ms that each job before it takes at best, or ''
+ * Returns {'accepted', created µs, 1 when it was this call that stored it, rows with answers, 'ended', 'following' or 'queued'}, {'unanswered'}, {'deadline_unmeetable', wait ms} or {'backlog_full', dimension, jobs, rows, bytes, finished jobs, finished rows}.
  *
  * The first write is HSET, which a full Redis refuses: then nothing at all has happened.
  */
@@ -49,6 +50,14 @@ if full and (full == 'draining' or not isAnswered) then return {'backlog_full', 
 local isParked = not isAnswered and mustPark(queue, tenant, feedLimit)
 local scheduled = tonumber(ARGV[24]) or ARGV[23] ~= '' and NOW_MS + ARGV[23] or 0
 local isScheduled = scheduled > NOW_MS
+-- What surely comes first: the wait list, and the tenant's own parked jobs of no lower priority. Of one that may follow another nobody knows.
+if ARGV[34] ~= '' and not isScheduled and not reuse then
+  local _, next = scoresOf(tonumber(ARGV[22]))
+  local before = redis.call('LLEN', P .. 'bull:' .. queue .. ':wait')
+  if isParked then before = before + redis.call('ZCOUNT', parkedKey(queue, tenant), '-inf', next) end
+  local waitMs = math.floor(before * ARGV[34])
+  if waitMs > tonumber(ARGV[21]) then return {'deadline_unmeetable', waitMs} end
+end
 
 redis.call('HSET', key,
   'schema_version', ARGV[18], 'id', id, 'tenant', tenant, 'state', 'queued', 'run', 1, 'attempt', 0,
