@@ -37,6 +37,8 @@ export interface JobScorerOptions {
   versionWaitMs: number;
   /** How long it may wait for a version that fails, from when it was queued. */
   unavailableWaitMs: number;
+  /** What clients may read of a text that was written for operators. */
+  toClients?: (text: string) => string;
   /** The model's. */
   retries: Pick<RetryBudget, 'countFirstAttempt' | 'trySpend'>;
   /** A retryable failure became a final one, since the model's retries are used up. */
@@ -149,7 +151,8 @@ export class JobScorer {
       return { state: 'queued', spendsAttempt: false, delayMs: UNAVAILABLE_DELAY_MS };
     }
     const { result } = rows.find((row) => isFailed(row.result, 'model_unavailable')) ?? {};
-    const reason = result?.status === 'failed' ? result.error.detail : 'It has failed too often of late.';
+    const { toClients = (text: string) => text } = this.#options;
+    const reason = result?.status === 'failed' ? toClients(result.error.detail) : 'It has failed too often of late.';
     const detail = `The job waited ${Math.round(job.queuedMs / 1000)} s for its model. ${reason}`;
     return failedWhole(job, { code: 'model_unavailable', detail });
   }
