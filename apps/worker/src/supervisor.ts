@@ -91,8 +91,10 @@ export interface SupervisorOptions {
   /** How long a job may wait for a version that fails. */
   unavailableWaitMs: number;
   circuit: CircuitPolicy;
-  /** For models that fall back to what they answered before. */
+  /** For models whose answers are given again, or that fall back to them. */
   cache: ResultCache;
+  /** A job of such a model has ended: others may wait for its answers. */
+  onReusable: (partition: number) => void;
   partitions: number;
   /** Handed to runners, of which they pass on a few harmless variables. */
   env: Readonly<Record<string, string | undefined>>;
@@ -302,7 +304,7 @@ export class Supervisor {
       maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
       memoryLimitBytes: this.#options.runnerMemoryLimitBytes,
       standInOf: (name, of) => this.#standInOf(name, of),
-      onFallbackError: (error) => outages.warn(error, 'results for fallbacks', { model, version }),
+      onCacheError: (error) => outages.warn(error, 'kept results', { model, version }),
       onCircuit: (transition) => this.#onCircuit(manifest, transition),
       onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
       onRecalibrated: ({ max_batch_size: batch_size_limit }) =>
@@ -346,6 +348,7 @@ export class Supervisor {
         const storeMs = this.#held.release(job);
         logJobEnd({ logger, metrics }, job, outcome, storeMs);
         if (tracer) traceRun(tracer, job, outcome, storeMs);
+        if (this.#manager.get(job.model, job.version)?.memory.isReusing) this.#options.onReusable(job.partition);
       },
       onError: (error) => outages.warn(error, 'queue', { partition }),
       onUnproven: (reason) =>
