@@ -122,8 +122,9 @@ describe.each(['batch', 'stock'])('with the %s source', (source) => {
     await act('resume', 'linear', 'bulk');
     await act('purge', 'linear', 'bulk');
     const lines = await redis.xrevrange(new RedisKeys('oq').audit(0), '+', '-', 'COUNT', 3);
-    expect(lines.map(([, fields]) => fields[1])).toEqual(['lane.purged', 'lane.open', 'lane.paused']);
-    expect(lines[2]?.[1]).toEqual(['action', 'lane.paused', 'model', 'linear', 'lane', 'bulk', 'request_id', 'op-1']);
+    const entries = lines.map(([, fields]) => JSON.parse(String(fields[1])));
+    expect(entries.map(({ action }) => action)).toEqual(['lane.purged', 'lane.open', 'lane.paused']);
+    expect(entries[2]).toMatchObject({ model: 'linear', lane: 'bulk', request_id: 'op-1' });
   });
 
   test('is for lanes of models that there are', async () => {

@@ -1,4 +1,6 @@
 import {
+  type ApiKeys,
+  type AuditLog,
   type BacklogLimits,
   type BlobRegister,
   type BlobStore,
@@ -15,11 +17,15 @@ import {
   type ModelRegistry,
   type QueuePlaces,
   systemClock,
+  type Tenants,
   type Tracer,
 } from '@onqueue/shared';
 import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
+import { authentication } from './auth/authentication.ts';
+import { Authenticator } from './auth/authenticator.ts';
+import { TenantDirectory } from './auth/tenant-directory.ts';
 import { BacklogMonitor } from './backlog-monitor.ts';
 import { EventReaders } from './events/event-readers.ts';
 import { Files, type FilesOptions } from './files.ts';
@@ -37,6 +43,9 @@ import { ApiMetrics } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { openApiDocument } from './openapi/document.ts';
 import type { RequestLimits } from './request-record.ts';
+import { auditRoutes } from './routes/admin-audit.ts';
+import { keyRoutes } from './routes/admin-keys.ts';
+import { tenantRoutes } from './routes/admin-tenants.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { fileRoutes } from './routes/files.ts';
 import { jobRoutes } from './routes/jobs.ts';
@@ -92,9 +101,21 @@ export interface AppOptions {
   checkWebhook: WebhookPolicy;
   webhooks: Pick<WebhookEndpointRoutesOptions, 'endpoints' | 'signingSeeds' | 'maxEndpoints' | 'secretOverlapS'>;
   deliveries: DeliveryLog;
+  access: AccessOptions;
   publicUrl: string | undefined;
   /** Of the platform. */
   version: string;
+}
+
+/** Who may ask, and who they are. */
+export interface AccessOptions {
+  /** Whether requests need a key. */
+  isOn: boolean;
+  keys: ApiKeys;
+  tenants: Tenants;
+  audit: AuditLog;
+  cacheMs: number;
+  keyOverlapS: number;
 }
 
 export interface App {
@@ -134,11 +155,16 @@ export function createApp(options: AppOptions): App {
     maxKeys: limits.maxJsonKeys,
   };
   const readBody = jsonBody(json);
+  const { access } = options;
+  const recent = { ttlMs: access.cacheMs, clock: systemClock };
+  const directory = new TenantDirectory({ tenants: access.tenants, ...recent });
+  const authenticator = access.isOn ? new Authenticator({ keys: access.keys, ...recent }) : undefined;
   const files = new Files({
     index: options.fileIndex,
     blobs: options.blobs,
     register: options.register,
     limits: limits.files,
+    storageOf: async (tenant) => (await directory.read(tenant)).storage,
   });
   let isDraining = false;
 
@@ -148,6 +174,7 @@ export function createApp(options: AppOptions): App {
   app.use(helmet());
   app.use(requestContext({ logger, metrics, tracer: options.tracer }));
   app.use(protocolGuard);
+  if (authenticator) app.use(authentication(authenticator));
   app.use(
     operationRoutes({
       health,
@@ -166,6 +193,7 @@ export function createApp(options: AppOptions): App {
     jobRoutes({
       store,
       reservations: options.reservations,
+      tenants: directory,
       index: options.index,
       removals: options.removals,
       places: options.places,
@@ -199,6 +227,11 @@ export function createApp(options: AppOptions): App {
   app.use(modelRoutes({ catalog, lanes: options.lanes, publicUrl }));
   app.use(laneRoutes({ store, lanes: options.lanes, catalog, maxJobsPerCall: limits.maxJobsPerCall }));
   app.use(modelVersionRoutes({ registry, readBody, publicUrl }));
+  app.use(
+    tenantRoutes({ tenants: access.tenants, directory, readBody, publicUrl }),
+    keyRoutes({ keys: access.keys, authenticator, overlapS: access.keyOverlapS, readBody, publicUrl }),
+    auditRoutes({ audit: access.audit }),
+  );
   app.use(openApiRoutes(openApiDocument({ version: options.version, publicUrl })));
   app.use(docsRoutes({ publicUrl }));
   app.use(notFound);

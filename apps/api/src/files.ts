@@ -13,6 +13,7 @@ import {
   newFileId,
   Problem,
   readWhole,
+  type TenantStorage,
 } from '@onqueue/shared';
 
 export interface FilesOptions {
@@ -25,6 +26,8 @@ export interface FilesOptions {
     maxFileParts: number;
     fileTtlS: number;
   };
+  /** What an operator says of the tenant goes before what is configured for everybody. */
+  storageOf?: (tenant: string) => Promise<TenantStorage>;
 }
 
 type Content = AsyncIterable<Uint8Array>;
@@ -49,12 +52,18 @@ export class Files {
     return this.#options.limits;
   }
 
+  async #limitsOf(tenant: string): Promise<FileLimits> {
+    const { maxFiles, maxFilesBytes } = this.limits;
+    const storage = (await this.#options.storageOf?.(tenant)) ?? {};
+    return { maxFiles: storage.max_files ?? maxFiles, maxFilesBytes: storage.max_files_bytes ?? maxFilesBytes };
+  }
+
   /** Stores a whole file as it comes. @throws Problem digest_mismatch, payload_too_large, files_full */
   async upload(tenant: string, content: Content, type: string, sha256: string | undefined): Promise<FileRecord> {
     const file = this.#newFile(type, 'ready');
     const digest = await this.#put(tenant, file.id, content, this.limits.maxFileBytes, sha256);
     const ready = { ...file, ...digest };
-    if (!(await this.#options.index.create(tenant, ready, this.limits))) {
+    if (!(await this.#options.index.create(tenant, ready, await this.#limitsOf(tenant)))) {
       await this.#discard(tenant, file.id);
       throw filesFull();
     }
@@ -64,7 +73,7 @@ export class Files {
   /** Begins an upload in parts. @throws Problem files_full */
   async begin(tenant: string, type: string): Promise<FileRecord> {
     const file = this.#newFile(type, 'uploading');
-    if (!(await this.#options.index.create(tenant, file, this.limits))) throw filesFull();
+    if (!(await this.#options.index.create(tenant, file, await this.#limitsOf(tenant)))) throw filesFull();
     return file;
   }
 
@@ -81,7 +90,7 @@ export class Files {
     const blob = `${id}.part-${number}-${randomBytes(6).toString('hex')}`;
     const part = { number, blob, ...(await this.#put(tenant, blob, content, limits.maxFilePartBytes, sha256)) };
     const before = (await this.parts(tenant, id)).find((other) => other.number === number);
-    if (await index.putPart(tenant, id, part, limits)) {
+    if (await index.putPart(tenant, id, part, await this.#limitsOf(tenant))) {
       if (before) await this.#discard(tenant, before.blob);
       return part;
     }
@@ -117,7 +126,7 @@ export class Files {
   /** @throws Problem file_not_found */
   async read(tenant: string, id: string): Promise<FileRecord> {
     const file = isFileId(id) ? await this.#options.index.read(tenant, id) : null;
-    if (file === null) throw fileNotFound(id);
+    if (file === null) throw fileNotFound();
     return file;
   }
 
@@ -126,7 +135,7 @@ export class Files {
     const file = await this.read(tenant, id);
     const content =
       file.status === 'ready' ? await this.#guard(() => this.#options.blobs.get({ tenant, name: id })) : null;
-    if (content === null) throw fileNotFound(id);
+    if (content === null) throw fileNotFound();
     return { file, content };
   }
 
@@ -213,8 +222,9 @@ export class Files {
   }
 }
 
-function fileNotFound(id: string): Problem {
-  return new Problem('file_not_found', `There is no file "${id}", or it is past its expires_at.`);
+/** Names no id: one of somebody else's and one that never was are answered alike, to the byte. */
+function fileNotFound(): Problem {
+  return new Problem('file_not_found', 'There is no such file, or it is past its expires_at.');
 }
 
 function filesFull(): Problem {

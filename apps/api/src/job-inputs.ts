@@ -1,6 +1,5 @@
 import {
   BlobTooLargeError,
-  DEFAULT_TENANT,
   isFileId,
   type JobRequest,
   jsonPointer,
@@ -40,23 +39,23 @@ export class JobInputReader {
   }
 
   /** @throws Problem too_many_rows, file_not_found, payload_too_large, or what is wrong with the JSON of a file */
-  async read(body: JobRequest, descriptor: ModelDescriptor): Promise<JobInputs> {
-    const inputs = await this.#rowsOf(body);
+  async read(tenant: string, body: JobRequest, descriptor: ModelDescriptor): Promise<JobInputs> {
+    const inputs = await this.#rowsOf(tenant, body);
     const { maxRowsPerJob } = this.#options.limits;
     if (inputs.rows.length > maxRowsPerJob) throw tooManyRows(String(inputs.rows.length), maxRowsPerJob);
     if (descriptor.kind !== 'image') return inputs;
-    return { ...inputs, rows: await this.#withFiles(inputs) };
+    return { ...inputs, rows: await this.#withFiles(tenant, inputs) };
   }
 
-  async #rowsOf({ input, inputs, input_file: file }: JobRequest): Promise<JobInputs> {
+  async #rowsOf(tenant: string, { input, inputs, input_file: file }: JobRequest): Promise<JobInputs> {
     if (input) return { rows: [input], pathOf: () => ['input'] };
     if (inputs) return { rows: inputs, pathOf: (index) => ['inputs', index] };
-    return { rows: await this.#rowsOfFile(String(file)), pathOf: (index) => ['input_file', index] };
+    return { rows: await this.#rowsOfFile(tenant, String(file)), pathOf: (index) => ['input_file', index] };
   }
 
-  async #rowsOfFile(id: string): Promise<Row[]> {
+  async #rowsOfFile(tenant: string, id: string): Promise<Row[]> {
     const { limits } = this.#options;
-    const bytes = await this.#bytesOf(id, limits.maxBytes, ['input_file']);
+    const bytes = await this.#bytesOf(tenant, id, limits.maxBytes, ['input_file']);
     const values = isArray(bytes) ? parseJson(bytes, limits) : this.#lines(bytes);
     const rows = values as unknown[];
     const bad = rows.findIndex((row) => typeof row !== 'object' || row === null || Array.isArray(row));
@@ -86,7 +85,7 @@ export class JobInputReader {
   }
 
   /** `{"image": {"file": "file_…"}}` with the image in its place. */
-  async #withFiles({ rows, pathOf }: JobInputs): Promise<Row[]> {
+  async #withFiles(tenant: string, { rows, pathOf }: JobInputs): Promise<Row[]> {
     const filled: Row[] = [];
     let left = this.#options.limits.maxBytes;
     // One after the other: together they are as large as a body, and no more are in memory than that.
@@ -96,17 +95,17 @@ export class JobInputReader {
         filled.push(row);
         continue;
       }
-      const bytes = await this.#bytesOf(id, left, [...pathOf(index), 'image', 'file']);
+      const bytes = await this.#bytesOf(tenant, id, left, [...pathOf(index), 'image', 'file']);
       left -= bytes.length;
       filled.push({ ...row, image: bytes.toString('base64') });
     }
     return filled;
   }
 
-  async #bytesOf(id: string, maxBytes: number, path: PropertyKey[]): Promise<Buffer> {
+  async #bytesOf(tenant: string, id: string, maxBytes: number, path: PropertyKey[]): Promise<Buffer> {
     const pointer = jsonPointer(path);
     try {
-      return await this.#options.files.bytes(DEFAULT_TENANT, id, maxBytes);
+      return await this.#options.files.bytes(tenant, id, maxBytes);
     } catch (error) {
       if (error instanceof BlobTooLargeError) {
         const { maxBytes: max } = this.#options.limits;

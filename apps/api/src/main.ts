@@ -18,6 +18,8 @@ import {
   checkRedisWrites,
   closeRedis,
   connectRedis,
+  RedisApiKeys,
+  RedisAuditLog,
   RedisBlobRegister,
   RedisCompletionListener,
   RedisFileIndex,
@@ -29,6 +31,7 @@ import {
   RedisLaneControls,
   RedisModelRegistry,
   RedisQueuePlaces,
+  RedisTenants,
   RedisWebhookDeliveries,
   RedisWebhookEndpoints,
   readServerMemory,
@@ -36,6 +39,8 @@ import {
 import { openTracer } from '@onqueue/shared/tracing';
 import { createApiLogger } from './api-logger.ts';
 import { createApp } from './app.ts';
+import { isAuthOn } from './auth/auth-mode.ts';
+import { createFirstKey } from './auth/first-key.ts';
 import { createHttpServer } from './http/http-server.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { StoreHealth } from './store-health.ts';
@@ -44,6 +49,7 @@ import { createWebhookPolicy } from './webhook-policy.ts';
 /** The API process. Starts without Redis (requests are answered 503) and goes on by itself when it comes. */
 async function main(): Promise<void> {
   const config = loadConfig(process.env);
+  const isOn = isAuthOn(config);
   armFaultPoints(process.env);
   const logger = createApiLogger(config.logLevel);
   endAtUncaughtErrors({ process, logger });
@@ -83,8 +89,17 @@ async function main(): Promise<void> {
     indexedMetadata: config.indexedMetadata,
     payloads,
   });
+  const { partitions, maxAuditLines, maxApiKeys: maxKeys, maxTenants } = config;
+  const apiKeys = new RedisApiKeys({ redis, keys, maxKeys, maxAuditLines });
+  const tenants = new RedisTenants({ redis, keys, partitions, maxTenants, maxAuditLines });
   checkAtEveryConnect(redis, {
-    onSuitable: (report) => logger.info(report, 'redis is ready'),
+    onSuitable: (report) => {
+      logger.info(report, 'redis is ready');
+      const print = (text: string) => process.stderr.write(`${text}\n`);
+      const prepared = [tenants.reconcile(), isOn ? createFirstKey({ keys: apiKeys, print }) : undefined];
+      // The next connect tries it again.
+      Promise.all(prepared).catch((error: unknown) => logger.warn({ err: error }, 'keys and tenants'));
+    },
     onUnsuitable: (error) => {
       logger.fatal(error.message);
       process.exit(1);
@@ -166,6 +181,7 @@ async function main(): Promise<void> {
         partitions: config.partitions,
         seal: createSecretSeal(config.webhookMasterKeys),
         signingSeeds: config.webhookSigningKeys,
+        maxAuditLines,
       }),
       signingSeeds: config.webhookSigningKeys,
       maxEndpoints: config.webhookMaxEndpoints,
@@ -177,6 +193,14 @@ async function main(): Promise<void> {
       retentionMs: config.webhookRetentionS * 1000,
       maxDeliveries: config.webhookMaxDeliveries,
     }),
+    access: {
+      isOn,
+      keys: apiKeys,
+      tenants,
+      audit: new RedisAuditLog({ redis, keys, partitions }),
+      cacheMs: config.keyCacheMs,
+      keyOverlapS: config.keyOverlapS,
+    },
     publicUrl: config.publicUrl,
     version: PLATFORM_VERSION,
   });

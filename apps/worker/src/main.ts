@@ -354,6 +354,7 @@ function startConfiguredWebhooks({ config, redis, keys, store, metrics, ...parts
     partitions: config.partitions,
     seal: createSecretSeal(config.webhookMasterKeys),
     signingSeeds: config.webhookSigningKeys,
+    maxAuditLines: config.maxAuditLines,
   });
   const deliveries = new RedisWebhookDeliveries({
     redis,

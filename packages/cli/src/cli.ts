@@ -1,10 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import type { CliContext } from './cli-context.ts';
 import { CliError, EXIT } from './cli-error.ts';
+import { auditCommand } from './commands/audit.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { jobsCommand } from './commands/jobs.ts';
+import { keysCommand } from './commands/keys.ts';
 import { modelsCommand } from './commands/models.ts';
 import { queuesCommand } from './commands/queues.ts';
+import { tenantsCommand } from './commands/tenants.ts';
 
 /** Runs one command line and resolves with its exit code; never rejects for what a user can mend. */
 export async function runCli(context: CliContext): Promise<number> {
@@ -18,6 +21,9 @@ export async function runCli(context: CliContext): Promise<number> {
     .addCommand(jobsCommand(context))
     .addCommand(queuesCommand(context))
     .addCommand(modelsCommand(context))
+    .addCommand(keysCommand(context))
+    .addCommand(tenantsCommand(context))
+    .addCommand(auditCommand(context))
     .addCommand(doctorCommand(context));
   inherit(program);
   try {

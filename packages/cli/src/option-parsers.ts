@@ -19,6 +19,11 @@ export function wholeNumber(text: string): number {
   return Number(text);
 }
 
+/** `read,write` */
+export function list(text: string): string[] {
+  return text.split(',').map((item) => item.trim());
+}
+
 /** Gathers `key=value` of an option that may be given several times. */
 export function keyValue(text: string, before: Record<string, string> = {}): Record<string, string> {
   const equals = text.indexOf('=');

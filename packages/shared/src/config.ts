@@ -147,8 +147,46 @@ export const SETTINGS = {
     reader: 'api',
     schema: z.string().min(1),
     default: '127.0.0.1',
+    about: 'The address that the API listens on. On any other than loopback requests need an API key (`ONQUEUE_AUTH`).',
+  }),
+  auth: setting({
+    env: 'ONQUEUE_AUTH',
+    reader: 'api',
+    schema: z.enum(['auto', 'on', 'off']),
+    default: 'auto',
     about:
-      'The address that the API listens on. The API has no authentication: put it on other than loopback only inside a trusted network.',
+      'Whether requests need an API key. `auto`: unless `ONQUEUE_HOST` is loopback. `off` is refused at start where it is not. Behind a proxy on the same machine set `on`. The first start without any key prints one.',
+  }),
+  keyCacheMs: setting({
+    env: 'ONQUEUE_KEY_CACHE_MS',
+    reader: 'api',
+    schema: integer(0, 60_000),
+    default: '5000',
+    about:
+      'Milliseconds for which an API process believes what it has read of a key or a tenant: so long a key that was revoked through another process may still work. 0: each request reads it.',
+  }),
+  maxApiKeys: setting({
+    env: 'ONQUEUE_MAX_API_KEYS',
+    reader: 'api',
+    schema: integer(1, 10_000),
+    default: '1000',
+    about:
+      'API keys of all tenants. One more is answered 409, unless some are revoked or have expired: these are forgotten then.',
+  }),
+  maxTenants: setting({
+    env: 'ONQUEUE_MAX_TENANTS',
+    reader: 'api',
+    schema: integer(1, 10_000),
+    default: '1000',
+    about: 'Tenants that there may be. One more is answered 409.',
+  }),
+  keyOverlapS: setting({
+    env: 'ONQUEUE_KEY_OVERLAP_S',
+    reader: 'api',
+    schema: integer(0, 2_592_000),
+    default: '86400',
+    about:
+      'Seconds for which the secret of an API key goes on beside the one that a rotation makes, unless the rotation says otherwise. At most five are valid at once.',
   }),
   port: setting({
     env: 'ONQUEUE_PORT',
@@ -293,11 +331,11 @@ export const SETTINGS = {
   }),
   maxAuditLines: setting({
     env: 'ONQUEUE_MAX_AUDIT_LINES',
-    reader: 'api',
+    reader: 'both',
     schema: integer(1),
     default: '100000',
     about:
-      'Lines of the audit log (who deleted or purged what) that are kept per partition, about; the oldest go first.',
+      'Lines of the audit log (who did what to keys, tenants, endpoints, lanes and jobs) that are kept per chain, of which each partition has one and the platform another; the oldest go first.',
   }),
   redisTimeoutMs: setting({
     env: 'ONQUEUE_REDIS_TIMEOUT_MS',
@@ -1054,4 +1092,10 @@ export function unknownSettings(env: Readonly<Record<string, string | undefined>
 }
 
 /** Read by `npm start`, `npm run demo` and `npm test`, before the platform starts, by the command line, and by fault-point.ts. */
-const LAUNCHER_VARIABLES = ['ONQUEUE_REDIS_SERVER', 'ONQUEUE_DEBUG', 'ONQUEUE_API_URL', 'ONQUEUE_FAULT_POINTS'];
+const LAUNCHER_VARIABLES = [
+  'ONQUEUE_REDIS_SERVER',
+  'ONQUEUE_DEBUG',
+  'ONQUEUE_API_URL',
+  'ONQUEUE_API_KEY',
+  'ONQUEUE_FAULT_POINTS',
+];

@@ -1,3 +1,6 @@
+export * from './access-ports.ts';
+export * from './api-key.ts';
+export * from './audit-line.ts';
 export * from './batching-policy.ts';
 export * from './blob-store.ts';
 export * from './blob-sweeper.ts';

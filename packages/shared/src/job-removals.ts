@@ -1,3 +1,4 @@
+import type { AuditActor } from './audit-line.ts';
 import type { JobState } from './job-state.ts';
 
 export type RemovalOutcome =
@@ -9,7 +10,7 @@ export type RemovalOutcome =
 /** Removes jobs before their retention is over, and remembers that for a while. */
 export interface JobRemovals {
   /** Record, results and runs at once; leaves a line in the audit log. A repeat is told when it happened. */
-  remove(tenant: string, id: string, requestId: string): Promise<RemovalOutcome>;
+  remove(tenant: string, id: string, by: AuditActor): Promise<RemovalOutcome>;
   /** When the job was removed, Unix ms; undefined: it never was, or longer ago than that is remembered. */
   removedAtMs(tenant: string, id: string): Promise<number | undefined>;
 }

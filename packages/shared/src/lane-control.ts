@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { AuditActor } from './audit-line.ts';
 import type { Lane } from './lane.ts';
 
 /**
@@ -17,7 +18,7 @@ export interface PurgeOutcome {
 /** What operators do to the queues of models. Each leaves a line in the audit log. */
 export interface LaneControls {
   states(model: string): Promise<Record<Lane, LaneState>>;
-  set(model: string, lane: Lane, state: LaneState, requestId: string): Promise<void>;
+  set(model: string, lane: Lane, state: LaneState, by: AuditActor): Promise<void>;
   /** Cancels up to `limit` jobs that no worker holds, whoever owns them. */
-  purge(model: string, lane: Lane, limit: number, requestId: string): Promise<PurgeOutcome>;
+  purge(model: string, lane: Lane, limit: number, by: AuditActor): Promise<PurgeOutcome>;
 }

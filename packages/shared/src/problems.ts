@@ -52,6 +52,53 @@ export const PROBLEMS = {
     about:
       'The request could not be read: an unknown method, a character that a URL or a header may not hold, no `Host`, both `Content-Length` and `Transfer-Encoding`, a broken chunk. The connection is closed.',
   },
+  unauthorized: {
+    status: 401,
+    title: 'The request needs a valid API key.',
+    about:
+      'There is no key, it is none, it was revoked, or it has expired; `WWW-Authenticate` tells the first from the others (RFC 6750). Send `Authorization: Bearer oq_…`. An unknown key and a wrong secret are answered alike.',
+  },
+  insufficient_scope: {
+    status: 403,
+    title: 'The API key may not do this.',
+    about:
+      'The key is valid and lacks the scope that `detail` and `WWW-Authenticate` name. Use another key, or have an operator give this one the scope.',
+  },
+  tenant_not_found: {
+    status: 404,
+    title: 'There is no such tenant.',
+    about: 'No tenant has this id. `GET /admin/tenants` lists them.',
+  },
+  tenant_exists: {
+    status: 409,
+    title: 'The tenant exists already.',
+    about: 'Another tenant has this id. Change that one, or choose another id.',
+  },
+  tenant_in_use: {
+    status: 409,
+    title: 'The tenant cannot be deleted.',
+    about: 'Some of its keys can be used, or it is the default tenant. Revoke its keys first.',
+  },
+  tenants_full: {
+    status: 409,
+    title: 'There are as many tenants as there may be.',
+    about: 'There are `ONQUEUE_MAX_TENANTS` tenants. Delete one that is not needed.',
+  },
+  key_not_found: {
+    status: 404,
+    title: 'There is no such API key.',
+    about: 'No key has this id. `GET /admin/keys` lists them. Ids stand between the second and the third `_` of a key.',
+  },
+  key_revoked: {
+    status: 409,
+    title: 'The API key was revoked.',
+    about: 'A revoked key is neither changed nor rotated. Create another.',
+  },
+  keys_full: {
+    status: 409,
+    title: 'There are as many API keys as there may be.',
+    about: 'There are `ONQUEUE_MAX_API_KEYS` keys that can be used. Revoke some that are not needed.',
+  },
   model_not_found: {
     status: 404,
     title: 'There is no such model.',
@@ -288,6 +335,8 @@ export class Problem extends Error {
   readonly members: ProblemMembers;
   /** Somebody has to mend something before it goes away: logged as an error, whatever the status. */
   readonly needsOperator: boolean;
+  /** `WWW-Authenticate`, RFC 6750. */
+  readonly challenge: string | undefined;
 
   constructor(
     code: ProblemCode,
@@ -298,6 +347,7 @@ export class Problem extends Error {
       cause?: unknown;
       needsOperator?: boolean;
       members?: ProblemMembers;
+      challenge?: string;
     } = {},
   ) {
     super(shorten(detail, MAX_DETAIL), options.cause === undefined ? undefined : { cause: options.cause });
@@ -310,6 +360,7 @@ export class Problem extends Error {
     this.retryAfterS = options.retryAfterS;
     this.needsOperator = options.needsOperator ?? false;
     this.members = options.members ?? {};
+    this.challenge = options.challenge;
   }
 
   get status(): number {

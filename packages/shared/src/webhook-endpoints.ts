@@ -1,3 +1,4 @@
+import type { AuditActor } from './audit-line.ts';
 import type { WebhookKeys } from './standard-webhooks.ts';
 import type { EndpointDisabledReason, WebhookEndpoint } from './webhook-endpoint.ts';
 
@@ -21,12 +22,18 @@ export interface WebhookEndpoints {
     tenant: string,
     endpoint: Pick<WebhookEndpoint, 'url' | 'events' | 'models'> & EndpointChange,
     maxEndpoints: number,
+    by: AuditActor,
   ): Promise<{ endpoint: WebhookEndpoint; secret: string } | undefined>;
   /** Null when there is none. */
-  update(tenant: string, id: string, change: EndpointChange): Promise<WebhookEndpoint | null>;
-  delete(tenant: string, id: string): Promise<boolean>;
+  update(tenant: string, id: string, change: EndpointChange, by: AuditActor): Promise<WebhookEndpoint | null>;
+  delete(tenant: string, id: string, by: AuditActor): Promise<boolean>;
   /** A new secret; those before it sign beside it for so long. Null when there is none. */
-  rotate(tenant: string, id: string, overlapMs: number): Promise<{ endpoint: WebhookEndpoint; secret: string } | null>;
+  rotate(
+    tenant: string,
+    id: string,
+    overlapMs: number,
+    by: AuditActor,
+  ): Promise<{ endpoint: WebhookEndpoint; secret: string } | null>;
   /** What signs for an endpoint now. */
   keys(endpoint: WebhookEndpoint): Promise<WebhookKeys>;
   /** Has an event sent that tells nothing, to see whether it arrives. The event's id. */

@@ -32,6 +32,7 @@ export function problemHandler(logger: Logger, metrics: ApiMetrics): ErrorReques
 
 function sendProblem(response: Response, problem: Problem): void {
   if (problem.retryAfterS !== undefined) response.set('Retry-After', String(problem.retryAfterS));
+  if (problem.challenge !== undefined) response.set('WWW-Authenticate', problem.challenge);
   response.locals.problemCode = problem.code;
   const document: ProblemDocument = problem.toDocument(response.locals.requestId as string);
   response.status(problem.status).type('application/problem+json').send(JSON.stringify(document));

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Tracer } from '@onqueue/shared';
 import type { RequestHandler } from 'express';
 import type { Logger } from 'pino';
+import { type Caller, callerOf } from '../auth/caller.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import { openRequestTrace, PROBES, traceIdField } from './request-trace.ts';
 
@@ -47,6 +48,7 @@ export function requestContext({ logger, metrics, tracer }: RequestContextOption
           duration_ms: Math.round(durationMs * 1000) / 1000,
           ...(response.locals.problemCode ? { problem: response.locals.problemCode } : {}),
           ...(response.locals.jobId ? { job_id: response.locals.jobId } : {}),
+          ...(response.locals.caller ? keyField(callerOf(response)) : {}),
           // A connection that became a WebSocket has no response to finish.
           ...(response.writableFinished || response.statusCode === 101 ? {} : { aborted: true }),
         },
@@ -55,6 +57,11 @@ export function requestContext({ logger, metrics, tracer }: RequestContextOption
     });
     next();
   };
+}
+
+/** Of a key its id, which is no secret. */
+function keyField({ tenant, keyId }: Caller): { tenant: string; key?: string } {
+  return keyId === undefined ? { tenant } : { tenant, key: keyId };
 }
 
 export function newRequestId(): string {

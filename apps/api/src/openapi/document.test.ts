@@ -1,5 +1,8 @@
 import { expect, test } from '@jest/globals';
 import type { Router } from 'express';
+import { auditRoutes } from '../routes/admin-audit.ts';
+import { keyRoutes } from '../routes/admin-keys.ts';
+import { tenantRoutes } from '../routes/admin-tenants.ts';
 import { docsRoutes } from '../routes/docs.ts';
 import { fileRoutes } from '../routes/files.ts';
 import { jobRoutes } from '../routes/jobs.ts';
@@ -37,6 +40,9 @@ test('has every route, and none that is not served', () => {
     docsRoutes({ publicUrl: undefined }),
     webhookEndpointRoutes({ readBody: [] } as never),
     webhookDeliveryRoutes({ readBody: [] } as never),
+    tenantRoutes({ readBody: [] } as never),
+    keyRoutes({ readBody: [] } as never),
+    auditRoutes({} as never),
   ];
   const documented = Object.entries(document.paths ?? {}).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),

@@ -1,7 +1,9 @@
-import { createDocument, type oas31, type ZodOpenApiPathsObject } from 'zod-openapi';
+import type { ApiKeyScope } from '@onqueue/shared';
+import { createDocument, type oas31, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi';
+import { requiredScope } from '../auth/required-scope.ts';
 import { eventWebhooks } from './event-webhooks.ts';
 import { paths } from './operations.ts';
-import { anyRequest } from './responses.ts';
+import { anyRequest, problems, STORAGE } from './responses.ts';
 
 export interface OpenApiDocumentOptions {
   version: string;
@@ -22,8 +24,27 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
     servers: [{ url: publicUrl ?? '/' }],
     tags: [{ name: 'Jobs' }, { name: 'Files' }, { name: 'Models' }, { name: 'Webhooks' }, { name: 'Operations' }],
     paths: withAnyRequest(paths),
+    components: {
+      securitySchemes: {
+        ApiKey: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'oq_<env>_<id>_<secret>',
+          description:
+            'An API key. What stands beside it at an operation is the scope that the key needs. Not asked for where the server listens on loopback, unless `ONQUEUE_AUTH=on`.',
+        },
+      },
+    },
     webhooks: eventWebhooks,
   });
+}
+
+/** What an operation asks of a key, told by the function that the server asks. */
+function withKey(operation: ZodOpenApiOperationObject, scope: ApiKeyScope | undefined): ZodOpenApiOperationObject {
+  const responses = { ...operation.responses, default: anyRequest };
+  if (scope === undefined) return { ...operation, responses, security: [] };
+  const refusals = problems(['unauthorized', 'insufficient_scope'], [...STORAGE]);
+  return { ...operation, responses: { ...refusals, ...responses }, security: [{ ApiKey: [scope] }] };
 }
 
 /** Each operation may also be answered as any request may. */
@@ -34,7 +55,7 @@ function withAnyRequest(paths: ZodOpenApiPathsObject): ZodOpenApiPathsObject {
       Object.fromEntries(
         Object.entries(operations).map(([method, operation]) => [
           method,
-          { ...operation, responses: { ...operation.responses, default: anyRequest } },
+          withKey(operation, requiredScope(method.toUpperCase(), path)),
         ]),
       ),
     ]),

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
 import { jobListQuery } from '../routes/list-jobs.ts';
 import { bulkRetryRequest } from '../routes/retry-jobs.ts';
+import { adminPaths } from './admin-operations.ts';
 import * as examples from './examples.ts';
 import { filePaths } from './file-operations.ts';
 import { modelVersionPaths } from './model-versions.ts';
@@ -318,6 +319,7 @@ export const paths: ZodOpenApiPathsObject = {
     }),
   },
   ...modelVersionPaths,
+  ...adminPaths,
   '/livez': {
     get: probe('livez', 'Whether the process is alive', { 200: json(replies.liveness, 'It is.', examples.liveness) }),
   },

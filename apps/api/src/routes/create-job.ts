@@ -1,7 +1,6 @@
 import {
   assignVersion,
   canonicalSha256,
-  DEFAULT_TENANT,
   faultPoint,
   isTerminal,
   type JobRecord,
@@ -19,6 +18,8 @@ import {
 } from '@onqueue/shared';
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
+import { tenantOf } from '../auth/caller.ts';
+import type { TenantDirectory } from '../auth/tenant-directory.ts';
 import { assertAvailable } from '../availability.ts';
 import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
@@ -42,6 +43,7 @@ import { type FindJobOptions, throwMissing } from './find-job.ts';
 
 export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   reservations: JobReservations;
+  tenants: Pick<TenantDirectory, 'read'>;
   catalog: ModelCatalog;
   waiter: JobWaiter;
   memory: MemoryGuard;
@@ -70,7 +72,7 @@ export async function createJob(options: CreateJobOptions, request: Request, res
   }
 
   const bodySha256 = key === undefined ? '' : canonicalSha256(request.body);
-  const made = key === undefined ? undefined : await findMade(options, key, bodySha256);
+  const made = key === undefined ? undefined : await findMade(options, tenantOf(response), key, bodySha256);
   if (made) {
     await answer(options, response, await waitFor(options, made, wait));
     return;
@@ -146,17 +148,18 @@ function planOf({ model, version, lane, inputs, request }: NewJob): z.infer<type
 /** The job that an earlier request with this key has made. @throws Problem idempotency_key_reused, job_gone */
 async function findMade(
   { store, reservations, removals, retentionMs }: CreateJobOptions,
+  tenant: string,
   key: string,
   bodySha256: string,
 ): Promise<JobRecord | undefined> {
-  const reservation = await reservations.find(DEFAULT_TENANT, key);
+  const reservation = await reservations.find(tenant, key);
   if (!reservation) return undefined;
   assertSameBody(reservation.bodySha256, bodySha256);
-  const made = await store.read(DEFAULT_TENANT, reservation.jobId);
+  const made = await store.read(tenant, reservation.jobId);
   if (made) return made;
   // A repeat that is late must not bring a job back that was deleted.
-  const removedAtMs = await removals.removedAtMs(DEFAULT_TENANT, reservation.jobId);
-  if (removedAtMs !== undefined) return throwMissing({ removals, retentionMs }, reservation.jobId);
+  const removedAtMs = await removals.removedAtMs(tenant, reservation.jobId);
+  if (removedAtMs !== undefined) return throwMissing({ removals, retentionMs }, tenant, reservation.jobId);
   // Whoever reserved it may have gone before it was made.
   return undefined;
 }
@@ -171,7 +174,7 @@ async function reserve(
 ): Promise<boolean> {
   const { retention_s: retentionS = Number.POSITIVE_INFINITY } = job.request;
   const reservation = { jobId: job.id, bodySha256 };
-  const standing = await reservations.reserve(DEFAULT_TENANT, key, reservation, retentionS * 1000);
+  const standing = await reservations.reserve(job.tenant, key, reservation, retentionS * 1000);
   assertSameBody(standing.bodySha256, bodySha256);
   const isOfAnother = standing.jobId !== job.id;
   job.id = standing.jobId;
@@ -192,7 +195,8 @@ async function prepareJob(
   body: JobRequest,
   { cancelAfterS, response }: RequestContext,
 ): Promise<NewJob> {
-  const { catalog, partitions } = options;
+  const { catalog, partitions, tenants } = options;
+  const tenant = tenantOf(response);
   options.checkWebhook(body.webhook);
   const versions = await catalog.versionsOf(body.model, body.version);
   if (!has(versions, body.version)) await catalog.assertNotGone(body.model, body.version);
@@ -201,21 +205,23 @@ async function prepareJob(
     versions.map((published) => published.descriptor),
     body.version,
   );
-  const inputs = await validRows(body, options, descriptor);
+  const inputs = await validRows(tenant, body, options, descriptor);
   assertAvailable(descriptor.name, descriptor.version, versions);
 
   options.memory.assertAdmits();
   const { lane, priority } = serviceOf(body);
+  const { retention_s: retentionS } = await tenants.read(tenant);
   const partition = partitionOf(descriptor.name, partitions);
   return {
     id: newJobId({ createdAtMs: Date.now(), partition }),
-    tenant: DEFAULT_TENANT,
+    tenant,
     partition,
     model: descriptor.name,
     version: descriptor.version,
     lane,
     inputs,
     request: {
+      ...(retentionS === null ? {} : { retention_s: retentionS }),
       ...requestRecordOf({ ...body, priority }, options.requestLimits),
       request_id: response.locals.requestId as string,
       ...arrivalOf(response),
@@ -241,11 +247,12 @@ function arrivalOf({ locals }: Response): { network_in_ms: number; validate_ms: 
 
 /** @throws Problem invalid_request */
 async function validRows(
+  tenant: string,
   body: JobRequest,
   { inputs, catalog }: CreateJobOptions,
   descriptor: ModelDescriptor,
 ): Promise<JobInputs['rows']> {
-  const { rows, pathOf } = await inputs.read(body, descriptor);
+  const { rows, pathOf } = await inputs.read(tenant, body, descriptor);
   const faults = rowFaults(rows, catalog.rowSchemaOf({ descriptor }), pathOf);
   if (faults.length > 0) throw invalidRequest(`A row of model "${body.model}"`, faults);
   return rows;

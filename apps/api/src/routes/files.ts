@@ -1,7 +1,8 @@
 import { pipeline } from 'node:stream/promises';
-import { DEFAULT_TENANT, type FilePart, type FileRecord, type filePart, Problem } from '@onqueue/shared';
+import { type FilePart, type FileRecord, type filePart, Problem } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
+import { tenantOf } from '../auth/caller.ts';
 import type { Files } from '../files.ts';
 import { contentSha256 } from '../http/content-digest.ts';
 import { otherMethods } from '../http/problem-handler.ts';
@@ -36,15 +37,20 @@ export function fileRoutes({ files, memory, readBody, publicUrl = '' }: FileRout
   const router = Router();
   const none = queryParameters();
   const view = (record: FileRecord) => fileView(record, publicUrl);
-  const viewUpload = async (record: FileRecord) =>
-    uploadView(record, await files.parts(DEFAULT_TENANT, record.id), files.limits, publicUrl);
+  const viewUpload = async (tenant: string, record: FileRecord) =>
+    uploadView(record, await files.parts(tenant, record.id), files.limits, publicUrl);
 
   router
     .route('/files')
     .post(none, async (request, response) => {
       memory.assertAdmits();
       assertPlainBody(request);
-      const stored = await files.upload(DEFAULT_TENANT, contentOf(request), typeOf(request), contentSha256(request));
+      const stored = await files.upload(
+        tenantOf(response),
+        contentOf(request),
+        typeOf(request),
+        contentSha256(request),
+      );
       const body = view(stored);
       response.status(201).location(body.urls.self).json(body);
     })
@@ -52,10 +58,10 @@ export function fileRoutes({ files, memory, readBody, publicUrl = '' }: FileRout
   router
     .route('/files/:id')
     .get(none, async (request, response) => {
-      response.set('Cache-Control', 'no-store').json(view(await files.read(DEFAULT_TENANT, idOf(request))));
+      response.set('Cache-Control', 'no-store').json(view(await files.read(tenantOf(response), idOf(request))));
     })
     .delete(none, async (request, response) => {
-      await files.delete(DEFAULT_TENANT, idOf(request));
+      await files.delete(tenantOf(response), idOf(request));
       response.status(204).end();
     })
     .all(otherMethods('GET', 'DELETE'));
@@ -69,21 +75,21 @@ export function fileRoutes({ files, memory, readBody, publicUrl = '' }: FileRout
     .post(none, ...readBody, async (request, response) => {
       memory.assertAdmits();
       const { content_type = OCTETS } = validate(uploadRequest, request.body, 'The upload');
-      const begun = await files.begin(DEFAULT_TENANT, content_type);
+      const begun = await files.begin(tenantOf(response), content_type);
       response
         .status(201)
         .location(`${publicUrl}/uploads/${begun.id}`)
-        .json(await viewUpload(begun));
+        .json(await viewUpload(tenantOf(response), begun));
     })
     .all(otherMethods('POST'));
   router
     .route('/uploads/:id')
     .get(none, async (request, response) => {
-      const record = await files.read(DEFAULT_TENANT, idOf(request));
-      response.set('Cache-Control', 'no-store').json(await viewUpload(record));
+      const record = await files.read(tenantOf(response), idOf(request));
+      response.set('Cache-Control', 'no-store').json(await viewUpload(tenantOf(response), record));
     })
     .delete(none, async (request, response) => {
-      await files.delete(DEFAULT_TENANT, idOf(request));
+      await files.delete(tenantOf(response), idOf(request));
       response.status(204).end();
     })
     .all(otherMethods('GET', 'DELETE'));
@@ -94,14 +100,16 @@ export function fileRoutes({ files, memory, readBody, publicUrl = '' }: FileRout
       assertPlainBody(request);
       const number = partNumber(request, files.limits.maxFileParts);
       const sha256 = contentSha256(request);
-      response.json(partView(await files.putPart(DEFAULT_TENANT, idOf(request), number, contentOf(request), sha256)));
+      response.json(
+        partView(await files.putPart(tenantOf(response), idOf(request), number, contentOf(request), sha256)),
+      );
     })
     .all(otherMethods('PUT'));
   router
     .route('/uploads/:id/complete')
     .post(none, ...readBody, async (request, response) => {
       const { sha256 } = validate(completeRequest, request.body, 'The end of the upload');
-      const body = view(await files.complete(DEFAULT_TENANT, idOf(request), sha256));
+      const body = view(await files.complete(tenantOf(response), idOf(request), sha256));
       response.status(201).location(body.urls.self).json(body);
     })
     .all(otherMethods('POST'));
@@ -112,7 +120,7 @@ const OCTETS = 'application/octet-stream';
 
 /** As a download: what a tenant has uploaded must not be a page of ours in somebody's browser. */
 async function sendContent(files: Files, request: Request, response: Response): Promise<void> {
-  const { file: record, content } = await files.content(DEFAULT_TENANT, idOf(request));
+  const { file: record, content } = await files.content(tenantOf(response), idOf(request));
   response.set({
     'Content-Type': record.content_type,
     'Content-Length': String(record.bytes),

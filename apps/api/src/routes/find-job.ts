@@ -1,5 +1,6 @@
-import { DEFAULT_TENANT, type JobRecord, type JobRemovals, type JobStore, Problem, parseJobId } from '@onqueue/shared';
+import { type JobRecord, type JobRemovals, type JobStore, Problem, parseJobId } from '@onqueue/shared';
 import type { Request, Response } from 'express';
+import { tenantOf } from '../auth/caller.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 
@@ -10,8 +11,8 @@ export interface FindJobOptions {
 }
 
 /** @throws Problem job_not_found, job_gone, record_too_new */
-export async function findJob(options: FindJobOptions, id: string): Promise<JobRecord> {
-  return (await options.store.read(DEFAULT_TENANT, id)) ?? (await throwMissing(options, id));
+export async function findJob(options: FindJobOptions, tenant: string, id: string): Promise<JobRecord> {
+  return (await options.store.read(tenant, id)) ?? (await throwMissing(options, tenant, id));
 }
 
 /** The job, once it has ended when the request says `?wait=`; undefined when the client has gone meanwhile. @throws as findJob */
@@ -21,13 +22,14 @@ export async function awaitJob(
   response: Response,
 ): Promise<JobRecord | undefined> {
   const id = String(request.params.id);
+  const tenant = tenantOf(response);
   const waitS = parseWait(request.query.wait, options.maxWaitS);
   const job =
     waitS > 0
-      ? await options.waiter.wait(DEFAULT_TENANT, id, waitS * 1000, abortOnClose(response))
-      : await options.store.read(DEFAULT_TENANT, id);
+      ? await options.waiter.wait(tenant, id, waitS * 1000, abortOnClose(response))
+      : await options.store.read(tenant, id);
   if (response.destroyed) return undefined;
-  if (job === null) return throwMissing(options, id);
+  if (job === null) return throwMissing(options, tenant, id);
   response.locals.jobId = id;
   return job;
 }
@@ -38,11 +40,12 @@ export async function awaitJob(
  */
 export async function throwMissing(
   { removals, retentionMs }: Omit<FindJobOptions, 'store'>,
+  tenant: string,
   id: string,
 ): Promise<never> {
   const createdAtMs = parseJobId(id)?.createdAtMs;
   if (createdAtMs === undefined || createdAtMs > MAX_TIME_MS) throw notFound();
-  const removedAtMs = await removals.removedAtMs(DEFAULT_TENANT, id);
+  const removedAtMs = await removals.removedAtMs(tenant, id);
   const created_at = isoTime(createdAtMs);
   if (removedAtMs !== undefined) {
     const removed_at = isoTime(removedAtMs);

@@ -1,7 +1,8 @@
-import { DEFAULT_TENANT, type EventCursor, isOver, Problem, parseEventCursor } from '@onqueue/shared';
+import { type EventCursor, isOver, type JobRecord, Problem, parseEventCursor } from '@onqueue/shared';
 import type { Request, Response } from 'express';
 import type { WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
+import { tenantOf } from '../auth/caller.ts';
 import { deliverEvents, type EventSink } from '../events/event-delivery.ts';
 import type { EventReaders } from '../events/event-readers.ts';
 import { type JobEventFeedOptions, jobEvents } from '../events/job-event-feed.ts';
@@ -27,7 +28,7 @@ export function jobEventsRoute(options: JobEventsOptions): (request: Request, re
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false });
   return async (request, response) => {
     const after = parseAfter(request);
-    const job = await findJob(options, String(request.params.id));
+    const job = await findJob(options, tenantOf(response), String(request.params.id));
     response.locals.jobId = job.id;
     // An EventSource comes back when it has been told everything; this tells it to stay away.
     if (after && isOver(after, job) && request.headers.upgrade === undefined) {
@@ -42,7 +43,7 @@ export function jobEventsRoute(options: JobEventsOptions): (request: Request, re
     try {
       const upgrade = takeUpgrade(response);
       const reader = upgrade ? openWebSocket(sockets, upgrade, response, place.signal) : openSse(response);
-      await tell(options, job.id, { ...reader, after, draining: place.signal });
+      await tell(options, job, { ...reader, after, draining: place.signal });
     } finally {
       place.leave();
     }
@@ -56,12 +57,12 @@ interface Reader {
 
 async function tell(
   options: JobEventsOptions,
-  id: string,
+  { tenant, id }: Pick<JobRecord, 'tenant' | 'id'>,
   { sink, closed, after, draining }: Reader & { after: EventCursor | undefined; draining: AbortSignal },
 ): Promise<void> {
   const { heartbeatMs, maxBufferBytes, metrics } = options;
   const signal = AbortSignal.any([closed, draining]);
-  const events = jobEvents(options, { tenant: DEFAULT_TENANT, id, after, signal });
+  const events = jobEvents(options, { tenant, id, after, signal });
   try {
     const end = await deliverEvents({ events, sink, closed, heartbeatMs, maxBufferBytes });
     if (end === 'slow') metrics.eventReadersDropped.inc();

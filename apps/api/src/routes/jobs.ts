@@ -1,5 +1,6 @@
-import { DEFAULT_TENANT, faultPoint, Problem, toRunView } from '@onqueue/shared';
+import { faultPoint, Problem, toRunView } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
+import { tenantOf } from '../auth/caller.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { showJob } from '../shown-job.ts';
@@ -66,15 +67,16 @@ export function jobRoutes(options: JobRoutesOptions): Router {
 async function cancelJob(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
   const { store, deliveries, publicUrl } = options;
   const id = String(request.params.id);
+  const tenant = tenantOf(response);
   // The scripts ask no record which version wrote it; one that we cannot read we leave alone.
-  await findJob(options, id);
-  const outcome = await store.cancel(DEFAULT_TENANT, id);
+  await findJob(options, tenant, id);
+  const outcome = await store.cancel(tenant, id);
   faultPoint('cancel.after');
   if (outcome.status === 'ended' && outcome.state !== 'canceled') {
     throw new Problem('job_ended', `The job is ${outcome.state} already.`);
   }
-  const job = outcome.status === 'missing' ? null : await store.read(DEFAULT_TENANT, id);
-  if (job === null) return throwMissing(options, id);
+  const job = outcome.status === 'missing' ? null : await store.read(tenant, id);
+  if (job === null) return throwMissing(options, tenant, id);
   response.locals.jobId = id;
   response.json(await showJob(deliveries, job, publicUrl));
 }
@@ -82,8 +84,9 @@ async function cancelJob(options: JobRoutesOptions, request: Request, response: 
 /** Every run of the job, the latest one first. */
 async function listRuns(options: JobRoutesOptions, request: Request, response: Response): Promise<void> {
   const id = String(request.params.id);
-  const job = await findJob(options, id);
-  const earlier = await options.store.runs(DEFAULT_TENANT, id);
+  const tenant = tenantOf(response);
+  const job = await findJob(options, tenant, id);
+  const earlier = await options.store.runs(tenant, id);
   const data = [job, ...earlier.toReversed()].map((run) => toRunView(run, job));
   response.json({ object: 'list', data });
 }

@@ -7,7 +7,8 @@ import {
   Problem,
   unknownModel,
 } from '@onqueue/shared';
-import { type Request, type Response, Router } from 'express';
+import { type Request, Router } from 'express';
+import { actorOf } from '../auth/caller.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
@@ -40,7 +41,7 @@ export function laneRoutes({ store, lanes, catalog, maxJobsPerCall }: LaneRoutes
       .route(`/admin/models/:name/lanes/:lane/${action}`)
       .post(queryParameters(), async (request: Request<Params>, response) => {
         const { model, name } = await laneOf(catalog, request);
-        await lanes.set(model, name, state, requestId(response));
+        await lanes.set(model, name, state, actorOf(response));
         response.json({ object: 'lane', model, lane: name, state });
       })
       .all(otherMethods('POST'));
@@ -49,7 +50,7 @@ export function laneRoutes({ store, lanes, catalog, maxJobsPerCall }: LaneRoutes
     .route('/admin/models/:name/lanes/:lane/purge')
     .post(queryParameters(), async (request: Request<Params>, response) => {
       const { model, name } = await laneOf(catalog, request);
-      const { purged, hasMore } = await lanes.purge(model, name, maxJobsPerCall, requestId(response));
+      const { purged, hasMore } = await lanes.purge(model, name, maxJobsPerCall, actorOf(response));
       response.json({ object: 'purge', model, lane: name, purged, has_more: hasMore });
     })
     .all(otherMethods('POST'));
@@ -83,8 +84,4 @@ async function laneOf(catalog: ModelCatalog, { params }: Request<Params>): Promi
     throw new Problem('not_found', `There is no lane "${params.lane}"; lanes are ${lane.options.join(' and ')}.`);
   if ((await catalog.versionsOf(params.name)).length === 0) throw unknownModel(params.name);
   return { model: params.name, name: parsed.data };
-}
-
-function requestId({ locals }: Response): string {
-  return locals.requestId as string;
 }

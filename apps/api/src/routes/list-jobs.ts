@@ -1,14 +1,7 @@
-import {
-  DEFAULT_TENANT,
-  type JobIndex,
-  type JobQuery,
-  jobState,
-  modelName,
-  parseJobId,
-  toJobSummary,
-} from '@onqueue/shared';
+import { type JobIndex, type JobQuery, jobState, modelName, parseJobId, toJobSummary } from '@onqueue/shared';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
+import { tenantOf } from '../auth/caller.ts';
 import { sendConditional } from '../http/conditional-json.ts';
 import { invalidRequest, problemErrors } from '../http/validation.ts';
 
@@ -49,7 +42,7 @@ export const jobListQuery = jobFilter.extend({
 export async function listJobs(options: ListJobsOptions, request: Request, response: Response): Promise<void> {
   const { limit, starting_after: after, ...filter } = parseQuery(request.query, options.indexedMetadata);
   const page = await options.index.list({
-    ...toJobQuery(filter, options.listMaxLooks),
+    ...toJobQuery(tenantOf(response), filter, options.listMaxLooks),
     limit: limit === undefined ? DEFAULT_LIMIT : Number(limit),
     ...(after === undefined ? {} : { after }),
   });
@@ -65,10 +58,10 @@ export interface JobFilter extends z.infer<typeof jobFilter> {
   metadata?: Readonly<Record<string, string>>;
 }
 
-export function toJobQuery(filter: JobFilter, maxLooks: number): Omit<JobQuery, 'limit'> {
+export function toJobQuery(tenant: string, filter: JobFilter, maxLooks: number): Omit<JobQuery, 'limit'> {
   const { model, status, created_after: after, created_before: before, metadata = {} } = filter;
   return {
-    tenant: DEFAULT_TENANT,
+    tenant,
     maxLooks,
     ...(model === undefined ? {} : { model }),
     ...(status === undefined ? {} : { states: [status] }),

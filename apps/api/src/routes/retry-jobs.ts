@@ -1,5 +1,4 @@
 import {
-  DEFAULT_TENANT,
   faultPoint,
   type JobIndex,
   type JobRecord,
@@ -11,6 +10,7 @@ import {
 } from '@onqueue/shared';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
+import { tenantOf } from '../auth/caller.ts';
 import { assertAvailable } from '../availability.ts';
 import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
 import { validate } from '../http/validation.ts';
@@ -48,8 +48,9 @@ export async function retryJob(options: RetryJobsOptions, request: Request, resp
     const errors = [{ pointer: '?rows', detail: 'all or unfinished' }];
     throw new Problem('invalid_request', '`rows` is all or unfinished.', { errors });
   }
-  await reopen(options, await findJob(options, id), rows.data);
-  const job = await findJob(options, id);
+  const tenant = tenantOf(response);
+  await reopen(options, await findJob(options, tenant, id), rows.data);
+  const job = await findJob(options, tenant, id);
   response.locals.jobId = id;
   response.status(202).location(jobUrls(id, options.publicUrl).self);
   response.json(await showJob(options.deliveries, job, options.publicUrl));
@@ -67,7 +68,7 @@ export async function retryJobs(options: RetryJobsOptions, request: Request, res
   assertIndexed(Object.keys(values), options.indexedMetadata, (key) => `/metadata/${key}`);
   const texts = Object.fromEntries(Object.entries(values).map(([key, value]) => [key, String(value)]));
   const page = await options.index.list({
-    ...toJobQuery({ ...filter, metadata: texts }, options.listMaxLooks),
+    ...toJobQuery(tenantOf(response), { ...filter, metadata: texts }, options.listMaxLooks),
     limit: Math.min(limit ?? options.maxJobsPerCall, options.maxJobsPerCall),
     ...(after === undefined ? {} : { after }),
   });
@@ -132,10 +133,10 @@ async function reopen(options: RetryJobsOptions, before: JobRecord, rows: Retrie
   if (!versions.some(({ descriptor }) => descriptor.version === before.version)) {
     await catalog.assertNotGone(before.model, before.version);
   }
-  const outcome = await store.retry(DEFAULT_TENANT, before.id, backlogLimits, rows);
+  const outcome = await store.retry(before.tenant, before.id, backlogLimits, rows);
   faultPoint('retry.after');
   if (outcome.status === 'queued') return outcome.run;
-  if (outcome.status === 'missing') return throwMissing(options, before.id);
+  if (outcome.status === 'missing') return throwMissing(options, before.tenant, before.id);
   if (outcome.status !== 'not_retryable') throw backlogFull(options, before.model, outcome);
   throw new Problem(
     'job_not_retryable',

@@ -1,5 +1,4 @@
 import {
-  DEFAULT_TENANT,
   type DeliveryFilter,
   type DeliveryLog,
   type DeliveryRecord,
@@ -11,6 +10,7 @@ import {
 } from '@onqueue/shared';
 import { type Request, type RequestHandler, Router } from 'express';
 import { z } from 'zod';
+import { tenantOf } from '../auth/caller.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { invalidRequest, validate } from '../http/validation.ts';
@@ -68,7 +68,7 @@ export function webhookDeliveryRoutes(options: WebhookDeliveryRoutesOptions): Ro
     .route('/webhooks/deliveries')
     .get(queryParameters(...Object.keys(deliveryQuery.shape)), async (request, response) => {
       const { filter, limit, cursor } = parseQuery(request);
-      const page = await deliveries.list(DEFAULT_TENANT, filter, limit, cursor);
+      const page = await deliveries.list(tenantOf(response), filter, limit, cursor);
       response.set('Cache-Control', 'no-store').json(toList(page.deliveries, page.next, publicUrl));
     })
     .all(otherMethods('GET'));
@@ -78,7 +78,11 @@ export function webhookDeliveryRoutes(options: WebhookDeliveryRoutesOptions): Ro
       const { from, to, endpoint_id, type } = validate(replayRequest, request.body, 'The replay');
       const [fromMs, toMs] = [Date.parse(from), Date.parse(to)];
       if (fromMs >= toMs) throw invalidRequest('The replay', [{ pointer: '/to', detail: 'later than `from`' }]);
-      response.status(202).json(await sendAnew(deliveries, filterOf({ fromMs, toMs, endpointId: endpoint_id, type })));
+      response
+        .status(202)
+        .json(
+          await sendAnew(deliveries, tenantOf(response), filterOf({ fromMs, toMs, endpointId: endpoint_id, type })),
+        );
     })
     .all(otherMethods('POST'));
   router
@@ -86,23 +90,25 @@ export function webhookDeliveryRoutes(options: WebhookDeliveryRoutesOptions): Ro
     .post(none, ...readBody, async (request, response) => {
       const { since, endpoint_id } = validate(recoverRequest, request.body, 'The recovery');
       const filter = filterOf({ status: 'failed', fromMs: Date.parse(since), endpointId: endpoint_id });
-      response.status(202).json(await sendAnew(deliveries, filter));
+      response.status(202).json(await sendAnew(deliveries, tenantOf(response), filter));
     })
     .all(otherMethods('POST'));
   router
     .route('/webhooks/deliveries/:id')
     .get(none, async (request, response) => {
-      response.set('Cache-Control', 'no-store').json(toView(await readDelivery(deliveries, request), publicUrl));
+      response
+        .set('Cache-Control', 'no-store')
+        .json(toView(await readDelivery(deliveries, tenantOf(response), request), publicUrl));
     })
     .all(otherMethods('GET'));
   router
     .route('/webhooks/deliveries/:id/redeliver')
     .post(none, async (request, response) => {
-      const { id } = await readDelivery(deliveries, request);
-      if ((await deliveries.redeliver(DEFAULT_TENANT, [id])) === 0) {
+      const { id } = await readDelivery(deliveries, tenantOf(response), request);
+      if ((await deliveries.redeliver(tenantOf(response), [id])) === 0) {
         throw new Problem('delivery_pending', 'The delivery has attempts left: it is sent again by itself.');
       }
-      response.status(202).json(toView(await readDelivery(deliveries, request), publicUrl));
+      response.status(202).json(toView(await readDelivery(deliveries, tenantOf(response), request), publicUrl));
     })
     .all(otherMethods('POST'));
   router
@@ -110,8 +116,8 @@ export function webhookDeliveryRoutes(options: WebhookDeliveryRoutesOptions): Ro
     .get(none, async (request, response) => {
       const jobId = String(request.params.id);
       const [job, page] = await Promise.all([
-        store.read(DEFAULT_TENANT, jobId),
-        deliveries.list(DEFAULT_TENANT, { jobId }, MAX_PAGE),
+        store.read(tenantOf(response), jobId),
+        deliveries.list(tenantOf(response), { jobId }, MAX_PAGE),
       ]);
       if (job === null && page.deliveries.length === 0) {
         throw new Problem('job_not_found', 'There is no such job, or it is past its expires_at.');
@@ -125,18 +131,19 @@ export function webhookDeliveryRoutes(options: WebhookDeliveryRoutesOptions): Ro
 /** First looked for and then ordered: those that are ordered leave the list. */
 async function sendAnew(
   deliveries: DeliveryLog,
+  tenant: string,
   filter: DeliveryFilter,
 ): Promise<{ object: 'redelivery'; deliveries: number }> {
   const ids: string[] = [];
   let cursor: string | undefined;
   do {
-    const page = await deliveries.list(DEFAULT_TENANT, filter, MAX_PAGE, cursor);
+    const page = await deliveries.list(tenant, filter, MAX_PAGE, cursor);
     ids.push(...page.deliveries.map(({ id }) => id));
     cursor = page.next;
   } while (cursor !== undefined);
   let ordered = 0;
   // The oldest first, as they were told.
-  for (const chunk of chunks(ids.reverse(), MAX_PAGE)) ordered += await deliveries.redeliver(DEFAULT_TENANT, chunk);
+  for (const chunk of chunks(ids.reverse(), MAX_PAGE)) ordered += await deliveries.redeliver(tenant, chunk);
   return { object: 'redelivery', deliveries: ordered };
 }
 
@@ -144,9 +151,9 @@ function chunks<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 
-async function readDelivery(deliveries: DeliveryLog, request: Request): Promise<DeliveryRecord> {
+async function readDelivery(deliveries: DeliveryLog, tenant: string, request: Request): Promise<DeliveryRecord> {
   const { id } = request.params;
-  const record = isDeliveryId(id) ? await deliveries.read(DEFAULT_TENANT, id) : null;
+  const record = isDeliveryId(id) ? await deliveries.read(tenant, id) : null;
   if (record === null) throw new Problem('delivery_not_found', 'There is no such delivery, or it is forgotten.');
   return record;
 }

@@ -1,5 +1,4 @@
 import {
-  DEFAULT_TENANT,
   deriveSigningKey,
   eventType,
   isEndpointId,
@@ -13,6 +12,7 @@ import {
 } from '@onqueue/shared';
 import { type Request, type RequestHandler, Router } from 'express';
 import { z } from 'zod';
+import { actorOf, tenantOf } from '../auth/caller.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { validate } from '../http/validation.ts';
@@ -92,12 +92,17 @@ export function webhookEndpointRoutes(options: WebhookEndpointRoutesOptions): Ro
   router
     .route('/webhooks/endpoints')
     .get(none, async (_request, response) => {
-      response.json({ object: 'list', data: (await endpoints.list(DEFAULT_TENANT)).map(view) });
+      response.json({ object: 'list', data: (await endpoints.list(tenantOf(response))).map(view) });
     })
     .post(none, ...readBody, async (request, response) => {
       const wanted = validate(endpointRequest, request.body, 'The endpoint');
       check(wanted.url);
-      const created = await endpoints.create(DEFAULT_TENANT, withoutUndefined(wanted), maxEndpoints);
+      const created = await endpoints.create(
+        tenantOf(response),
+        withoutUndefined(wanted),
+        maxEndpoints,
+        actorOf(response),
+      );
       if (!created) {
         throw new Problem(
           'endpoints_full',
@@ -112,15 +117,19 @@ export function webhookEndpointRoutes(options: WebhookEndpointRoutesOptions): Ro
   router
     .route('/webhooks/endpoints/:id')
     .get(none, async (request, response) => {
-      response.json(view(found(await endpoints.read(DEFAULT_TENANT, idOf(request)))));
+      response.json(view(found(await endpoints.read(tenantOf(response), idOf(request)))));
     })
     .patch(none, ...readBody, async (request, response) => {
       const change = validate(endpointChangeRequest, request.body, 'The change');
       check(change.url);
-      response.json(view(found(await endpoints.update(DEFAULT_TENANT, idOf(request), withoutUndefined(change)))));
+      response.json(
+        view(
+          found(await endpoints.update(tenantOf(response), idOf(request), withoutUndefined(change), actorOf(response))),
+        ),
+      );
     })
     .delete(none, async (request, response) => {
-      if (!(await endpoints.delete(DEFAULT_TENANT, idOf(request)))) throw notFound();
+      if (!(await endpoints.delete(tenantOf(response), idOf(request), actorOf(response)))) throw notFound();
       response.status(204).end();
     })
     .all(otherMethods('GET', 'PATCH', 'DELETE'));
@@ -128,14 +137,16 @@ export function webhookEndpointRoutes(options: WebhookEndpointRoutesOptions): Ro
     .route('/webhooks/endpoints/:id/rotate')
     .post(none, ...readBody, async (request, response) => {
       const { overlap_s = secretOverlapS } = validate(rotateRequest, request.body, 'The rotation');
-      const rotated = found(await endpoints.rotate(DEFAULT_TENANT, idOf(request), overlap_s * 1000));
+      const rotated = found(
+        await endpoints.rotate(tenantOf(response), idOf(request), overlap_s * 1000, actorOf(response)),
+      );
       response.set('Cache-Control', 'no-store').json({ ...view(rotated.endpoint), secret: rotated.secret });
     })
     .all(otherMethods('POST'));
   router
     .route('/webhooks/endpoints/:id/test')
     .post(none, async (request, response) => {
-      const eventId = await endpoints.test(found(await endpoints.read(DEFAULT_TENANT, idOf(request))));
+      const eventId = await endpoints.test(found(await endpoints.read(tenantOf(response), idOf(request))));
       const deliveries = `${publicUrl ?? ''}/webhooks/deliveries?endpoint=${idOf(request)}&type=endpoint.test`;
       response.status(202).json({ object: 'webhook_test', event_id: eventId, urls: { deliveries } });
     })
@@ -144,9 +155,9 @@ export function webhookEndpointRoutes(options: WebhookEndpointRoutesOptions): Ro
     .route('/.well-known/webhook-keys')
     .get(queryParameters('endpoint'), async (request, response) => {
       const { endpoint } = request.query;
-      const isKnown = isEndpointId(endpoint) && (await endpoints.read(DEFAULT_TENANT, endpoint)) !== null;
+      const isKnown = isEndpointId(endpoint) && (await endpoints.read(tenantOf(response), endpoint)) !== null;
       if (endpoint !== undefined && !isKnown) throw notFound();
-      const receiver = endpoint === undefined ? tenantReceiver(DEFAULT_TENANT) : String(endpoint);
+      const receiver = endpoint === undefined ? tenantReceiver(tenantOf(response)) : String(endpoint);
       response.json({ keys: publicKeys(options.signingSeeds, receiver).map(toKey) });
     })
     .all(otherMethods('GET'));

@@ -27,10 +27,12 @@ export class ApiError extends CliError {
   /** Undefined: it was not reached. */
   readonly status: number | undefined;
   readonly retryAfterS: number | undefined;
+  /** Of its problem document, where there is one. */
+  readonly problemCode: string | undefined;
 
   constructor(
     message: string,
-    options: { status?: number; retryAfterS?: number; problem?: unknown; cause?: unknown } = {},
+    options: { status?: number; retryAfterS?: number; problem?: z.infer<typeof problem>; cause?: unknown } = {},
   ) {
     const { status, retryAfterS, ...rest } = options;
     const isPassing = status === undefined || status === 429 || status >= 500;
@@ -41,14 +43,17 @@ export class ApiError extends CliError {
     });
     this.status = status;
     this.retryAfterS = retryAfterS;
+    this.problemCode = rest.problem?.code;
   }
 }
 
 /** The API as the command line sees it. Connections are kept for the next request. */
 export class ApiClient {
   readonly baseUrl: string;
+  readonly #key: string | undefined;
 
-  constructor({ baseUrl }: { baseUrl: string }) {
+  constructor({ baseUrl, key }: { baseUrl: string; key?: string | undefined }) {
+    this.#key = key;
     this.baseUrl = baseUrl.replace(/\/+$/, '');
   }
 
@@ -63,9 +68,19 @@ export class ApiClient {
 
   /** The answer, as far as we know it. @throws ApiError, CliError for one that is none of ours */
   async ask<T>(schema: z.ZodType<T>, method: string, path: string, request: ApiRequest = {}): Promise<T> {
-    const { status, body } = await this.request(method, path, request);
+    return (await this.answer(schema, method, path, request)).body;
+  }
+
+  /** The same with its headers. */
+  async answer<T>(
+    schema: z.ZodType<T>,
+    method: string,
+    path: string,
+    request: ApiRequest = {},
+  ): Promise<{ headers: Headers; body: T }> {
+    const { status, headers, body } = await this.request(method, path, request);
     const { data, error } = schema.safeParse(body);
-    if (data !== undefined) return data;
+    if (data !== undefined) return { headers, body: data };
     const [issue] = error?.issues ?? [];
     throw new CliError(
       `${this.baseUrl} answered ${status} to ${method} ${path}, and not as the API of this onqueue does` +
@@ -86,7 +101,11 @@ export class ApiClient {
     const given = Object.entries(headers).filter((entry): entry is [string, string] => entry[1] !== undefined);
     const response = await fetch(url, {
       method,
-      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...Object.fromEntries(given) },
+      headers: {
+        ...(this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...Object.fromEntries(given),
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(timeoutMs === undefined ? {} : { signal: AbortSignal.timeout(timeoutMs) }),
     }).catch((cause: Error) => {
@@ -133,6 +152,7 @@ async function refusalOf(response: Response, url: URL): Promise<ApiError> {
     `${detail} (${code}, ${status})`,
     ...errors.map((error) => `  ${error.pointer || '/'}: ${error.detail}`),
     ...(again.retryAfterS === undefined ? [] : [`  Worth trying again in ${retryAfterS} s.`]),
+    ...(status === 401 ? ['  Name a key with --key or ONQUEUE_API_KEY.'] : []),
     ...(request_id === undefined ? [] : [`  request_id: ${request_id}`]),
   ];
   return new ApiError(lines.join('\n'), { status, ...again, problem: parsed.data });

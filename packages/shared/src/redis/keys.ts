@@ -56,9 +56,13 @@ export class RedisKeys {
     return `${this.partition(partition)}deleted:${tenant}:${id}`;
   }
 
-  /** Stream: who deleted what, the newest lines. */
+  /** Stream: who deleted what, the newest lines; hash: where this chain begins and ends. */
   audit(partition: number): string {
     return `${this.partition(partition)}audit`;
+  }
+
+  auditHead(partition: number): string {
+    return `${this.partition(partition)}audit-head`;
   }
 
   /** String: there while somebody looks after the lists of jobs. */
@@ -222,6 +226,29 @@ export class RedisKeys {
 
   get fleetSubscriptions(): string {
     return `${this.#prefix}:{fleet}:subscriptions`;
+  }
+
+  /** Hash: API keys by their ids, as JSON; hash: when each was used last, Unix ms. */
+  get apiKeys(): string {
+    return `${this.#prefix}:{fleet}:api-keys`;
+  }
+
+  get apiKeysUsed(): string {
+    return `${this.#prefix}:{fleet}:api-keys-used`;
+  }
+
+  /** Hash: tenants by their ids, as JSON. */
+  get tenants(): string {
+    return `${this.#prefix}:{fleet}:tenants`;
+  }
+
+  /** As those of a partition: what was done to keys, tenants and models. */
+  get fleetAudit(): string {
+    return `${this.#prefix}:{fleet}:audit`;
+  }
+
+  get fleetAuditHead(): string {
+    return `${this.#prefix}:{fleet}:audit-head`;
   }
 
   /** Hash `<name>/<version>` → why it takes no jobs any more, as JSON. */

@@ -1,8 +1,10 @@
+import type { AuditActor } from '../audit-line.ts';
 import { parseJobId } from '../job-id.ts';
 import type { JobRemovals, RemovalOutcome } from '../job-removals.ts';
 import { jobState } from '../job-state.ts';
 import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
+import { auditActor } from './redis-audit-log.ts';
 import { REMOVE_LUA } from './scripts/remove.ts';
 import { translateStoreError } from './store-error.ts';
 
@@ -26,7 +28,7 @@ export class RedisJobRemovals implements JobRemovals {
     options.redis.defineCommand('onqueueRemove', { lua: REMOVE_LUA, numberOfKeys: 1 });
   }
 
-  async remove(tenant: string, id: string, requestId: string): Promise<RemovalOutcome> {
+  async remove(tenant: string, id: string, by: AuditActor): Promise<RemovalOutcome> {
     const parts = parseJobId(id);
     if (!parts) return { status: 'missing' };
     const { redis, keys, retentionMs, maxAuditLines } = this.#options;
@@ -41,7 +43,7 @@ export class RedisJobRemovals implements JobRemovals {
         id,
         REMEMBERED_MS,
         maxAuditLines,
-        requestId,
+        auditActor(by),
       ),
     );
     if (status === 'missing') return { status };

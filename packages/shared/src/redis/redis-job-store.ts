@@ -26,6 +26,7 @@ import type {
 } from '../ports.ts';
 import { Problem } from '../problems.ts';
 import type { RowResult } from '../row-result.ts';
+import { tenantWeight } from '../tenant.ts';
 import type { RedisConnection } from './connection.ts';
 import { queueJobId, queueName, type RedisKeys } from './keys.ts';
 import { metadataTags } from './metadata-tags.ts';
@@ -360,9 +361,6 @@ const madeBy = z.object({
   run: z.coerce.number().int(),
   attempt: z.coerce.number().int(),
 });
-
-/** Shares are ratios; a weight of 1,000 beside one of 0.001 is as good as a priority. */
-const tenantWeight = z.number().min(0.001).max(1000);
 
 type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes' | 'draining', ...number[]];
 

@@ -1,8 +1,10 @@
+import type { AuditActor } from '../audit-line.ts';
 import { LANES, type Lane } from '../lane.ts';
 import type { LaneControls, LaneState, PurgeOutcome } from '../lane-control.ts';
 import { partitionOf } from '../partition.ts';
 import type { RedisConnection } from './connection.ts';
 import { queueName, type RedisKeys } from './keys.ts';
+import { auditActor } from './redis-audit-log.ts';
 import { PURGE_LUA } from './scripts/purge.ts';
 import { SET_LANE_LUA } from './scripts/set-lane.ts';
 import { translateStoreError } from './store-error.ts';
@@ -42,12 +44,12 @@ export class RedisLaneControls implements LaneControls {
     return Object.fromEntries(states) as Record<Lane, LaneState>;
   }
 
-  async set(model: string, lane: Lane, state: LaneState, requestId: string): Promise<void> {
-    await this.#run('onqueueSetLane', model, [lane, state, this.#options.maxAuditLines, requestId]);
+  async set(model: string, lane: Lane, state: LaneState, by: AuditActor): Promise<void> {
+    await this.#run('onqueueSetLane', model, [lane, state, this.#options.maxAuditLines, auditActor(by)]);
   }
 
-  async purge(model: string, lane: Lane, limit: number, requestId: string): Promise<PurgeOutcome> {
-    const reply = await this.#run('onqueuePurge', model, [lane, limit, this.#options.maxAuditLines, requestId]);
+  async purge(model: string, lane: Lane, limit: number, by: AuditActor): Promise<PurgeOutcome> {
+    const reply = await this.#run('onqueuePurge', model, [lane, limit, this.#options.maxAuditLines, auditActor(by)]);
     const [purged, looks] = reply as [number, number];
     return { purged, hasMore: looks === limit };
   }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { type AuditActor, PLATFORM_ACTOR } from '../audit-line.ts';
 import type { PlatformOutboxEvent } from '../events.ts';
 import type { SecretSeal } from '../secret-seal.ts';
 import {
@@ -17,6 +18,7 @@ import type { EndpointChange, WebhookEndpoints } from '../webhook-endpoints.ts';
 import { deriveSigningKey } from '../webhook-key-pair.ts';
 import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
+import { auditActor } from './redis-audit-log.ts';
 import {
   CHANGE_ENDPOINT_LUA,
   FAILING_LUA,
@@ -32,6 +34,7 @@ export interface RedisWebhookEndpointsOptions {
   seal: SecretSeal;
   /** Every one of them signs, with a key pair that is derived for the endpoint. */
   signingSeeds: readonly Uint8Array[];
+  maxAuditLines: number;
 }
 
 /** Secrets that sign at once; a rotation that would make one more ends the oldest. */
@@ -68,6 +71,7 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
     tenant: string,
     wanted: Pick<WebhookEndpoint, 'url' | 'events' | 'models'> & EndpointChange,
     maxEndpoints: number,
+    by: AuditActor,
   ): Promise<{ endpoint: WebhookEndpoint; secret: string } | undefined> {
     const id = newEndpointId();
     const { nowMs } = await this.#read(tenant, id);
@@ -85,23 +89,26 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
       updated_ms: nowMs,
     };
     const endpoint = changed(base, wanted, nowMs);
-    const outcome = await this.#replace(tenant, id, '', endpoint, { maxEndpoints, secret });
+    const outcome = await this.#replace(tenant, id, '', endpoint, { maxEndpoints, secret, action: 'created', by });
     return outcome === 'full' ? undefined : { endpoint, secret: secret.text };
   }
 
-  async update(tenant: string, id: string, change: EndpointChange): Promise<WebhookEndpoint | null> {
+  async update(tenant: string, id: string, change: EndpointChange, by: AuditActor): Promise<WebhookEndpoint | null> {
     return this.#change(tenant, id, (before, nowMs) => ({
       endpoint: changed(before, change, nowMs),
       isForgiven: change.status === 'enabled',
+      action: 'changed',
+      by,
     }));
   }
 
-  async delete(tenant: string, id: string): Promise<boolean> {
+  async delete(tenant: string, id: string, by: AuditActor): Promise<boolean> {
     for (;;) {
       const { text } = await this.#read(tenant, id);
       if (text === '') return false;
       const dropped = parse(text).secrets.map((secret) => secret.id);
-      if ((await this.#replace(tenant, id, text, undefined, { dropped })) === 'done') return true;
+      if ((await this.#replace(tenant, id, text, undefined, { dropped, action: 'deleted', by })) === 'done')
+        return true;
     }
   }
 
@@ -109,6 +116,7 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
     tenant: string,
     id: string,
     overlapMs: number,
+    by: AuditActor,
   ): Promise<{ endpoint: WebhookEndpoint; secret: string } | null> {
     const secret = { id: newSecretId(), text: generateWebhookSecret() };
     const endpoint = await this.#change(tenant, id, (before, nowMs) => {
@@ -119,7 +127,7 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
       const secrets = [{ id: secret.id, created_ms: nowMs }, ...older];
       const kept = new Set(secrets.map((one) => one.id));
       const dropped = before.secrets.map((one) => one.id).filter((one) => !kept.has(one));
-      return { endpoint: { ...before, secrets, updated_ms: nowMs }, secret, dropped };
+      return { endpoint: { ...before, secrets, updated_ms: nowMs }, secret, dropped, action: 'rotated', by };
     });
     return endpoint && { endpoint, secret: secret.text };
   }
@@ -169,7 +177,10 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
       const { url } = endpoint;
       const data = { id, object: 'webhook_endpoint', url: new URL(url).origin, reason };
       const event = platformEvent('endpoint.disabled', tenant, nowMs, data);
-      if ((await this.#replace(tenant, id, text, endpoint, { event })) === 'done') return true;
+      if (
+        (await this.#replace(tenant, id, text, endpoint, { event, action: 'disabled', by: PLATFORM_ACTOR })) === 'done'
+      )
+        return true;
     }
   }
 
@@ -234,7 +245,7 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
     id: string,
     before: string,
     after: WebhookEndpoint | undefined,
-    { maxEndpoints = 0, secret, dropped = [], event, isForgiven = false }: Change,
+    { maxEndpoints = 0, secret, dropped = [], event, isForgiven = false, action, by }: Change,
   ): Promise<'done' | 'changed' | 'full'> {
     const types = after ? typesOf(after) : '';
     const both = before === '' ? types : `${typesOf(parse(before))} ${types}`.trim();
@@ -248,6 +259,8 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
         keys.endpointTenants,
         keys.outbox(0),
         keys.endpointsFailing(tenant),
+        keys.audit(0),
+        keys.auditHead(0),
       ],
       tenant,
       id,
@@ -259,6 +272,9 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
       dropped.join(' '),
       event ? JSON.stringify(event) : '',
       isForgiven ? '1' : '0',
+      JSON.stringify({ action: `endpoint.${action}`, tenant, endpoint_id: id }),
+      auditActor(by),
+      this.#options.maxAuditLines,
     );
     if (code === 0) return 'changed';
     await this.#subscribe(tenant, id, code === 1 ? types : '');
@@ -285,6 +301,9 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
 }
 
 interface Change {
+  /** For the audit log. */
+  action: 'created' | 'changed' | 'rotated' | 'deleted' | 'disabled';
+  by: AuditActor;
   maxEndpoints?: number;
   /** A new one. */
   secret?: { id: string; text: string };

@@ -1,3 +1,4 @@
+import { AUDIT_FUNCTIONS } from './audit-functions.ts';
 import { RECORD_FUNCTIONS } from './record-functions.ts';
 
 /** Tenants whose parked jobs one call looks at; those behind them come with the next one. */
@@ -6,7 +7,7 @@ const MAX_TENANTS = 1000;
 /**
  * Cancels jobs of a queue that no worker holds: those in BullMQ's lists, and those that are parked.
  *
- * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 model, 4 lane, 5 how many at most, 6 lines of the audit log, 7 request's id.
+ * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 model, 4 lane, 5 how many at most, 6 lines of the audit log, 7 who did it, as JSON.
  * Returns {jobs canceled, jobs looked at}: while as many were looked at as it may, there may be more.
  *
  * It starts with a DEL, which a full Redis allows: a purge makes room.
@@ -14,11 +15,12 @@ const MAX_TENANTS = 1000;
 export const PURGE_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
+${AUDIT_FUNCTIONS}
 local model, lane, limit = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local queue = queueOf(model, lane)
 local Q, turns = P .. 'bull:' .. queue .. ':', P .. 'shares:' .. queue .. ':turns'
 assertRunKinds(model)
-assertKinds({[P .. 'audit'] = 'stream'})
+assertKinds({[P .. 'audit'] = 'stream', [P .. 'audit-head'] = 'hash'})
 redis.call('DEL', KEYS[1])
 
 local jobs = {}
@@ -56,7 +58,7 @@ for _, job in ipairs(jobs) do
   end
 end
 tell()
-redis.call('XADD', P .. 'audit', 'MAXLEN', '~', ARGV[6], '*', 'action', 'lane.purged', 'model', model, 'lane', lane,
-  'jobs', purged, 'request_id', ARGV[7])
+appendAudit(P .. 'audit', P .. 'audit-head', {action = 'lane.purged', model = model, lane = lane, jobs = purged}, ARGV[7],
+  ARGV[6])
 return {purged, #jobs}
 `;
