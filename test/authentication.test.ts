@@ -150,7 +150,7 @@ describe('a key', () => {
         );
         socket.on('unexpected-response', (_, response) => {
           resolve(response.statusCode);
-          response.resume();
+          response.destroy();
         });
         socket.on('error', reject);
       });
