@@ -1,14 +1,16 @@
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { freePort } from '@onqueue/launcher';
+import { runCli } from '../packages/cli/src/cli.ts';
 import { onqueue, startOnqueue } from './support/cli.ts';
 import { acceptedJob, endedJob, postJob, request } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
 import { startReceiver } from './support/receiver.ts';
+import { until } from './support/until.ts';
 
 const ROW = { x0: 1, x1: 2, x2: 3 };
 
@@ -170,7 +172,7 @@ describe('jobs get, wait, cancel, retry', () => {
   });
 
   test('a job that is not there is told as such', async () => {
-    for (const action of ['get', 'wait', 'cancel', 'retry', 'events']) {
+    for (const action of ['get', 'wait', 'cancel', 'retry', 'events', 'result']) {
       const { code, stderr } = await run(['jobs', action, 'job_nowhere']);
       expect([action, code, stderr]).toEqual([action, 1, expect.stringContaining('job_not_found')]);
     }
@@ -188,6 +190,164 @@ describe('jobs get, wait, cancel, retry', () => {
     const { code, stdout } = await ended;
     expect([code, json(stdout).status]).toEqual([3, 'canceled']);
     await next.stop();
+  });
+});
+
+describe('jobs result', () => {
+  test('shows how a job ended and its rows: as JSON, as lines, and in a file', async () => {
+    const { body } = await postJob(platform.baseUrl, { model: 'linear', inputs: [ROW, ROW] }, { prefer: 'wait=30' });
+    const result = await request<string>(`${platform.baseUrl}/jobs/${body.id}/result`);
+    const rows = (
+      await request<string>(`${platform.baseUrl}/jobs/${body.id}/result`, {
+        headers: { accept: 'application/x-ndjson' },
+      })
+    ).body;
+    const shown = await run(['jobs', 'result', body.id]);
+    expect([shown.code, json(shown.stdout), shown.stderr]).toEqual([0, result.body, '']);
+    const asLines = await run(['jobs', 'result', body.id, '--ndjson']);
+    expect([asLines.code, asLines.stdout, lines(asLines.stdout).length]).toEqual([0, rows, 2]);
+    const saved = await run(['jobs', 'result', body.id, '--ndjson', '--output', 'rows.out'], { cwd: folder });
+    expect([saved.code, saved.stdout]).toEqual([0, `${rows.length} bytes in rows.out\n`]);
+    expect(await readFile(join(folder, 'rows.out'), 'utf8')).toBe(rows);
+    const whole = await run(['jobs', 'result', body.id, '--output', 'result.json', '--json'], { cwd: folder });
+    const written = await readFile(join(folder, 'result.json'), 'utf8');
+    expect([whole.code, json(whole.stdout)]).toEqual([
+      0,
+      { id: body.id, output: 'result.json', bytes: written.length },
+    ]);
+    expect(json(written)).toEqual(result.body);
+  });
+
+  test('a job that has not ended has none, and a file that was there stays', async () => {
+    const id = await acceptedJob(platform.baseUrl, { model: 'linear', input: ROW, delay: 3600 });
+    await writeFile(join(folder, 'old.json'), 'old');
+    const early = await run(['jobs', 'result', id, '--output', 'old.json'], { cwd: folder });
+    expect([early.code, early.stderr]).toEqual([1, expect.stringContaining('job_not_finished')]);
+    await run(['jobs', 'cancel', id]);
+    const without = await run(['jobs', 'result', id, '--ndjson']);
+    expect([without.code, without.stderr]).toEqual([1, expect.stringContaining('job_without_rows')]);
+    expect(json((await run(['jobs', 'result', id])).stdout)).toMatchObject({ status: 'canceled', results: null });
+    const nowhere = await run(['jobs', 'result', id, '--output', 'no/such/folder.json'], { cwd: folder });
+    expect([nowhere.code, nowhere.stderr]).toEqual([1, expect.stringContaining('folder.json cannot be written')]);
+    expect(await readFile(join(folder, 'old.json'), 'utf8')).toBe('old');
+    expect((await readdir(folder)).filter((name) => name.endsWith('.partial'))).toEqual([]);
+  });
+});
+
+describe('jobs delete', () => {
+  const canceled = async () => {
+    const id = await acceptedJob(platform.baseUrl, { model: 'linear', input: ROW, delay: 3600 });
+    await request(`${platform.baseUrl}/jobs/${id}/cancel`, { method: 'POST' });
+    return id;
+  };
+
+  test('removes jobs, many at a time', async () => {
+    const ids = [await canceled(), await canceled()];
+    const { code, stdout } = await run(['jobs', 'delete', ...ids]);
+    expect([code, stdout]).toEqual([0, `${ids[0]}  deleted\n${ids[1]}  deleted\n`]);
+    for (const id of ids) expect((await request(`${platform.baseUrl}/jobs/${id}`)).status).toBe(410);
+  });
+
+  test('tells of each that cannot be, and removes the others', async () => {
+    const [first, active, last] = [
+      await canceled(),
+      await acceptedJob(platform.baseUrl, { model: 'linear', input: ROW, delay: 3600 }),
+      await canceled(),
+    ];
+    const { code, stdout } = await run(['jobs', 'delete', first, active, 'job_nowhere', last, '--json']);
+    expect([code, json(stdout)]).toMatchObject([
+      1,
+      [
+        { id: first, deleted: true, deleted_at: expect.any(String) },
+        { id: active, deleted: false, error: expect.stringContaining('job_not_finished'), problem: { status: 409 } },
+        { id: 'job_nowhere', deleted: false, problem: { code: 'job_not_found' } },
+        { id: last, deleted: true },
+      ],
+    ]);
+    expect((await request(`${platform.baseUrl}/jobs/${active}`)).status).toBe(200);
+    expect((await request(`${platform.baseUrl}/jobs/${last}`)).status).toBe(410);
+    await run(['jobs', 'cancel', active]);
+    expect((await run(['jobs', 'delete'])).code).toBe(2);
+  });
+});
+
+describe('jobs retry of many', () => {
+  const canceledJobs = async (batch: string, count: number) => {
+    const ids: string[] = [];
+    for (let n = 0; n < count; n++) {
+      const order = { model: 'linear', input: ROW, delay: 3600, metadata: { batch } };
+      ids.unshift(await acceptedJob(platform.baseUrl, order));
+    }
+    for (const id of ids) await request(`${platform.baseUrl}/jobs/${id}/cancel`, { method: 'POST' });
+    return ids;
+  };
+  const runOf = async (id: string) => (await request(`${platform.baseUrl}/jobs/${id}`)).body.run;
+
+  test('runs all again that the filter lets through, in as many calls as it takes', async () => {
+    const ids = await canceledJobs('again', 7);
+    const [other] = await canceledJobs('other', 1);
+    const filter = ['--status', 'canceled', '--model', 'linear', '--metadata', 'batch=again'];
+    const since = ['--created-after', '2020-01-01T00:00:00Z', '--created-before', '2099-01-01T00:00:00Z'];
+    const { code, stdout, stderr } = await run(['jobs', 'retry', ...filter, ...since, '--json']);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(json(stdout)).toEqual(ids.map((id) => ({ id, retried: true, run: 2, code: null })));
+    expect(await Promise.all(ids.map(runOf))).toEqual(ids.map(() => 2));
+    expect(await runOf(String(other))).toBe(1);
+    await Promise.all(ids.map((id) => endedJob(platform.baseUrl, id)));
+    const none = await run(['jobs', 'retry', ...filter]);
+    expect([none.code, none.stdout]).toEqual([0, '0 run again\n']);
+  });
+
+  test('waits for room where the backlog is full, and goes on where it was', async () => {
+    const ids = await canceledJobs('room', 5);
+    const api = await platform.startApi({ ONQUEUE_BACKLOG_MAX_JOBS: '2' });
+    for (const worker of platform.workers) worker.pause();
+    const filter = ['--status', 'canceled', '--metadata', 'batch=room', '--api-url', api.baseUrl];
+    const { ended } = startOnqueue(['jobs', 'retry', ...filter]);
+    await until('the backlog is full', async () => (await runOf(String(ids[1]))) === 2);
+    expect(await runOf(String(ids[2]))).toBe(1);
+    const late = await run(['jobs', 'retry', ...filter, '--wait-timeout', '0', '--json']);
+    expect([late.code, json(late.stdout)]).toMatchObject([
+      4,
+      { error: expect.stringContaining('backlog_full'), data: [] },
+    ]);
+    for (const worker of platform.workers) worker.resume();
+    expect(await ended).toEqual({ code: 0, stdout: '5 run again\n', stderr: '' });
+    const jobs = await Promise.all(ids.map((id) => endedJob(platform.baseUrl, id)));
+    expect(jobs.map((job) => [job.status, job.run])).toEqual(ids.map(() => ['succeeded', 2]));
+    await api.stop();
+  });
+
+  test('ends where it cannot go on, and says how far it came', async () => {
+    await canceledJobs('held', 1);
+    await run(['queues', 'drain', 'linear']);
+    const { code, stderr } = await run(['jobs', 'retry', '--status', 'canceled', '--metadata', 'batch=held']);
+    expect([code, stderr]).toEqual([5, expect.stringContaining('lane_draining')]);
+    await run(['queues', 'resume', 'linear']);
+  });
+
+  test('wants to know which', async () => {
+    for (const args of [[], ['job_1', '--status', 'failed'], ['--status', 'failed', '--wait']]) {
+      expect((await run(['jobs', 'retry', ...args])).code).toBe(2);
+    }
+  });
+
+  test('shows how far it is to who watches, and to nobody else', async () => {
+    await canceledJobs('watched', 4);
+    const shown: string[] = [];
+    const printed: string[] = [];
+    const atTerminal = {
+      args: ['jobs', 'retry', '--status', 'canceled', '--metadata', 'batch=watched', '--api-url', platform.baseUrl],
+      env: {},
+      cwd: folder,
+      print: (text: string) => printed.push(text),
+      printError: (text: string) => printed.push(text),
+      progress: (text: string) => shown.push(text),
+      interrupted: () => new Promise<void>(() => {}),
+      readInput: undefined,
+    };
+    expect(await runCli(atTerminal)).toBe(0);
+    expect([shown, printed]).toEqual([['3 run again', '4 run again'], ['4 run again']]);
   });
 });
 

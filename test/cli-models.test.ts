@@ -2,11 +2,12 @@ import { spawnSync } from 'node:child_process';
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { repoRoot } from '@onqueue/launcher';
 import { onqueue } from './support/cli.ts';
 
 const STRANGERS = join(repoRoot, 'test/fixtures/strangers');
+const TEXTS = join(repoRoot, 'test/fixtures/hugging-face');
 const IRIS = join(STRANGERS, 'iris-logreg.onnx');
 
 let root: string;
@@ -73,6 +74,99 @@ test('labels and rows can be given', async () => {
   expect(JSON.parse(mine.stdout)).toMatchObject({ golden_rows: 2, is_synthetic: false, kind: 'tabular' });
 });
 
+describe('the kind of rows', () => {
+  const checked = async (version: string) => {
+    const { stdout } = await onqueue(['models', 'check', version, '--models-dir', repository, '--json']);
+    return JSON.parse(stdout)[0];
+  };
+  /** The graph and the tokenizer, and nothing else of an export. */
+  const bare = async (name: string) => {
+    const folder = await mkdtemp(join(root, 'bare-'));
+    for (const file of ['model.onnx', 'tokenizer.json']) await copyFile(join(TEXTS, name, file), join(folder, file));
+    return join(folder, 'model.onnx');
+  };
+
+  test('is text where a tokenizer lies beside token ids, with the labels of a config beside it', async () => {
+    const { stdout } = await add(join(TEXTS, 'classifier/model.onnx'), 'mood', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      kind: 'text',
+      golden_rows: 5,
+      postprocess: { type: 'classify', labels: ['negative', 'neutral', 'positive'] },
+    });
+    expect(await checked('mood')).toMatchObject({ status: 'ok', rows: 5, rows_that_differ: 0 });
+  });
+
+  test('is text with a tokenizer alone: labels and rows can be given', async () => {
+    const file = await bare('classifier');
+    const rows = join(root, 'texts.jsonl');
+    await writeFile(rows, '{"text": "good"}\n{"text": "one", "text_pair": "two"}\n');
+    const more = ['--labels', 'bad,so so,good', '--rows', rows, '--json'];
+    const named = JSON.parse((await add(file, 'labelled', ...more)).stdout);
+    expect(named).toMatchObject({ kind: 'text', golden_rows: 2, is_synthetic: false });
+    expect(named.postprocess).toMatchObject({ type: 'classify', labels: ['bad', 'so so', 'good'] });
+    expect(await checked('labelled')).toMatchObject({ status: 'ok', rows: 2 });
+    const encoder = await bare('encoder');
+    const unbounded = await add(encoder, 'sentences');
+    expect(unbounded).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Texts of up to 512 tokens were tried'),
+    });
+    await writeFile(join(encoder, '../tokenizer_config.json'), '{"model_max_length": 32}');
+    const sentences = JSON.parse((await add(encoder, 'sentences', '--json')).stdout);
+    expect(sentences).toMatchObject({ kind: 'text', postprocess: { type: 'embed', pooling: 'mean' } });
+  });
+
+  test('stays token ids when that is asked for, or when rows have them', async () => {
+    const file = await bare('classifier');
+    const ids = join(root, 'ids.jsonl');
+    await writeFile(ids, '{"input_ids": [2, 9, 3], "attention_mask": [1, 1, 1], "token_type_ids": [0, 0, 0]}\n');
+    for (const more of [
+      ['--kind', 'tensor'],
+      ['--rows', ids],
+    ]) {
+      expect(JSON.parse((await add(file, 'ids', ...more, '--json')).stdout)).toMatchObject({ kind: 'tensor' });
+    }
+  });
+
+  test('of what has the shape of a picture is tensor, and the draft has all that rows of pictures take', async () => {
+    const { stdout } = await add(join(STRANGERS, 'traced-cnn.onnx'), 'cnn', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ kind: 'tensor', notes: [expect.stringContaining('--kind image')] });
+    expect(await checked('cnn')).toMatchObject({ status: 'ok', rows: 5 });
+    const file = join(repository, 'cnn/1/model.json');
+    const text = await readFile(file, 'utf8');
+    const [tensors = '', pictures = ''] = text.split(/^ {2}\/\* For rows of pictures.*$/m);
+    const turnedOn = tensors + pictures.replaceAll(/^ {2}\/\/ /gm, '  ');
+    await writeFile(file, turnedOn);
+    expect(await checked('cnn')).toMatchObject({ status: 'ok', rows: 3, rows_that_differ: 0 });
+    const list = JSON.parse((await onqueue(['models', 'list', '--models-dir', repository, '--json'])).stdout);
+    expect(list.find(({ name }: { name: string }) => name === 'cnn')).toMatchObject({ kind: 'image' });
+  });
+
+  test('is image when that is asked for, and it is run on pictures', async () => {
+    const { stdout } = await add(join(STRANGERS, 'traced-cnn.onnx'), 'seen', '--kind', 'image', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      kind: 'image',
+      notes: [],
+      curl: expect.stringContaining('"image":"iVBOR'),
+    });
+    const lines = (await readFile(join(repository, 'seen/1/golden.jsonl'), 'utf8')).trim().split('\n');
+    const answers = lines.map((line) => JSON.stringify(JSON.parse(line).output));
+    // A picture that did not reach the graph would have the answer of any other.
+    expect(new Set(answers).size).toBe(3);
+    expect(await checked('seen')).toMatchObject({ status: 'ok', rows: 3 });
+  });
+
+  test.each([
+    ['image', IRIS, 'needs one input of float32 or uint8'],
+    ['text', IRIS, 'needs the tokenizer.json'],
+    ['tabular', join(STRANGERS, 'traced-cnn.onnx'), 'needs inputs that are a column each'],
+  ])('is refused where the graph has no such rows: %s', async (kind, file, says) => {
+    const { code, stderr } = await add(file, 'unfit', '--kind', kind);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(says)]);
+    expect(await readdir(repository)).not.toContain('unfit');
+  });
+});
+
 test.each<[string, (file: string) => Promise<unknown>, RegExp]>([
   ['a file that is not there', async () => undefined, /cannot be read/],
   ['a file that is no model', (file) => writeFile(file, 'no model'), /not a model that can be loaded/],
@@ -130,6 +224,7 @@ test('check tells what cannot be loaded at all', async () => {
 test.each([
   [['models', 'add', 'x.onnx'], '--name'],
   [['models', 'add', 'x.onnx', '--name', 'A B'], 'a model name is'],
+  [['models', 'add', 'x.onnx', '--name', 'x', '--kind', 'custom'], 'Allowed choices are'],
   [['models', 'inspect', 'x.onnx', '--timeout', '0'], 'more than 0'],
   [['models', 'unknown'], 'unknown command'],
   [['models', 'list', '--colour'], 'unknown option'],

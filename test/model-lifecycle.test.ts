@@ -273,3 +273,57 @@ describe('models that are on_demand, in a budget for two of them', () => {
     expect(runnerPidsOf(next.pid)).toHaveLength(1);
   });
 });
+
+describe('a model that is on_demand with min_instances, in a budget for one other', () => {
+  let modelsDir: string;
+  let platform: TestPlatform;
+  const names = ['warm', 'first', 'second'];
+  const run = async (model: string) => (await runJob(platform.baseUrl, { model, input })).status;
+  const runners = () => runnerPidsOf(platform.workers[0]?.pid);
+
+  beforeAll(async () => {
+    modelsDir = await mkdtemp(join(tmpdir(), 'onqueue-life-'));
+    for (const name of names) {
+      const { folder, manifest } = await writeLinearModel({ dir: modelsDir, name, version: '1' });
+      const serving = { on_demand: true, ...(name === 'warm' ? { min_instances: 1 } : {}) };
+      await writeFile(join(folder, 'model.json'), JSON.stringify({ ...manifest, serving }));
+    }
+    // For two of the three, which are all tried at the start.
+    platform = await startTestPlatform({
+      modelsDir,
+      workerEnv: { ...SETTINGS, ONQUEUE_MODEL_MEMORY_BUDGET_BYTES: String(260 * 1024 * 1024) },
+    });
+  });
+
+  afterAll(async () => {
+    await platform?.stop();
+    await rm(modelsDir, { recursive: true, force: true });
+  });
+
+  test('stays in the same process while the others make room for each other, though it was used longest ago', async () => {
+    expect(await run('first')).toBe('succeeded');
+    expect(await run('warm')).toBe('succeeded');
+    const before = runners();
+    expect(before).toHaveLength(2);
+    expect(await run('second')).toBe('succeeded');
+    await stateIs(platform.baseUrl, 'first', '1', 'unloaded');
+    const [warm, ...more] = await until('one of the runners has made room', async () => {
+      const stayed = runners().filter((pid) => before.includes(pid));
+      return stayed.length < 2 && stayed;
+    });
+    expect([typeof warm, more]).toEqual(['number', []]);
+    // From here on the warm one is the least recently used, and would be the next to go.
+    for (const name of ['first', 'second', 'first']) {
+      expect(await run(name)).toBe('succeeded');
+      const other = name === 'first' ? 'second' : 'first';
+      await stateIs(platform.baseUrl, other, '1', 'unloaded');
+      expect(await versionOf(platform.baseUrl, 'warm', '1')).toMatchObject({ state: 'ready' });
+      expect(runners()).toContain(warm);
+    }
+    expect(await run('warm')).toBe('succeeded');
+    expect(runners()).toContain(warm);
+    const metrics = String((await request(`${platform.workers[0]?.baseUrl}/metrics`)).body);
+    expect(metrics).not.toMatch(/onqueue_model_unloads_total\{.*model="warm"/);
+    expect(metrics).toMatch(/onqueue_model_unloads_total\{.*model="first".*cause="memory".*\} [1-9]/);
+  });
+});

@@ -179,9 +179,10 @@ describe('JobScorer', () => {
     const unavailable: RowResult = { status: 'failed', error: { code: 'model_unavailable', detail: 'No runner.' } };
     const rows = [outcome(ok), outcome(unavailable, { isRetryable: true })];
     expect(await scorer(rows).score(job(), lastAttempt, halt)).toEqual(waits);
-    expect(await scorer(rows).score({ ...job(), queuedMs: 5000 }, attempt, halt)).toMatchObject({
+    const shouting = scorer(rows, { toClients: (text) => text.toUpperCase() });
+    expect(await shouting.score({ ...job(), queuedMs: 5000 }, attempt, halt)).toMatchObject({
       state: 'failed',
-      error: { code: 'model_unavailable', detail: expect.stringContaining('No runner.') },
+      error: { code: 'model_unavailable', detail: 'The job waited 5 s for its model. NO RUNNER.' },
     });
   });
 

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { availableParallelism, hostname } from 'node:os';
+import { availableParallelism, homedir, hostname, tmpdir } from 'node:os';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import {
   armFaultPoints,
   BlobSweeper,
@@ -28,9 +30,11 @@ import {
   checkAtEveryConnect,
   closeRedis,
   connectRedis,
+  gatherWrites,
   listenForHalts,
   RedisBlobRegister,
   type RedisConnection,
+  RedisJobProgress,
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
@@ -50,9 +54,11 @@ import { defaultMemoryLimitBytes } from './memory-limit.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { filePolicyOf } from './models/model-file-policy.ts';
 import { openModelSource } from './models/open-model-source.ts';
+import type { GraphReader } from './onnx/graph-outline.ts';
 import { createOperationsServer } from './operations-server.ts';
 import { OutageLog } from './outage-log.ts';
 import { keepRedisVigil } from './redis-vigil.ts';
+import { RunnerProcess } from './runner/runner-process.ts';
 import { NothingToServeError, Supervisor } from './supervisor.ts';
 import { DeliveryLedger } from './webhooks/delivery-ledger.ts';
 import { startWebhooks, type Webhooks } from './webhooks/index.ts';
@@ -104,10 +110,29 @@ async function main(): Promise<void> {
   });
   const metrics = new WorkerMetrics();
   const cacheDir = config.cacheDir ?? defaultCacheDir(process.env);
-  const source = await openModelSource(config, { cacheDir, clock: systemClock });
+  const memoryLimitBytes = config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes();
+  // Not here: what a stranger's file makes of its reader is no matter of the process that holds the locks.
+  const readGraph: GraphReader = (path) =>
+    RunnerProcess.outline({
+      path,
+      intraOpNumThreads: 1,
+      startTimeoutMs: config.runnerStartTimeoutMs,
+      filePolicy: filePolicyOf(config),
+      memoryLimitBytes,
+      env: process.env,
+    });
+  const source = await openModelSource(config, { cacheDir, clock: systemClock, readGraph });
   const supervisor = new Supervisor({
     worker,
     source,
+    readGraph,
+    knownFolders: [
+      { folder: cacheDir, name: 'cache' },
+      { folder: fileURLToPath(new URL('../../..', import.meta.url)), name: '' },
+      { folder: dirname(process.execPath), name: '' },
+      { folder: tmpdir(), name: 'tmp' },
+      { folder: homedir(), name: '~' },
+    ],
     modelsPollMs: config.modelsPollMs,
     modelsSettleMs: config.modelsSettleMs,
     versionPolicy: config.versionPolicy,
@@ -124,7 +149,7 @@ async function main(): Promise<void> {
     runnerDepth: config.runnerDepth,
     runnerMaxBatches: config.runnerMaxBatches,
     runnerMaxMemoryBytes: config.runnerMaxMemoryBytes,
-    runnerMemoryLimitBytes: config.runnerMemoryLimitBytes ?? defaultMemoryLimitBytes(),
+    runnerMemoryLimitBytes: memoryLimitBytes,
     filePolicy: filePolicyOf(config),
     lockDurationMs: config.lockDurationMs,
     stalledIntervalMs: config.stalledIntervalMs,
@@ -132,6 +157,7 @@ async function main(): Promise<void> {
     retentionMs: config.retentionS * 1000,
     maxPredictions: config.maxPredictions,
     queueMetricsMinutes: config.queueMetricsMinutes,
+    progressIntervalMs: config.progressIntervalMs,
     versionWaitMs: config.versionWaitS * 1000,
     unavailableWaitMs: config.unavailableWaitS * 1000,
     circuit: {
@@ -148,6 +174,7 @@ async function main(): Promise<void> {
     redis,
     keys,
     store,
+    progress: new RedisJobProgress({ redis, keys }),
     payloads,
     payloadRoom: new ByteRoom(config.maxLoadedInputBytes),
     registry: new RedisModelRegistry({ redis, keys }),
@@ -296,6 +323,7 @@ function connectWorkerRedis(config: Config, logger: Logger, outages: OutageLog):
   const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
     outages.warn(error, 'redis connection'),
   );
+  gatherWrites(redis);
   checkAtEveryConnect(redis, {
     onSuitable: (report) => {
       outages.over();

@@ -1,6 +1,8 @@
 /** What tools around the model repository need of the worker: they read, try and check models just as it does. */
 export { fileSha256 } from './models/artifact.ts';
 export { type Difference, type GoldenRow, readGoldenRows, worstDifference } from './models/golden-rows.ts';
+export { answerOfExport } from './models/hugging-face-answer.ts';
+export { ExportError, maxLengthOf, readExportConfig } from './models/hugging-face-files.ts';
 export { filePolicyOf, type ModelFilePolicy } from './models/model-file-policy.ts';
 export { type RepositoryEntry, readVersionFolder, scanModelRepository } from './models/model-repository.ts';
 export { ModelFileError } from './onnx/model-file-error.ts';

@@ -4,6 +4,7 @@ import {
   describeModel,
   type FleetNews,
   type JobPayloads,
+  type JobProgressLog,
   type JobStore,
   LANES,
   type ModelDescriptor,
@@ -25,6 +26,7 @@ import { HeldJobs } from './held-jobs.ts';
 import { logJobEnd } from './job-log.ts';
 import { JobScorer } from './job-scorer.ts';
 import { traceRun } from './job-trace.ts';
+import { type KnownFolder, withoutMachinePaths } from './machine-paths.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import type { ManagedVersion, WholeVersion } from './models/managed-version.ts';
 import { estimatedRunnerBytes } from './models/memory-estimate.ts';
@@ -33,8 +35,10 @@ import { ModelManager } from './models/model-manager.ts';
 import type { ModelSource } from './models/model-source.ts';
 import { type RepositorySnapshot, RepositoryWatcher } from './models/repository-watcher.ts';
 import { versionEvents } from './models/version-events.ts';
+import type { GraphReader } from './onnx/graph-outline.ts';
 import type { OutageLog } from './outage-log.ts';
 import { withPayloads } from './payload-handler.ts';
+import { ProgressReporter } from './progress-reporter.ts';
 import { openPartitionSource } from './queue/batch/open-partition-source.ts';
 import type { PartitionSource, ServedQueue } from './queue/job-source.ts';
 import { ModelQueues } from './queue/model-queues.ts';
@@ -47,6 +51,9 @@ export interface SupervisorOptions {
   worker: string;
   /** The model repository. */
   source: ModelSource;
+  readGraph: GraphReader;
+  /** Folders of this machine that messages may name, and what clients read in their place. */
+  knownFolders: readonly KnownFolder[];
   /** How often it is looked at; 0: once. */
   modelsPollMs: number;
   modelsSettleMs: number;
@@ -75,6 +82,8 @@ export interface SupervisorOptions {
   retentionMs: number;
   maxPredictions: number;
   queueMetricsMinutes: number;
+  /** Between two times that the progress of a job is told. */
+  progressIntervalMs: number;
   /** How long a job may wait for a worker that has its version. */
   versionWaitMs: number;
   /** How many attempts of a model may be tried again. */
@@ -90,6 +99,7 @@ export interface SupervisorOptions {
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  progress: JobProgressLog;
   payloads: JobPayloads;
   /** For rows out of the blob store. */
   payloadRoom: ByteRoom;
@@ -152,11 +162,13 @@ export class Supervisor {
         logger,
         metrics,
         onChange: () => this.#changed(),
-        onRetired: (version, retirement) => this.#reporter.retire(version, retirement),
+        onRetired: (version, { cause, reason }) =>
+          this.#reporter.retire(version, { cause, reason: this.#toClients(reason) }),
       }),
     });
     this.#watcher = new RepositoryWatcher({
       source: options.source,
+      readGraph: options.readGraph,
       models: options.models,
       pollMs: options.modelsPollMs,
       settleMs: options.modelsSettleMs,
@@ -167,7 +179,10 @@ export class Supervisor {
     this.#reporter = new FleetReporter({
       ...options,
       versions: () => this.#beats(),
-      reports: () => this.#manager.reports(),
+      reports: () =>
+        this.#manager
+          .reports()
+          .map((report) => ({ ...report, reason: report.reason && this.#toClients(report.reason) })),
       descriptors: () => this.#descriptors(),
       onNews: (news) => this.#hear(news),
     });
@@ -346,10 +361,17 @@ export class Supervisor {
       room: this.#options.payloadRoom,
       onError: (error: Error) => outages.warn(error, 'blob store', { model }),
     };
+    const progress = new ProgressReporter({
+      log: this.#options.progress,
+      clock,
+      everyMs: this.#options.progressIntervalMs,
+      onError: (error) => outages.warn(error, 'progress could not be told', { model }),
+    });
     const scorer = new JobScorer({
       versions: { get: (version) => this.#manager.get(model, version) },
       summon: (version, halt) => this.#manager.summon(model, version, halt),
       isGone: (version) => this.#isGone(model, version),
+      toClients: (text) => this.#toClients(text),
       worker,
       versionWaitMs: this.#options.versionWaitMs,
       unavailableWaitMs: this.#options.unavailableWaitMs,
@@ -371,9 +393,22 @@ export class Supervisor {
       ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, most) } : {}),
       handler: (job, attempt) =>
         this.#held.hold(job, (halt) =>
-          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+          progress.follow(job, (report) =>
+            withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt, report))(job, attempt),
+          ),
         ),
     }));
+  }
+
+  /** What is told beyond this machine names files as the repository does. */
+  #toClients(text: string): string {
+    const { source, knownFolders } = this.#options;
+    const ofVersions = this.managed.flatMap(({ name, version, watched, current }) =>
+      [watched, current].flatMap((found) =>
+        found?.status === 'whole' ? { folder: found.folder, name: `${name}/${version}` } : [],
+      ),
+    );
+    return withoutMachinePaths(text, [...ofVersions, { folder: source.location, name: '' }, ...knownFolders]);
   }
 
   async #isGone(name: string, version: string): Promise<boolean> {

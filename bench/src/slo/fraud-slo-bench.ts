@@ -32,7 +32,9 @@ export const fraudSloBench: Bench = {
   },
   async prepare(context) {
     const send = await startArms(context);
+    // What the compiler has not seen yet cannot keep up with the whole rate.
     await send(BATCHED, { seconds: 5, seed: 0, ratePerS: RATE_PER_S / 2 });
+    await send(BATCHED, { seconds: 8, seed: 0, ratePerS: RATE_PER_S });
     const control = new NoiseControl();
     return async (round) => {
       control.begin();

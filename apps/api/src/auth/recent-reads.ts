@@ -25,9 +25,21 @@ export class RecentReads<T> {
   get(name: string): Promise<T | null> {
     const found = this.#values.get(name);
     if (found && found.untilMs > this.#options.clock.now()) return Promise.resolve(found.value);
-    const pending = this.#pending.get(name) ?? this.#read(name);
-    this.#pending.set(name, pending);
-    return pending;
+    const pending = this.#pending.get(name);
+    if (pending) return pending;
+    const reading = this.#options
+      .read(name)
+      .then((value) => {
+        // Else somebody has changed it meanwhile, and what was read may be older.
+        if (this.#pending.get(name) === reading && value !== null) this.set(name, value);
+        if (value === null) this.#values.delete(name);
+        return value;
+      })
+      .finally(() => {
+        if (this.#pending.get(name) === reading) this.#pending.delete(name);
+      });
+    this.#pending.set(name, reading);
+    return reading;
   }
 
   /** Keeps what came along with something else. */
@@ -43,17 +55,5 @@ export class RecentReads<T> {
   forget(name: string): void {
     this.#values.delete(name);
     this.#pending.delete(name);
-  }
-
-  async #read(name: string): Promise<T | null> {
-    try {
-      const value = await this.#options.read(name);
-      // Somebody may have changed it meanwhile.
-      if (value !== null && this.#pending.has(name)) this.set(name, value);
-      if (value === null) this.#values.delete(name);
-      return value;
-    } finally {
-      this.#pending.delete(name);
-    }
   }
 }

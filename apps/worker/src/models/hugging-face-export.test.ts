@@ -3,6 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { outlineOf } from '../onnx/graph-outline.ts';
+import { readOnnxModel } from '../onnx/onnx-model.ts';
+import { RunnerProcess } from '../runner/runner-process.ts';
 import { fileSha256 } from './artifact.ts';
 import { manifestOfExport } from './hugging-face-export.ts';
 import { scanModelRepository } from './model-repository.ts';
@@ -17,8 +20,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(modelsDir, { recursive: true }));
 
+const MULTILABEL = (id2label: object) => ({ problem_type: 'multi_label_classification', id2label });
 const put = (name: 'classifier' | 'encoder') => cp(join(fixtures, name), folder, { recursive: true });
-const derived = () => manifestOfExport({ folder, name: 'mood', version: '1' });
+const readGraph = async (path: string) => outlineOf(await readOnnxModel(path));
+const derived = () => manifestOfExport({ folder, name: 'mood', version: '1' }, readGraph);
 
 async function change(file: string, edit: Record<string, unknown>): Promise<void> {
   const path = join(folder, file);
@@ -43,6 +48,29 @@ test('a classifier becomes a manifest with the labels of its config', async () =
     postprocess: { type: 'classify', activation: 'softmax', labels: ['negative', 'neutral', 'positive'] },
   });
   expect(entry?.manifest?.golden).toBeUndefined();
+});
+
+test('a classifier of several labels at once answers those of its config that reach 0.5', async () => {
+  await put('classifier');
+  await change('config.json', { problem_type: 'multi_label_classification' });
+  expect(await derived()).toMatchObject({
+    outputs: [{ name: 'logits', dtype: 'float32', shape: [-1, 3] }],
+    postprocess: {
+      type: 'multilabel',
+      output: 'logits',
+      activation: 'sigmoid',
+      labels: ['negative', 'neutral', 'positive'],
+    },
+  });
+});
+
+test('a runner tells of a graph what this process would read, and refuses what is none', async () => {
+  await put('classifier');
+  const path = join(folder, 'model.onnx');
+  const options = { path, intraOpNumThreads: 1, startTimeoutMs: 60_000, env: process.env };
+  expect(await RunnerProcess.outline(options)).toEqual(await readGraph(path));
+  await writeFile(path, 'not a graph');
+  await expect(RunnerProcess.outline(options)).rejects.toThrow('is not a model that can be loaded');
 });
 
 test('an encoder becomes the mean of its states, or what Sentence Transformers wrote beside it', async () => {
@@ -85,7 +113,8 @@ test('a folder with a manifest of its own, or without one of the three files, is
 test.each([
   ['label names with a gap', { id2label: { 0: 'a', 2: 'b' } }, '/id2label'],
   ['one name for two labels', { id2label: { 0: 'a', 1: 'a', 2: 'b' } }, '/id2label'],
-  ['several labels at once', { problem_type: 'multi_label_classification' }, '/problem_type'],
+  ['fewer labels than logits, several at once', MULTILABEL({ 0: 'a', 1: 'b' }), '/id2label'],
+  ['no labels for several at once', MULTILABEL({}), '/id2label'],
   ['a number for a name', { architectures: 7 }, '/architectures'],
 ])('an export with %s is told as a broken folder, with its place', async (_, edit, pointer) => {
   await put('classifier');

@@ -2,9 +2,12 @@ import { access } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type ModelManifest, modelManifest } from '@onqueue/shared';
 import jsonc, { type ParseError } from 'jsonc-parser';
+import { type GraphReader, outlineOf } from '../onnx/graph-outline.ts';
+import { readOnnxModel } from '../onnx/onnx-model.ts';
 import { fileSha256 } from './artifact.ts';
 import { FolderModelSource } from './folder-model-source.ts';
-import { ExportError, manifestOfExport } from './hugging-face-export.ts';
+import { manifestOfExport } from './hugging-face-export.ts';
+import { ExportError } from './hugging-face-files.ts';
 import { readTextFile } from './regular-file.ts';
 
 const MANIFEST = 'model.json';
@@ -27,24 +30,29 @@ export async function scanModelRepository({ modelsDir }: { modelsDir: string }):
   const { versions } = await source.list();
   const entries: RepositoryEntry[] = [];
   for (const { name, version } of versions) {
-    entries.push(await readVersion({ folder: join(source.location, name, version), name, version }));
+    entries.push(await readVersion({ folder: join(source.location, name, version), name, version }, readGraphHere));
   }
   return entries;
 }
 
 /** One version folder, wherever it lies and whatever it is called: for whoever checks it before it is served. */
 export function readVersionFolder(folder: string): Promise<RepositoryEntry> {
-  return readVersion({ folder: resolve(folder) });
+  return readVersion({ folder: resolve(folder) }, readGraphHere);
+}
+
+/** In this process, which may take its time: that of a tool, which serves nobody meanwhile. */
+async function readGraphHere(path: string) {
+  return outlineOf(await readOnnxModel(path));
 }
 
 type VersionPlace = { folder: string; name?: string; version?: string };
 
 /** What is in the folder of a version: its manifest, if that can be served, and every file that it names is there. */
-async function readVersion(place: VersionPlace): Promise<RepositoryEntry> {
+async function readVersion(place: VersionPlace, readGraph: GraphReader): Promise<RepositoryEntry> {
   const { folder } = place;
   const file = join(folder, MANIFEST);
   try {
-    return { folder, manifest: (await derivedManifest(file, place)) ?? (await readManifest(file, place)) };
+    return { folder, manifest: (await derivedManifest(file, place, readGraph)) ?? (await readManifest(file, place)) };
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;
     return { folder, error: error.problem };
@@ -52,25 +60,24 @@ async function readVersion(place: VersionPlace): Promise<RepositoryEntry> {
 }
 
 /** Of an export without a manifest of its own. */
-async function derivedManifest(file: string, { folder, ...place }: VersionPlace) {
+async function derivedManifest(file: string, { folder, ...place }: VersionPlace, readGraph: GraphReader) {
   const hasOwn = await access(file).then(
     () => true,
     () => false,
   );
   if (hasOwn) return undefined;
   const { name = basename(dirname(folder)), version = basename(folder) } = place;
-  return manifestOfExport({ folder, name, version }).catch((error: unknown) => {
+  return manifestOfExport({ folder, name, version }, readGraph).catch((error: unknown) => {
     throw error instanceof ExportError ? problem(error.file, error.message, error.pointer) : error;
   });
 }
 
 /** The same, with the artifact read to its end: a copy that is under way has the name before it has the bytes. */
-export async function readWholeVersion(place: {
-  folder: string;
-  name: string;
-  version: string;
-}): Promise<RepositoryEntry> {
-  const entry = await readVersion(place);
+export async function readWholeVersion(
+  place: { folder: string; name: string; version: string },
+  readGraph: GraphReader,
+): Promise<RepositoryEntry> {
+  const entry = await readVersion(place, readGraph);
   if (!entry.manifest) return entry;
   const { folder, manifest } = entry;
   const { data = [], ...graph } = manifest.artifact;

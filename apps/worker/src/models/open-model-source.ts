@@ -1,4 +1,5 @@
 import { type Clock, type Config, ConfigError } from '@onqueue/shared';
+import type { GraphReader } from '../onnx/graph-outline.ts';
 import { ArtifactCache } from './artifact-cache.ts';
 import { FolderModelSource } from './folder-model-source.ts';
 import type { ModelSource } from './model-source.ts';
@@ -9,7 +10,7 @@ type SourceConfig = Pick<Config, 'modelsDir' | 's3Region' | 's3Endpoint' | 's3Pa
 /** The model repository that is configured. @throws ConfigError when it cannot be opened. */
 export async function openModelSource(
   config: SourceConfig,
-  { cacheDir, clock }: { cacheDir: string; clock: Clock },
+  { cacheDir, clock, readGraph }: { cacheDir: string; clock: Clock; readGraph: GraphReader },
 ): Promise<ModelSource> {
   if (!config.modelsDir.startsWith('s3://')) return new FolderModelSource({ modelsDir: config.modelsDir });
   return S3ModelSource.open({
@@ -19,6 +20,7 @@ export async function openModelSource(
     isPathStyle: config.s3PathStyle,
     timeoutMs: config.modelFetchTimeoutMs,
     cache: new ArtifactCache({ cacheDir, clock }),
+    readGraph,
   }).catch((cause: Error) => {
     throw new ConfigError(cause.message, { cause });
   });

@@ -31,6 +31,7 @@ afterEach(async () => {
 
 function newWatcher(models: readonly string[]): RepositoryWatcher {
   return new RepositoryWatcher({
+    readGraph: () => Promise.reject(new Error('There is no export here.')),
     source: new FolderModelSource({ modelsDir }),
     models,
     pollMs: POLL_MS,

@@ -1,4 +1,5 @@
 import { type Clock, canonicalSha256, type ModelManifest, type VersionPolicy, versionPolicy } from '@onqueue/shared';
+import type { GraphReader } from '../onnx/graph-outline.ts';
 import { readWholeVersion } from './model-repository.ts';
 import type { ListedVersion, ModelSource, RepositoryListing } from './model-source.ts';
 
@@ -25,6 +26,8 @@ export interface RepositorySnapshot {
 
 export interface RepositoryWatcherOptions {
   source: ModelSource;
+  /** For exports without a manifest, which only their graph describes. */
+  readGraph: GraphReader;
   /** Those that are looked at; empty: all. */
   models: readonly string[];
   /** Between the end of a look and the next one; 0: there is one look. */
@@ -144,7 +147,7 @@ export class RepositoryWatcher {
     const { name, version, fingerprint } = listed;
     try {
       const folder = await this.#options.source.fetch(listed, { signal: this.#stopping.signal });
-      const { manifest, error } = await readWholeVersion({ folder, name, version });
+      const { manifest, error } = await readWholeVersion({ folder, name, version }, this.#options.readGraph);
       if (!manifest) return { name, version, status: 'incomplete', reason: error.message };
       const identity = canonicalSha256(manifest);
       return { name, version, status: 'whole', folder, manifest, identity, fingerprint };

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { canonicalSha256 } from '@onqueue/shared';
+import type { GraphReader } from '../onnx/graph-outline.ts';
 import type { ArtifactCache } from './artifact-cache.ts';
 import { POLICY_FILE } from './folder-model-source.ts';
 import { readWholeVersion } from './model-repository.ts';
@@ -23,6 +24,8 @@ export interface S3ModelSourceOptions {
   /** For fetching one version. */
   timeoutMs: number;
   cache: ArtifactCache;
+  /** For exports without a manifest. */
+  readGraph: GraphReader;
 }
 
 interface StoredFile {
@@ -112,7 +115,7 @@ export class S3ModelSource implements ModelSource {
   async fetch(listed: ListedVersion, { signal }: { signal: AbortSignal }): Promise<string> {
     const { name, version, fingerprint } = listed;
     const files = this.#files.get(`${name}/${version}`) ?? [];
-    const { cache, timeoutMs } = this.#options;
+    const { cache, timeoutMs, readGraph } = this.#options;
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
     return cache.folderOf(
       { location: this.location, name, version, fingerprint },
@@ -120,7 +123,7 @@ export class S3ModelSource implements ModelSource {
         signal: inTime,
         fill: async (folder) => {
           await this.#download(files, folder, inTime);
-          const { error } = await readWholeVersion({ folder, name, version });
+          const { error } = await readWholeVersion({ folder, name, version }, readGraph);
           if (error) throw new Error(error.message.replaceAll(folder, `${this.location}${name}/${version}`));
         },
       },

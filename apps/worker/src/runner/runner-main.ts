@@ -35,6 +35,7 @@ process.on('message', (raw) => {
 async function handle(message: Exclude<ReceivedMessage, { type: 'drop' }>): Promise<void> {
   if (message.type === 'load') return service.load(message);
   if (message.type === 'inspect') return service.inspect(message);
+  if (message.type === 'outline') return service.outline(message);
   if (message.type === 'run') return service.run(message);
   if (message.type === 'probe') return service.probe(message);
   if (message.type === 'ping') return send({ type: 'pong' });

@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { ModelManifest } from '@onqueue/shared';
 import { MODEL_FILE_POLICY, type ModelFilePolicy } from '../models/model-file-policy.ts';
+import { type GraphOutline, graphOutline } from '../onnx/graph-outline.ts';
 import { BatchPipeline, type RunnerBatch, type RunnerBatchOptions } from './batch-pipeline.ts';
 import { CPU_ALONE, type ExecutionPlan } from './execution-plan.ts';
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts';
@@ -126,12 +127,24 @@ export class RunnerProcess implements Runner {
 
   /** What the graph of a file takes and gives, as the engine reads it. Rejects as `start` does. */
   static async inspect(options: ProcessOptions & { path: string }): Promise<InspectedGraph> {
-    const runner = await RunnerProcess.#fork(options);
     const { intraOpNumThreads, path, filePolicy = MODEL_FILE_POLICY } = options;
+    return inspectedGraph.parse(
+      await RunnerProcess.#ask({ type: 'inspect', path, intraOpNumThreads, filePolicy }, options),
+    );
+  }
+
+  /** The same as the file itself says it, without opening it for the engine. Rejects as `start` does. */
+  static async outline(options: ProcessOptions & { path: string }): Promise<GraphOutline> {
+    const { path, filePolicy = MODEL_FILE_POLICY } = options;
+    const answer = await RunnerProcess.#ask({ type: 'outline', path, filePolicy }, options);
+    return graphOutline.parse('outline' in answer ? answer.outline : undefined);
+  }
+
+  /** One question to a process that is ended with its answer. */
+  static async #ask(question: SupervisorMessage, options: ProcessOptions): Promise<RunnerMessage> {
+    const runner = await RunnerProcess.#fork(options);
     try {
-      return inspectedGraph.parse(
-        await runner.#begin({ type: 'inspect', path, intraOpNumThreads, filePolicy }, options),
-      );
+      return await runner.#begin(question, options);
     } finally {
       runner.kill('stopped');
       await runner.exited;
@@ -266,6 +279,7 @@ export class RunnerProcess implements Runner {
     switch (message.type) {
       case 'loaded':
       case 'inspected':
+      case 'outlined':
         this.#starting?.resolve(message);
         break;
       case 'load_failed':

@@ -1,11 +1,12 @@
 import { executionProvider, modelManifest, rowResult } from '@onqueue/shared';
 import { z } from 'zod';
 import { modelFilePolicy } from '../models/model-file-policy.ts';
+import { graphOutline } from '../onnx/graph-outline.ts';
 import { executionPlan } from './execution-plan.ts';
 
 /**
  * What a supervisor and its runner say to each other over IPC (`serialization: 'advanced'`). `load` comes first and
- * once, or `inspect` alone; `run` and `probe` after that, which are computed in their order, one at a time, and answered by one `result`,
+ * once, or `inspect` or `outline` alone; `run` and `probe` after that, which are computed in their order, one at a time, and answered by one `result`,
  * `batch_failed` or `dropped` each; and `ping` between them.
  */
 export const supervisorMessage = z.discriminatedUnion('type', [
@@ -28,6 +29,8 @@ export const supervisorMessage = z.discriminatedUnion('type', [
     intraOpNumThreads: z.number().int().positive(),
     filePolicy: modelFilePolicy,
   }),
+  /** In place of `load`: what a file says that its graph takes and gives, without the engine. Answered by `outlined`. */
+  z.object({ type: z.literal('outline'), path: z.string(), filePolicy: modelFilePolicy }),
   z.object({ type: z.literal('run'), id: z.number().int(), rows: z.array(z.unknown()) }),
   /** Runs a golden row, and is answered as a batch of one. */
   z.object({ type: z.literal('probe'), id: z.number().int() }),
@@ -88,6 +91,7 @@ export type BatchResult = z.infer<typeof batchResult>;
 export const runnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('loaded'), ...loadedModel.shape }),
   z.object({ type: z.literal('inspected'), ...inspectedGraph.shape }),
+  z.object({ type: z.literal('outlined'), outline: graphOutline }),
   z.object({ type: z.literal('load_failed'), detail: z.string() }),
   z.object({ type: z.literal('result'), id: z.number().int(), ...batchResult.shape }),
   /** The batch was not computed, since it was dropped before its turn. */

@@ -3,6 +3,7 @@ import type { ModelManifest } from '@onqueue/shared';
 import { fileSha256 } from '../models/artifact.ts';
 import { readGoldenRows } from '../models/golden-rows.ts';
 import { checkArtifactSize, checkModelFile } from '../models/model-file-check.ts';
+import { outlineOf } from '../onnx/graph-outline.ts';
 import type { InferenceEngine } from './inference-engine.ts';
 import { ModelLoadError } from './model-load-error.ts';
 import { EngineBatchError, ModelProgram } from './model-program.ts';
@@ -56,6 +57,17 @@ export class RunnerService {
       );
       await session.release();
       await this.#send({ type: 'inspected', runtime: { name, version }, inputs: inputs ?? [], outputs: outputs ?? [] });
+    } catch (error) {
+      await this.#send({ type: 'load_failed', detail: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  async outline({ path, filePolicy }: Extract<ReceivedMessage, { type: 'outline' }>): Promise<void> {
+    try {
+      const model = await checkModelFile({ folder: dirname(path), path, policy: filePolicy });
+      if (!model)
+        throw new ModelLoadError(`${path} is in the ORT format, of which only the engine knows what is in it.`);
+      await this.#send({ type: 'outlined', outline: outlineOf(model) });
     } catch (error) {
       await this.#send({ type: 'load_failed', detail: error instanceof Error ? error.message : String(error) });
     }

@@ -27,10 +27,12 @@ export class ApiError extends CliError {
   /** Undefined: it was not reached. */
   readonly status: number | undefined;
   readonly retryAfterS: number | undefined;
+  /** Of its problem document, where there is one. */
+  readonly problemCode: string | undefined;
 
   constructor(
     message: string,
-    options: { status?: number; retryAfterS?: number; problem?: unknown; cause?: unknown } = {},
+    options: { status?: number; retryAfterS?: number; problem?: z.infer<typeof problem>; cause?: unknown } = {},
   ) {
     const { status, retryAfterS, ...rest } = options;
     const isPassing = status === undefined || status === 429 || status >= 500;
@@ -41,6 +43,7 @@ export class ApiError extends CliError {
     });
     this.status = status;
     this.retryAfterS = retryAfterS;
+    this.problemCode = rest.problem?.code;
   }
 }
 
@@ -65,9 +68,19 @@ export class ApiClient {
 
   /** The answer, as far as we know it. @throws ApiError, CliError for one that is none of ours */
   async ask<T>(schema: z.ZodType<T>, method: string, path: string, request: ApiRequest = {}): Promise<T> {
-    const { status, body } = await this.request(method, path, request);
+    return (await this.answer(schema, method, path, request)).body;
+  }
+
+  /** The same with its headers. */
+  async answer<T>(
+    schema: z.ZodType<T>,
+    method: string,
+    path: string,
+    request: ApiRequest = {},
+  ): Promise<{ headers: Headers; body: T }> {
+    const { status, headers, body } = await this.request(method, path, request);
     const { data, error } = schema.safeParse(body);
-    if (data !== undefined) return data;
+    if (data !== undefined) return { headers, body: data };
     const [issue] = error?.issues ?? [];
     throw new CliError(
       `${this.baseUrl} answered ${status} to ${method} ${path}, and not as the API of this onqueue does` +

@@ -4,9 +4,13 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { type ApiOptions, apiOf, withApi } from '../api/api-option.ts';
 import type { CliContext } from '../cli-context.ts';
+import { CliError, EXIT } from '../cli-error.ts';
+import { deleteJobs, deletionsText } from '../jobs/delete-jobs.ts';
 import { eventText, followEvents } from '../jobs/follow-events.ts';
 import { inputRows } from '../jobs/input-rows.ts';
 import { type JobBodyOptions, jobBody } from '../jobs/job-body.ts';
+import { resultText, saveResult } from '../jobs/job-result.ts';
+import { type JobFilter, retriedText, retryJobs } from '../jobs/retry-jobs.ts';
 import { jobLine, jobText, type ShownJob, shownJob } from '../jobs/shown-job.ts';
 import { assertSucceeded, readJob, waitForJob } from '../jobs/wait-for-job.ts';
 import { durationS, keyValue, number, wholeNumber } from '../option-parsers.ts';
@@ -77,6 +81,33 @@ export function jobsCommand(context: CliContext): Command {
     .addHelpText('after', '\nExit code 3: it has not succeeded. 4: it has not ended in time.')
     .action((id: string, options: ApiOptions & WaitingOptions) => showEnd(options, id));
 
+  withApi(jobs.command('result'), context)
+    .description('Show the result of a job that has ended: JSON, or its rows one a line.')
+    .argument('<id>')
+    .option('--ndjson', 'the rows alone, one JSON object a line')
+    .option('--output <file>', 'write it there, as it comes')
+    .action(async (id: string, options: ResultOptions) => {
+      const request = { id, ndjson: options.ndjson ?? false };
+      if (options.output === undefined) {
+        const text = await resultText(apiOf(options), request);
+        if (text !== '') print(text);
+        return;
+      }
+      const bytes = await saveResult(apiOf(options), request, at(options.output));
+      const saved = { id, output: options.output, bytes };
+      print(options.json ? JSON.stringify(saved, null, 2) : `${bytes} bytes in ${options.output}`);
+    });
+
+  withApi(jobs.command('delete'), context)
+    .description('Remove the data of jobs that have ended, now.')
+    .argument('<id...>')
+    .action(async (ids: string[], options: ApiOptions) => {
+      const shown = options.json ? undefined : progress;
+      const { deletions, exitCode } = await deleteJobs(ids, { api: apiOf(options), progress: shown });
+      print(options.json ? JSON.stringify(deletions, null, 2) : deletionsText(deletions));
+      if (exitCode !== EXIT.done) throw new CliError('', { exitCode });
+    });
+
   withApi(jobs.command('cancel'), context)
     .description('End a job, also one that runs.')
     .argument('<id>')
@@ -84,26 +115,31 @@ export function jobsCommand(context: CliContext): Command {
       show(options, await apiOf(options).ask(shownJob, 'POST', `/jobs/${encodeURIComponent(id)}/cancel`));
     });
 
-  withApi(jobs.command('retry'), context)
-    .description('Run a job again that failed, expired or was canceled.')
-    .argument('<id>')
+  withFilter(withApi(jobs.command('retry'), context))
+    .description('Run a job again that failed, expired or was canceled; or, without an id, all that the options name.')
+    .argument('[id]')
     .option('--rows <which>', 'all, or unfinished: rows that have an answer keep it')
     .option('--wait', 'until it has ended')
     .option(...WAIT_TIMEOUT)
-    .action(async (id: string, options: RetryOptions) => {
-      const query = { rows: options.rows };
+    .action(async (id: string | undefined, options: RetryOptions) => {
+      const { rows, wait, waitTimeout: timeoutS } = options;
+      const isFiltered = FILTERS.some((name) => options[name] !== undefined);
+      if ((id !== undefined) === isFiltered) throw usage('Name one job, or say which: --status, --model, …');
+      if (id === undefined) {
+        if (wait) throw usage('--wait is for one job.');
+        const shown = options.json ? undefined : progress;
+        const done = await retryJobs(options, { api: apiOf(options), rows, timeoutS, progress: shown });
+        print(options.json ? JSON.stringify(done, null, 2) : retriedText(done));
+        return;
+      }
+      const query = { rows };
       const job = await apiOf(options).ask(shownJob, 'POST', `/jobs/${encodeURIComponent(id)}/retry`, { query });
-      if (options.wait) await showEnd(options, id);
+      if (wait) await showEnd(options, id);
       else show(options, job);
     });
 
-  withApi(jobs.command('list'), context)
+  withFilter(withApi(jobs.command('list'), context))
     .description('List jobs, the newest first. With --json one a line.')
-    .option('--model <name>', 'of this model')
-    .option('--status <status>', 'queued, running, succeeded, failed, canceled or expired')
-    .option('--created-after <time>', 'at or after this time, ISO 8601')
-    .option('--created-before <time>', 'before this time')
-    .option('--metadata <key=value>', 'with this value of an indexed key; may be given again', keyValue)
     .option('--limit <number>', 'at most so many', wholeNumber, 20)
     .option('--all', 'all there are')
     .action(async (options: ListOptions) => {
@@ -122,6 +158,20 @@ export function jobsCommand(context: CliContext): Command {
 
   return jobs;
 }
+
+/** Which jobs a command is about. */
+function withFilter(command: Command): Command {
+  return command
+    .option('--model <name>', 'of this model')
+    .option('--status <status>', 'queued, running, succeeded, failed, canceled or expired')
+    .option('--created-after <time>', 'at or after this time, ISO 8601')
+    .option('--created-before <time>', 'before this time')
+    .option('--metadata <key=value>', 'with this value of an indexed key; may be given again', keyValue);
+}
+
+const FILTERS = ['model', 'status', 'createdAfter', 'createdBefore', 'metadata'] as const satisfies (keyof JobFilter)[];
+
+const usage = (message: string) => new CliError(message, { exitCode: EXIT.usage });
 
 const WAIT_TIMEOUT = [
   '--wait-timeout <duration>',
@@ -144,17 +194,17 @@ interface SubmitOptions extends ApiOptions, WaitingOptions, Omit<JobBodyOptions,
   wait?: boolean;
 }
 
-interface RetryOptions extends ApiOptions, WaitingOptions {
+interface ResultOptions extends ApiOptions {
+  ndjson?: boolean;
+  output?: string;
+}
+
+interface RetryOptions extends ApiOptions, WaitingOptions, JobFilter {
   rows?: string;
   wait?: boolean;
 }
 
-interface ListOptions extends ApiOptions {
-  model?: string;
-  status?: string;
-  createdAfter?: string;
-  createdBefore?: string;
-  metadata?: Record<string, string>;
+interface ListOptions extends ApiOptions, JobFilter {
   limit: number;
   all?: boolean;
 }

@@ -1,7 +1,7 @@
 import { isAbsolute, join } from 'node:path';
 import { loadConfig, modelName, modelVersion } from '@onqueue/shared';
 import { filePolicyOf } from '@onqueue/worker/model-tools';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CliContext } from '../cli-context.ts';
 import { CliError, EXIT } from '../cli-error.ts';
 import { addModel } from '../models/add-model.ts';
@@ -10,6 +10,7 @@ import { checkModel, checkText } from '../models/check-model.ts';
 import { inspectionText, inspectModelFile } from '../models/inspect-model-file.ts';
 import { listModels, listText } from '../models/list-models.ts';
 import { labelsOf, rowsOfFile } from '../models/option-values.ts';
+import { ROW_KINDS, type RowKindName } from '../models/row-kind-choice.ts';
 import { trialRunners } from '../models/trial-runner.ts';
 
 /** `onqueue models …`: from a file of a stranger to a version that is served. */
@@ -34,6 +35,7 @@ export function modelsCommand(context: CliContext): Command {
     .option(...modelsDir())
     .option('--labels <a,b,c | file>', 'what the values of a classifier stand for: a list, or a file with one a line')
     .option('--rows <file>', 'rows to try the model with, one JSON object a line, in place of made-up ones')
+    .addOption(new Option('--kind <kind>', 'of rows; found out unless given').choices(ROW_KINDS))
     .option('--description <text>', 'one or two sentences, shown by GET /models/:name')
     .option('--timeout <seconds>', 'for loading the model, and for each run of it', seconds, 60)
     .option('--max-memory <bytes>', 'that the process which runs the model may take', bytes, DEFAULT_MEMORY_BYTES)
@@ -49,6 +51,7 @@ export function modelsCommand(context: CliContext): Command {
         labels: await labelsOf(options.labels, at),
         rows: options.rows === undefined ? undefined : await rowsOfFile(at(options.rows)),
         description: options.description,
+        kind: options.kind,
         runners: runnersFor(context, options),
         baseUrl: options.url,
       });
@@ -116,6 +119,7 @@ interface AddOptions extends CheckOptions {
   version?: string;
   labels?: string;
   rows?: string;
+  kind?: RowKindName;
   description?: string;
   url: string;
 }

@@ -3,15 +3,18 @@ import { basename, extname, join } from 'node:path';
 import { batchAxisOf, type ModelManifest, modelManifest, type RowResult } from '@onqueue/shared';
 import { fileSha256, withoutZipMap, worstDifference } from '@onqueue/worker/model-tools';
 import { CliError } from '../cli-error.ts';
-import { type AnswerChoice, chooseAnswer } from './answer-choice.ts';
-import { areColumns, asColumns, columnsManifest } from './columns.ts';
+import { chooseAnswer } from './answer-choice.ts';
 import { curlLine, MAX_SHOWN_REQUEST, REQUEST_FILE } from './curl-line.ts';
 import { draftComments } from './draft-comments.ts';
 import { isServable, tensorText } from './graph-tensor.ts';
+import { IMAGE_COMMENTS, imageSection } from './image-draft.ts';
 import { externalFilesOf, readStructure } from './inspect-model-file.ts';
-import { manifestText } from './manifest-draft.ts';
+import { type DraftAlternative, manifestText } from './manifest-draft.ts';
 import { largestOf, type Trial, tryModel } from './model-trial.ts';
 import type { Row } from './option-values.ts';
+import { draftRows, hasBatchInFront, type RowDraft } from './row-draft.ts';
+import { chooseRowKind, type PictureShape, pictureOf, type RowKindName } from './row-kind-choice.ts';
+import { syntheticImageRows } from './synthetic-images.ts';
 import type { TrialRunners } from './trial-runner.ts';
 import { copyExternalData, nextVersion, stageVersion } from './version-staging.ts';
 
@@ -23,6 +26,8 @@ export interface AddModelOptions {
   labels: readonly string[] | undefined;
   rows: readonly Row[] | undefined;
   description: string | undefined;
+  /** Found out where it is not given. */
+  kind: RowKindName | undefined;
   runners: TrialRunners;
   baseUrl: string;
 }
@@ -74,18 +79,28 @@ async function makeVersion(options: AddModelOptions, version: string, staging: s
     throw new CliError(`${options.file} cannot be loaded: ${error.message}`, { cause: error });
   });
   const outputs = servableOutputs(graph, notes);
-  const given = options.rows?.map((row) => asTensors(row, graph.inputs));
+  const kind = await chooseRowKind({ ...options, inputs: graph.inputs });
+  const picture = pictureOf(graph.inputs);
+  // The graph itself is tried with tensors in any case; texts and pictures are for what comes before it.
+  const isEncoded = kind === 'text' || kind === 'image';
+  const given = isEncoded ? undefined : options.rows?.map((row) => asTensors(row, graph.inputs));
   const trial = await tryModel({ folder: staging, artifact, graph: { ...graph, outputs }, rows: given, runners });
   const choice = chooseAnswer(trial, { labels: options.labels, zipMap });
-  const draft = draftOf(options, { version, artifact, producer, trial, choice });
-  const rows = draft.kind === 'tabular' ? trial.rows.map(asColumns) : trial.rows;
-  const example = JSON.stringify(rows[0]).length <= MAX_EXAMPLE_CHARACTERS ? (rows[0] ?? {}) : {};
+  const asked = { kind, isAsked: options.kind !== undefined, hasLabels: options.labels !== undefined };
+  const rowDraft = await draftRows({ ...options, ...asked, staging, picture, trial, choice, notes });
+  const { rows, answer } = rowDraft;
+  const draft = draftOf(options, { version, artifact, producer, trial, rowDraft });
+  const example = exampleOf(rows);
   const { golden, tolerance } = await goldenRows(staging, draft, rows, runners, notes);
   const manifest = modelManifest.parse({ ...draft, example, golden: { ...draft.golden, tolerance } });
   await writeFile(join(staging, 'golden.jsonl'), golden.map((line) => `${JSON.stringify(line)}\n`).join(''));
   const is_synthetic = options.rows === undefined;
-  const comments = draftComments({ manifest, trial, choice, isSynthetic: is_synthetic });
-  await writeFile(join(staging, 'model.json'), manifestText(manifest, comments));
+  const comments = draftComments({ manifest, trial, choice: answer, isSynthetic: is_synthetic });
+  const alternative =
+    kind === undefined && picture && draft.kind === 'tensor' && hasBatchInFront(trial)
+      ? await imageAlternative(staging, { draft, picture, runners, notes })
+      : undefined;
+  await writeFile(join(staging, 'model.json'), manifestText(manifest, comments, alternative));
   const request = JSON.stringify({ model: options.name, inputs: rows.slice(0, 1) });
   if (request.length > MAX_SHOWN_REQUEST) await writeFile(join(staging, REQUEST_FILE), `${request}\n`);
   await mustServe(staging, manifest, runners);
@@ -95,7 +110,7 @@ async function makeVersion(options: AddModelOptions, version: string, staging: s
     request,
     batch: trial.layout.batch,
     batch_reason: batchReason(trial),
-    postprocess_reason: choice.reason,
+    postprocess_reason: answer.reason,
     golden_rows: golden.length,
     is_synthetic,
     notes,
@@ -104,6 +119,39 @@ async function makeVersion(options: AddModelOptions, version: string, staging: s
 
 /** An example is published with the model, and pasted into shells. */
 const MAX_EXAMPLE_CHARACTERS = 20_000;
+
+function exampleOf([row = {}]: readonly Row[]): Row {
+  return JSON.stringify(row).length <= MAX_EXAMPLE_CHARACTERS ? row : {};
+}
+
+/** Beside the golden rows of tensors, for whoever makes pictures of them. */
+const IMAGE_GOLDEN = 'golden-images.jsonl';
+
+/** Numbers of a picture's shape may be a picture, and only a person knows: the draft has what that would take, tried and commented out. */
+async function imageAlternative(
+  staging: string,
+  made: { draft: ModelManifest; picture: PictureShape; runners: TrialRunners; notes: string[] },
+): Promise<DraftAlternative | undefined> {
+  const { draft, picture, runners, notes } = made;
+  const rows = syntheticImageRows(3);
+  const section = { ...imageSection(picture), example: exampleOf(rows) };
+  const manifest = modelManifest.parse({ ...draft, ...section });
+  const tried = await goldenRows(staging, manifest, rows, runners, []).catch(() => undefined);
+  // The graph has no answer to numbers of 0 to 1.
+  if (!tried) return undefined;
+  const { golden, tolerance } = tried;
+  await writeFile(join(staging, IMAGE_GOLDEN), golden.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  notes.push(
+    'The input has the shape of a picture. If it is one, model.json has at its end what that takes, commented out; or add the model with --kind image.',
+  );
+  return {
+    comments: [
+      'For rows of pictures, {"image": base64}, take the // off the lines below, and delete the members above that have the same names.',
+      ...IMAGE_COMMENTS,
+    ],
+    members: { ...section, golden: { file: IMAGE_GOLDEN, tolerance } },
+  };
+}
 
 async function copyArtifact(file: string, staging: string, notes: string[]) {
   const structure = await readStructure(file);
@@ -160,26 +208,25 @@ function draftOf(
     artifact: ModelManifest['artifact'];
     producer: { name: string; version: string } | undefined;
     trial: Trial;
-    choice: AnswerChoice;
+    rowDraft: RowDraft;
   },
 ): ModelManifest {
-  const { version, artifact, producer, trial, choice } = made;
+  const { version, artifact, producer, trial, rowDraft } = made;
   const by = producer?.name ? `, exported by ${producer.name} ${producer.version}`.trimEnd() : '';
-  const common = {
-    schema_version: 1 as const,
+  return {
+    schema_version: 1,
     name,
     version,
     description: description ?? `Added from ${basename(file)}${by}.`,
     artifact,
     inputs: trial.layout.inputs,
-    outputs: choice.outputs,
+    outputs: rowDraft.answer.outputs,
     example: {},
-    postprocess: choice.postprocess,
+    postprocess: rowDraft.answer.postprocess,
     batching: { max_batch_size: maxBatchSizeOf(trial), calibrate: true },
     golden: { file: 'golden.jsonl', tolerance: 1 },
-  };
-  if (areColumns(trial)) return columnsManifest(common, trial);
-  return { ...common, kind: 'tensor', row: { tensors: trial.tensors }, preprocess: { type: 'pad' } };
+    ...rowDraft.section,
+  } as ModelManifest;
 }
 
 /** Of a free batch the largest size that is measured at load; of a fixed one a full run. */
@@ -217,7 +264,11 @@ async function goldenRows(
     const tolerance = Number(Math.max(1e-4 * Math.max(1, largestOf(alone)), 10 * worst).toPrecision(2));
     return { golden: rows.map((input, index) => ({ input, output: alone[index] ?? {} })), tolerance };
   } catch (error) {
-    throw new CliError(`The model cannot be answered from: ${(error as Error).message}`, { cause: error });
+    const advice =
+      manifest.kind === 'text'
+        ? ` Texts of up to ${manifest.preprocess.max_length} tokens were tried: if it takes fewer, put its config.json or tokenizer_config.json beside it.`
+        : '';
+    throw new CliError(`The model cannot be answered from: ${(error as Error).message}${advice}`, { cause: error });
   } finally {
     await runner.stop();
   }

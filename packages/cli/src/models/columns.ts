@@ -14,12 +14,13 @@ export function areColumns({ layout }: Trial): boolean {
   );
 }
 
-export function columnsManifest(common: Omit<Tabular, 'kind' | 'row' | 'preprocess'>, { layout }: Trial): Tabular {
+/** What of a manifest makes columns of its rows. */
+export function columnsSection({ layout }: Trial): Pick<Tabular, 'kind' | 'row' | 'preprocess'> {
   const fields = layout.inputs.map(({ name, dtype }) => ({
     name,
     type: FIELD_TYPES[dtype as keyof typeof FIELD_TYPES],
   }));
-  return { ...common, kind: 'tabular', row: { fields }, preprocess: { type: 'columns' } };
+  return { kind: 'tabular', row: { fields }, preprocess: { type: 'columns' } };
 }
 
 export function asColumns(row: Row): Row {

@@ -1,8 +1,18 @@
 /** Comments to stand above members of the same name. */
 export type DraftComments = Readonly<Record<string, readonly string[]>>;
 
+/** Members that a person may want in the place of others, and that are no part of the manifest until then. */
+export interface DraftAlternative {
+  comments: readonly string[];
+  members: Readonly<Record<string, unknown>>;
+}
+
 /** A manifest as a person would write it: short lists on one line, and a comment above what may have to be changed. */
-export function manifestText(manifest: Readonly<Record<string, unknown>>, comments: DraftComments): string {
+export function manifestText(
+  manifest: Readonly<Record<string, unknown>>,
+  comments: DraftComments,
+  alternative?: DraftAlternative,
+): string {
   const rank = (key: string) => (ORDER.includes(key) ? ORDER.indexOf(key) : ORDER.length);
   const members = Object.entries(manifest)
     .filter(([, value]) => value !== undefined)
@@ -11,7 +21,15 @@ export function manifestText(manifest: Readonly<Record<string, unknown>>, commen
       const above = (comments[key] ?? []).map((line) => `  // ${line}\n`).join('');
       return `${above}  ${JSON.stringify(key)}: ${valueText(value, 2)}`;
     });
-  return `{\n${members.join(',\n')}\n}\n`;
+  // The comma is for what follows once its comments are gone.
+  return `{\n${members.join(',\n')}${alternative ? `,\n\n${alternativeText(alternative)}` : ''}\n}\n`;
+}
+
+/** Comments as prose, members as they would stand there; what is taken off is `// ` and nothing else. */
+function alternativeText({ comments, members }: DraftAlternative): string {
+  const text = Object.entries(members).map(([key, value]) => `${JSON.stringify(key)}: ${valueText(value, 0)}`);
+  const lines = text.join(',\n').split('\n');
+  return [...comments.map((line) => `  /* ${line} */`), ...lines.map((line) => `  // ${line}`)].join('\n');
 }
 
 /** What belongs together stands together; the rest follows. */

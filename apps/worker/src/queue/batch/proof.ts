@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { ClaimedJob, JobOutcome } from '@onqueue/shared';
 import {
-  ADD_QUEUE_JOB,
   isConnectionError,
   originArguments,
   RECORD_FUNCTIONS,
@@ -93,7 +92,6 @@ const OPTIONS = { attempts: 3, backoff: { type: 'fixed', delay: RETRY_MS, jitter
 const PREPARE_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
-${ADD_QUEUE_JOB}
 ${SHARE_FUNCTIONS}
 redis.call('DEL', KEYS[1])
 if ARGV[5] == 'bullmq' then redis.call('HSET', ARGV[3] .. 'meta', 'concurrency', 1000) end
@@ -106,7 +104,7 @@ for i = 6, #ARGV do
     redis.call('HSET', P .. 'backlog:${MODEL}', 'queue_options', ARGV[4])
     parkQueueJob('${MODEL}.bulk', 'proof', id .. '-1', 1, 0)
   else
-    addQueueJob(ARGV[3], id .. '-1', '{"tenant":"proof"}', ARGV[4])
+    addQueueJobs(ARGV[3], {{id .. '-1', '{"tenant":"proof"}', NOW_MS}}, ARGV[4])
   end
   if ARGV[5] == 'bullmq' and id ~= 'parked' then redis.call('HSET', ARGV[3] .. id .. '-1', 'deid', 'proof') end
 end

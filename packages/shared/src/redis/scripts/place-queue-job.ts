@@ -1,4 +1,3 @@
-import { ADD_QUEUE_JOB } from './add-queue-job.ts';
 import { SHARE_FUNCTIONS } from './share-functions.ts';
 
 /**
@@ -6,7 +5,6 @@ import { SHARE_FUNCTIONS } from './share-functions.ts';
  * jobs. Needs RECORD_FUNCTIONS.
  */
 export const PLACE_QUEUE_JOB = `
-${ADD_QUEUE_JOB}
 ${SHARE_FUNCTIONS}
 -- Whether a job of the tenant has to wait for its turn. Asked before the script writes anything: it throws where it could
 -- not be parked.
@@ -19,7 +17,7 @@ local function mustPark(queue, tenant, feedLimit)
 end
 
 local function placeQueueJob(isParked, model, queue, feedLimit, tenant, jobId, rows, priority, data, options)
-  if not isParked then return addQueueJob(P .. 'bull:' .. queue .. ':', jobId, data, options) end
+  if not isParked then return addQueueJobs(P .. 'bull:' .. queue .. ':', {{jobId, data, NOW_MS}}, options) end
   redis.call('HSET', P .. 'backlog:' .. model, 'queue_options', options)
   parkQueueJob(queue, tenant, jobId, rows, priority)
   -- There may be room after all: what was waiting was canceled, or the turns are those of tenants without jobs.

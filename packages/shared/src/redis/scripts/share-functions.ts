@@ -1,3 +1,4 @@
+import { ADD_QUEUE_JOBS } from './add-queue-jobs.ts';
 import { PARKED_ORDER } from './parked-order.ts';
 
 /** Tenants that one feed looks at; those behind them come with the next one. */
@@ -26,6 +27,7 @@ const JOBS_PER_LOOK = 16;
  */
 export const SHARE_FUNCTIONS = `
 ${PARKED_ORDER}
+${ADD_QUEUE_JOBS}
 -- Hash and field: when the job that was fed last began, in virtual time.
 local function virtualTimeOf(queue)
   local model, lane = string.match(queue, '^(.*)%.([^.]*)$')
@@ -113,20 +115,13 @@ local function feedQueue(queue, limit, claims)
   if #jobs > 0 then
     local backlog, virtualTime = virtualTimeOf(queue)
     local options = redis.call('HGET', backlog, 'queue_options') or '{}'
-    -- As BullMQ's addStandardJob, for many jobs, without its event stream, which nobody reads.
-    redis.call('HSETNX', Q .. 'meta', 'opts.maxLenEvents', 100)
-    local ids, data = {}, {}
+    local added, data = {}, {}
     for i, job in ipairs(jobs) do
-      local id, tenant = job[1], job[2]
-      ids[i] = id
+      local id, tenant, parkedUs = job[1], job[2], arrivalOf(tonumber(job[3]))
       data[tenant] = data[tenant] or cjson.encode({tenant = tenant})
-      redis.call('HSET', Q .. id, 'name', 'job', 'data', data[tenant], 'opts', options, 'timestamp',
-        string.format('%.0f', math.floor(arrivalOf(tonumber(job[3])) / 1000)), 'delay', 0, 'priority', 0)
+      added[i] = {id, data[tenant], string.format('%.0f', math.floor(parkedUs / 1000))}
     end
-    redis.call('LPUSH', Q .. 'wait', unpack(ids))
-    if not meta[2] or redis.call('LLEN', Q .. 'active') < tonumber(meta[2]) then
-      redis.call('ZADD', Q .. 'marker', 0, '0')
-    end
+    addQueueJobs(Q, added, options)
     for tenant, its in pairs(served) do
       redis.call('ZREMRANGEBYRANK', parkedKey(queue, tenant), 0, its.taken - 1)
       redis.call('ZADD', turns, its.time, tenant)

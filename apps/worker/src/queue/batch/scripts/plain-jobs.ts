@@ -11,13 +11,15 @@
 export const PLAIN_JOB_FUNCTIONS = `
 local WAIT, ACTIVE, META, MARKER = Q .. 'wait', Q .. 'active', Q .. 'meta', Q .. 'marker'
 
--- Up to 'wanted' ids from the wait list, oldest first; none when BullMQ has to decide which job is next.
+-- Up to 'wanted' ids from the wait list, oldest first; none when BullMQ has to decide which job is next. And whether that
+-- was all that the queue has.
 local function popPlainIds(wanted)
   local meta = redis.call('HMGET', META, 'paused', 'concurrency', 'max')
-  if wanted == 0 or meta[1] or meta[2] or meta[3] then return {} end
+  if wanted == 0 or meta[1] or meta[2] or meta[3] then return {}, false end
   -- As in its promoteDelayedJobs: the id is baked into the score.
-  if #redis.call('ZRANGEBYSCORE', Q .. 'delayed', 0, (NOW_MS + 1) * 0x1000 - 1, 'LIMIT', 0, 1) > 0 then return {} end
-  return redis.call('RPOP', WAIT, wanted) or {}
+  if #redis.call('ZRANGEBYSCORE', Q .. 'delayed', 0, (NOW_MS + 1) * 0x1000 - 1, 'LIMIT', 0, 1) > 0 then return {}, false end
+  local ids = redis.call('RPOP', WAIT, wanted) or {}
+  return ids, #ids < wanted and redis.call('EXISTS', Q .. 'delayed', Q .. 'prioritized') == 0
 end
 
 -- Locks a job that was popped: {data, opts, attempts made, stalls}.

@@ -137,7 +137,7 @@ local MODEL, LANE = string.match(QUEUE, '^(.*)%.([^.]*)$')
 guarded('feed limit', setFeedLimit, MODEL, LANE, FEED_LIMIT)
 if guarded('feed', feedQueue, QUEUE, FEED_LIMIT, WANTED) then more = 1 end
 
-local ids = popPlainIds(WANTED)
+local ids, isAll = popPlainIds(WANTED)
 local rest = #ids + 1
 for i, jobId in ipairs(ids) do
   if bytes > ${MAX_INPUT_BYTES} then
@@ -150,9 +150,13 @@ end
 placePlainIds(ids, rest)
 finishPlainJobs(over, finishOne)
 
+isAll = isAll and rest > #ids
+-- The marker says that there is something to claim: left here, it would wake the next one in vain.
+if isAll then redis.call('ZREM', MARKER, '0') end
+
 -- What is left to BullMQ: which job is next, or why there is none.
 local options = cmsgpack.pack({token = TOKEN, lockDuration = LOCK_MS})
-while #jobs < WANTED do
+while not isAll and #jobs < WANTED do
   if looks >= WANTED + ${MAX_OVER} or bytes > ${MAX_INPUT_BYTES} then
     more = 1
     break
@@ -162,7 +166,6 @@ while #jobs < WANTED do
   if reply[1] == 0 then
     limitedMs = math.ceil(reply[3])
     if reply[4] > 0 then delayedMs = math.max(1, math.ceil(reply[4] - NOW_MS)) end
-    -- The marker says that there is something to claim: left here, it would wake the next one in vain.
     if limitedMs == 0 then redis.call('ZREM', MARKER, '0') end
     break
   end
