@@ -30,9 +30,11 @@ import {
   checkAtEveryConnect,
   closeRedis,
   connectRedis,
+  gatherWrites,
   listenForHalts,
   RedisBlobRegister,
   type RedisConnection,
+  RedisJobProgress,
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
@@ -155,6 +157,7 @@ async function main(): Promise<void> {
     retentionMs: config.retentionS * 1000,
     maxPredictions: config.maxPredictions,
     queueMetricsMinutes: config.queueMetricsMinutes,
+    progressIntervalMs: config.progressIntervalMs,
     versionWaitMs: config.versionWaitS * 1000,
     unavailableWaitMs: config.unavailableWaitS * 1000,
     circuit: {
@@ -171,10 +174,12 @@ async function main(): Promise<void> {
     redis,
     keys,
     store,
+    progress: new RedisJobProgress({ redis, keys }),
     payloads,
     payloadRoom: new ByteRoom(config.maxLoadedInputBytes),
     registry: new RedisModelRegistry({ redis, keys }),
     cache: new RedisResultCache({ redis, keys, partitionOf: (model) => partitionOf(model, config.partitions) }),
+    onReusable: (partition) => sweeper.soon(partition),
     calibrator: calibratorOf(config, logger),
     clock: systemClock,
     metrics,
@@ -319,6 +324,7 @@ function connectWorkerRedis(config: Config, logger: Logger, outages: OutageLog):
   const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
     outages.warn(error, 'redis connection'),
   );
+  gatherWrites(redis);
   checkAtEveryConnect(redis, {
     onSuitable: (report) => {
       outages.over();

@@ -3,6 +3,7 @@ import {
   compareVersions,
   type FleetNews,
   type JobPayloads,
+  type JobProgressLog,
   type JobStore,
   LANES,
   type ModelDescriptor,
@@ -36,6 +37,7 @@ import { versionEvents } from './models/version-events.ts';
 import type { GraphReader } from './onnx/graph-outline.ts';
 import type { OutageLog } from './outage-log.ts';
 import { withPayloads } from './payload-handler.ts';
+import { ProgressReporter } from './progress-reporter.ts';
 import { openPartitionSource } from './queue/batch/open-partition-source.ts';
 import { claimAhead } from './queue/claim-ahead.ts';
 import type { PartitionSource, ServedQueue } from './queue/job-source.ts';
@@ -80,6 +82,8 @@ export interface SupervisorOptions {
   retentionMs: number;
   maxPredictions: number;
   queueMetricsMinutes: number;
+  /** Between two times that the progress of a job is told. */
+  progressIntervalMs: number;
   /** How long a job may wait for a worker that has its version. */
   versionWaitMs: number;
   /** How many attempts of a model may be tried again. */
@@ -87,14 +91,17 @@ export interface SupervisorOptions {
   /** How long a job may wait for a version that fails. */
   unavailableWaitMs: number;
   circuit: CircuitPolicy;
-  /** For models that fall back to what they answered before. */
+  /** For models whose answers are given again, or that fall back to them. */
   cache: ResultCache;
+  /** A job of such a model has ended: others may wait for its answers. */
+  onReusable: (partition: number) => void;
   partitions: number;
   /** Handed to runners, of which they pass on a few harmless variables. */
   env: Readonly<Record<string, string | undefined>>;
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  progress: JobProgressLog;
   payloads: JobPayloads;
   /** For rows out of the blob store. */
   payloadRoom: ByteRoom;
@@ -295,7 +302,7 @@ export class Supervisor {
       maxMemoryBytes: this.#options.runnerMaxMemoryBytes,
       memoryLimitBytes: this.#options.runnerMemoryLimitBytes,
       standInOf: (name, of) => this.#standInOf(name, of),
-      onFallbackError: (error) => outages.warn(error, 'results for fallbacks', { model, version }),
+      onCacheError: (error) => outages.warn(error, 'kept results', { model, version }),
       onCircuit: (transition) => this.#onCircuit(manifest, transition),
       onRestart: (restart) => logger.warn({ model, version, ...restart }, 'runner restarted'),
       onRecalibrated: ({ max_batch_size: batch_size_limit }) =>
@@ -339,6 +346,7 @@ export class Supervisor {
         const storeMs = this.#held.release(job);
         logJobEnd({ logger, metrics }, job, outcome, storeMs);
         if (tracer) traceRun(tracer, job, outcome, storeMs);
+        if (this.#manager.get(job.model, job.version)?.memory.isReusing) this.#options.onReusable(job.partition);
       },
       onError: (error) => outages.warn(error, 'queue', { partition }),
       onUnproven: (reason) =>
@@ -354,6 +362,12 @@ export class Supervisor {
       room: this.#options.payloadRoom,
       onError: (error: Error) => outages.warn(error, 'blob store', { model }),
     };
+    const progress = new ProgressReporter({
+      log: this.#options.progress,
+      clock,
+      everyMs: this.#options.progressIntervalMs,
+      onError: (error) => outages.warn(error, 'progress could not be told', { model }),
+    });
     const scorer = new JobScorer({
       versions: { get: (version) => this.#manager.get(model, version) },
       summon: (version, halt) => this.#manager.summon(model, version, halt),
@@ -375,7 +389,9 @@ export class Supervisor {
       ...(lane === 'bulk' ? { rows: bulkRows } : {}),
       handler: (job, attempt) =>
         this.#held.hold(job, (halt) =>
-          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+          progress.follow(job, (report) =>
+            withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt, report))(job, attempt),
+          ),
         ),
     }));
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { toldProgress } from './job-progress.ts';
 import { jobState, terminalState } from './job-state.ts';
 import { lane } from './lane.ts';
 import { rowResult } from './row-result.ts';
@@ -43,6 +44,8 @@ export const jobRequestRecord = z.object({
   /** Types of the events that the webhook is told of; all when it is missing. */
   webhook_events: z.array(z.string()).optional(),
   service: serviceLevel.optional(),
+  /** Answers to its rows are not kept for others. */
+  no_store: z.literal(true).optional(),
   /** Milliseconds from the request's headers to the end of its body, and from there until it was handed to the store. */
   network_in_ms: z.number().optional(),
   validate_ms: z.number().optional(),
@@ -134,6 +137,8 @@ export const jobRecord = z.object({
   queued_us: z.coerce.number(),
   /** Before this it is in no queue; missing when it is, or was. */
   scheduled_ms: z.coerce.number().optional(),
+  /** The latest that was told, perhaps of an earlier run. */
+  progress: toldProgress.optional(),
 });
 export type JobRecord = z.infer<typeof jobRecord>;
 
@@ -151,6 +156,7 @@ export const runRecord = z.object({
   error: jobError.optional(),
   provenance: provenance.optional(),
   timings: workerTimings.optional(),
+  progress: toldProgress.optional(),
 });
 export type RunRecord = z.infer<typeof runRecord>;
 
