@@ -1,5 +1,7 @@
-import { createDocument, type oas31, type ZodOpenApiPathsObject } from 'zod-openapi';
+import { z } from 'zod';
+import { createDocument, type oas31, type ZodOpenApiPathsObject, type ZodOpenApiResponsesObject } from 'zod-openapi';
 import { eventWebhooks } from './event-webhooks.ts';
+import { requestId } from './headers.ts';
 import { paths } from './operations.ts';
 import { anyRequest } from './responses.ts';
 
@@ -34,9 +36,19 @@ function withAnyRequest(paths: ZodOpenApiPathsObject): ZodOpenApiPathsObject {
       Object.fromEntries(
         Object.entries(operations).map(([method, operation]) => [
           method,
-          { ...operation, responses: { ...operation.responses, default: anyRequest } },
+          { ...operation, responses: { ...withRequestId(operation.responses), default: anyRequest } },
         ]),
       ),
     ]),
+  );
+}
+
+/** Every answer has one, but that of a handshake: from there on the connection speaks another protocol. */
+function withRequestId(responses: ZodOpenApiResponsesObject): ZodOpenApiResponsesObject {
+  return Object.fromEntries(
+    Object.entries(responses).map(([status, response]) => {
+      const own = response.headers instanceof z.ZodObject ? response.headers : z.object({});
+      return [status, status === '101' ? response : { ...response, headers: own.extend(requestId) }];
+    }),
   );
 }
