@@ -99,8 +99,10 @@ export interface AppOptions {
 
 export interface App {
   express: Express;
-  /** Stops what runs beside requests, and lets go of everybody who waits; `/readyz` is red from here on. */
-  drain(): void;
+  /** `/readyz` is red from here on; all else goes on. */
+  turnAway(): void;
+  /** Stops what runs beside requests, and lets go of everybody who waits. */
+  release(): void;
 }
 
 /** The API without its listener, so that tests and `main.ts` start the same thing. */
@@ -211,8 +213,10 @@ export function createApp(options: AppOptions): App {
   pruner.start();
   return {
     express: app,
-    drain() {
+    turnAway() {
       isDraining = true;
+    },
+    release() {
       backlogMonitor.stop();
       sweeper.stop();
       blobSweeper.stop();
