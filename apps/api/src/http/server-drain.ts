@@ -70,7 +70,8 @@ export class ServerDrain {
   }
 }
 
-/** Too late for one whose head is sent: its connection is idle afterwards, or says it with its next answer. */
+/** A head that is sent (a stream's) cannot say it any more: its connection ends with its answer. */
 function closeAfter(response: ServerResponse): void {
   if (!response.headersSent) response.shouldKeepAlive = false;
+  else if (!response.writableFinished) response.once('finish', () => response.req.socket.end());
 }
