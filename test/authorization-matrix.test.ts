@@ -124,6 +124,7 @@ test('without a right key nothing of it is served', async () => {
       const fault = api.faultOf(operation, {
         status,
         contentType: headers.get('content-type'),
+        headers: Object.fromEntries(headers),
         body: JSON.parse(text),
       });
       expect(fault).toBeUndefined();

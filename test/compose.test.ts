@@ -86,7 +86,8 @@ describe('docker-compose.yml', () => {
 
   test('a container is given more time to stop than its process takes to drain', () => {
     const drain = (service: Service) => loadConfig(withoutShellVariables(service.environment ?? {}));
-    expect(milliseconds(api.stop_grace_period)).toBeGreaterThan(drain(api).apiDrainTimeoutMs);
+    const { apiDrainDelayMs, apiDrainTimeoutMs } = drain(api);
+    expect(milliseconds(api.stop_grace_period)).toBeGreaterThan(apiDrainDelayMs + apiDrainTimeoutMs);
     expect(milliseconds(worker.stop_grace_period)).toBeGreaterThan(drain(worker).workerDrainTimeoutMs);
   });
 

@@ -23,7 +23,8 @@ afterAll(async () => {
 
 /** What the document leaves open in a reply; nothing when the reply is as it says. */
 function faultsOf(method: string, path: string, { status, headers, body }: Answer<unknown>): string | undefined {
-  return api.faultOf(api.operation(method, path), { status, contentType: headers.get('content-type'), body });
+  const contentType = headers.get('content-type');
+  return api.faultOf(api.operation(method, path), { status, contentType, headers: Object.fromEntries(headers), body });
 }
 
 const linear = { x0: 1, x1: 0, x2: 0 };
@@ -139,6 +140,13 @@ describe('every reply is as /openapi.json says', () => {
     expect(faultsOf('get', '/livez', { ...answer, body: { status: 'well' } })).toBeDefined();
     expect(faultsOf('get', '/livez', { ...answer, body: { status: 'ok', more: 1 } })).toBeDefined();
     expect(faultsOf('get', '/livez', { ...answer, status: 418 })).toBeDefined();
+    const withHeaders = (headers: Record<string, string>) =>
+      faultsOf('get', '/livez', { ...answer, headers: new Headers(headers) });
+    expect(withHeaders({ 'content-type': 'application/json' })).toContain('there is no X-Request-Id');
+    const sound = { 'content-type': 'application/json', 'x-request-id': 'a' };
+    expect(withHeaders(sound)).toBeUndefined();
+    expect(withHeaders({ ...sound, 'x-request-id': 'a b' })).toContain('X-Request-Id is not as its schema');
+    expect(withHeaders({ ...sound, etag: '"x"' })).toContain('ETag is not documented');
   });
 });
 

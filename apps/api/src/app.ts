@@ -122,8 +122,10 @@ export interface AccessOptions {
 
 export interface App {
   express: Express;
-  /** Stops what runs beside requests, and lets go of everybody who waits; `/readyz` is red from here on. */
-  drain(): void;
+  /** `/readyz` is red from here on; all else goes on. */
+  turnAway(): void;
+  /** Stops what runs beside requests, and lets go of everybody who waits. */
+  release(): void;
 }
 
 /** The API without its listener, so that tests and `main.ts` start the same thing. */
@@ -248,8 +250,10 @@ export function createApp(options: AppOptions): App {
   pruner.start();
   return {
     express: app,
-    drain() {
+    turnAway() {
       isDraining = true;
+    },
+    release() {
       backlogMonitor.stop();
       sweeper.stop();
       blobSweeper.stop();

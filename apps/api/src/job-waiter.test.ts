@@ -127,6 +127,7 @@ describe('JobWaiter', () => {
     expect(await left).toBe(queued);
     waiter.releaseAll();
     expect(await stayed).toBe(queued);
+    expect(await waiter.wait('default', 'c', 1000, never)).toBe(queued);
     expect(waiter.count).toBe(0);
   });
 

@@ -20,6 +20,7 @@ export class JobWaiter {
   readonly #options: JobWaiterOptions;
   readonly #clock: Clock;
   readonly #releases = new Set<() => void>();
+  #isReleased = false;
 
   constructor(options: JobWaiterOptions) {
     this.#options = options;
@@ -54,7 +55,7 @@ export class JobWaiter {
       });
     }
     let wake: () => void = () => {};
-    let isOver = false;
+    let isOver = this.#isReleased;
     let isHinted = false;
     const release = () => {
       isOver = true;
@@ -88,8 +89,9 @@ export class JobWaiter {
     }
   }
 
-  /** Answers everybody who waits with the job as it is: a server that shuts down keeps nobody. */
+  /** Answers everybody who waits with the job as it is, also whoever still comes: a server that shuts down keeps nobody. */
   releaseAll(): void {
+    this.#isReleased = true;
     for (const release of this.#releases) release();
   }
 }

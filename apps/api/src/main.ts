@@ -42,6 +42,7 @@ import { createApp } from './app.ts';
 import { isAuthOn } from './auth/auth-mode.ts';
 import { createFirstKey } from './auth/first-key.ts';
 import { createHttpServer } from './http/http-server.ts';
+import { ServerDrain } from './http/server-drain.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { StoreHealth } from './store-health.ts';
 import { createWebhookPolicy } from './webhook-policy.ts';
@@ -209,6 +210,12 @@ async function main(): Promise<void> {
   });
 
   const server = createHttpServer(app.express, logger);
+  const drain = new ServerDrain({
+    server,
+    delayMs: config.apiDrainDelayMs,
+    timeoutMs: config.apiDrainTimeoutMs,
+    onClosing: () => app.release(),
+  });
   server.on('error', (error: NodeJS.ErrnoException) => {
     const remedy = error.code === 'EADDRINUSE' ? ` Port ${config.port} is in use: set ONQUEUE_PORT to a free one.` : '';
     logger.fatal(`Cannot listen on ${config.host}:${config.port}: ${error.message}.${remedy}`);
@@ -221,15 +228,11 @@ async function main(): Promise<void> {
     if (isStopping) return;
     isStopping = true;
     logger.info({ signal }, 'draining');
-    app.drain();
-    const deadline = setTimeout(() => server.closeAllConnections(), config.apiDrainTimeoutMs);
-    server.close(() => {
-      clearTimeout(deadline);
-      void Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close(), tracer?.close()]).then(() =>
-        logger.info('stopped'),
-      );
-    });
-    server.closeIdleConnections();
+    app.turnAway();
+    void drain
+      .begin()
+      .then(() => Promise.all([closeRedis(redis), closeRedis(subscriber), blobs.close(), tracer?.close()]))
+      .then(() => logger.info('stopped'));
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);

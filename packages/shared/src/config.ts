@@ -356,12 +356,21 @@ export const SETTINGS = {
     default: '750',
     about: 'Milliseconds that the API waits for Redis before it answers 503.',
   }),
+  apiDrainDelayMs: setting({
+    env: 'ONQUEUE_API_DRAIN_DELAY_MS',
+    reader: 'api',
+    schema: integer(0, 600_000),
+    default: '250',
+    about:
+      'Milliseconds between SIGTERM and the closing of the listener. Meanwhile `/readyz` is red and every answer has `Connection: close`. Behind a load balancer: longer than it takes to see that.',
+  }),
   apiDrainTimeoutMs: setting({
     env: 'ONQUEUE_API_DRAIN_TIMEOUT_MS',
     reader: 'api',
     schema: integer(0, 600_000),
     default: '10000',
-    about: 'Milliseconds that requests in flight get after SIGTERM. Long polls are answered at once.',
+    about:
+      'Milliseconds that requests in flight get when the listener has closed. Long polls are answered at once then.',
   }),
   workerHost: setting({
     env: 'ONQUEUE_WORKER_HOST',

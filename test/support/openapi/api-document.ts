@@ -13,8 +13,13 @@ export interface Parameter {
   schema: Schema;
   style?: string;
 }
+export interface HeaderObject {
+  required?: boolean;
+  schema: Schema;
+}
 export interface ResponseObject {
   $ref?: string;
+  headers?: Record<string, HeaderObject>;
   content?: Record<string, MediaType>;
 }
 export interface OperationObject {
@@ -39,6 +44,8 @@ export interface Operation extends OperationObject {
 export interface Reply {
   status: number;
   contentType: string | null;
+  /** By their names in lower case. */
+  headers: Readonly<Record<string, string | string[] | undefined>>;
   body: unknown;
   isHead?: boolean;
 }
@@ -49,10 +56,15 @@ const WITHOUT_BODY = new Set([101, 204, 304]);
 /** What `/openapi.json` says, to hold replies and examples to. */
 export class ApiDocument {
   readonly document: OpenApi;
+  /** Of all answers. */
+  readonly #headerNames: ReadonlySet<string>;
   readonly #validators = new Map<Schema, ValidateFunction>();
 
   constructor(document: OpenApi) {
     this.document = document;
+    const { responses: shared = {} } = document.components;
+    const responses = [...Object.values(shared), ...this.operations.flatMap((one) => Object.values(one.responses))];
+    this.#headerNames = new Set(responses.flatMap(({ headers = {} }) => Object.keys(headers)));
   }
 
   get operations(): Operation[] {
@@ -68,11 +80,14 @@ export class ApiDocument {
   }
 
   /** What a reply has that the document does not; undefined when it is as the document says. */
-  faultOf({ method, path, responses }: Operation, { status, contentType, body, isHead }: Reply): string | undefined {
+  faultOf({ method, path, responses }: Operation, reply: Reply): string | undefined {
+    const { status, contentType, body, isHead } = reply;
     const place = `${status} of ${method} ${path}`;
     // What any request may meet stands under `default`, whose schema names the codes.
     const response = this.#resolve(responses[String(status)] ?? (status < 500 ? responses.default : undefined));
     if (!response) return `${place} is not documented`;
+    const headerFault = this.#headerFault(response, reply);
+    if (headerFault) return `${place}: ${headerFault}`;
     if (isHead || WITHOUT_BODY.has(status)) return body === '' ? undefined : `${place} has a body`;
     if (!response.content) return body === '' ? undefined : `${place} is documented without a body`;
     const media = mediaTypeOf(response.content, contentType);
@@ -96,6 +111,21 @@ export class ApiDocument {
       this.#validators.set(schema, validate);
     }
     return validate(value) ? undefined : JSON.stringify(validate.errors?.slice(0, 3));
+  }
+
+  /** A documented header is there if it must be, and as its schema; one that is documented elsewhere is documented here too. */
+  #headerFault({ headers = {} }: ResponseObject, reply: Reply): string | undefined {
+    for (const [name, { required, schema }] of Object.entries(headers)) {
+      const value = reply.headers[name.toLowerCase()];
+      if (value === undefined && required) return `there is no ${name}`;
+      const faults = value === undefined ? undefined : this.schemaFaults(schema, value);
+      if (faults) return `${name} is not as its schema: ${faults}`;
+    }
+    const here = new Set(Object.keys(headers));
+    const stray = [...this.#headerNames].find(
+      (name) => !here.has(name) && reply.headers[name.toLowerCase()] !== undefined,
+    );
+    return stray && `${stray} is not documented`;
   }
 
   #resolve(response: ResponseObject | undefined): ResponseObject | undefined {

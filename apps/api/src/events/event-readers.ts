@@ -14,15 +14,17 @@ export class EventReaders {
     return this.#open.size;
   }
 
-  /** A place for one more; its signal aborts when the server shuts down. @throws Problem too_many_readers */
+  /** A place for one more; its signal aborts when the server shuts down, at once if it does so already. @throws Problem too_many_readers */
   enter(): { signal: AbortSignal; leave: () => void } {
-    if (this.#isDraining || this.#open.size >= this.#max) {
+    if (this.#open.size >= this.#max) {
       throw new Problem('too_many_readers', 'This server holds as many streams of events as it may. Poll the job.', {
         retryAfterS: 1,
       });
     }
     const controller = new AbortController();
     this.#open.add(controller);
+    // A refusal would end an EventSource for good; a stream that ends has it come back, to another process.
+    if (this.#isDraining) controller.abort();
     return { signal: controller.signal, leave: () => this.#open.delete(controller) };
   }
 

@@ -3,6 +3,7 @@ import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-opena
 import { auditQuery, auditReply } from '../routes/admin-audit.ts';
 import { keyChangeRequest, keyReply, keyRequest, keyRotateRequest } from '../routes/admin-keys.ts';
 import { tenantChangeRequest, tenantReply, tenantRequest } from '../routes/admin-tenants.ts';
+import { location } from './headers.ts';
 import { json, problems, STORAGE } from './responses.ts';
 
 const keyIssued = keyReply
@@ -86,7 +87,7 @@ export const adminPaths: ZodOpenApiPathsObject = {
     post: operation('createTenant', 'Make a tenant', {
       requestBody: body(tenantRequest, { id: 'acme', name: 'Acme Ltd.', weight: 2, retention_s: 86_400 }),
       responses: {
-        201: json(tenantReply, 'It is made.', tenantExample),
+        201: json(tenantReply, 'It is made.', tenantExample, location),
         ...problems([...BODY], ['tenant_exists', 'tenants_full', 'storage_full', ...STORAGE]),
       },
     }),
@@ -128,7 +129,7 @@ export const adminPaths: ZodOpenApiPathsObject = {
     post: operation('createKey', 'Make an API key', {
       requestBody: body(keyRequest, { tenant: 'acme', name: 'checkout service', scopes: ['read', 'write'] }),
       responses: {
-        201: json(keyIssued, 'The key. Its text is shown this once.', issuedExample),
+        201: json(keyIssued, 'The key. Its text is shown this once.', issuedExample, location),
         ...problems([...BODY], ['tenant_not_found', 'keys_full', 'storage_full', ...STORAGE]),
       },
     }),

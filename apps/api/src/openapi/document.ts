@@ -1,7 +1,15 @@
 import type { ApiKeyScope } from '@onqueue/shared';
-import { createDocument, type oas31, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi';
+import { z } from 'zod';
+import {
+  createDocument,
+  type oas31,
+  type ZodOpenApiOperationObject,
+  type ZodOpenApiPathsObject,
+  type ZodOpenApiResponsesObject,
+} from 'zod-openapi';
 import { requiredScope } from '../auth/required-scope.ts';
 import { eventWebhooks } from './event-webhooks.ts';
+import { requestId } from './headers.ts';
 import { paths } from './operations.ts';
 import { anyRequest, problems, STORAGE } from './responses.ts';
 
@@ -41,10 +49,9 @@ export function openApiDocument({ version, publicUrl }: OpenApiDocumentOptions):
 
 /** What an operation asks of a key, told by the function that the server asks. */
 function withKey(operation: ZodOpenApiOperationObject, scope: ApiKeyScope | undefined): ZodOpenApiOperationObject {
-  const responses = { ...operation.responses, default: anyRequest };
-  if (scope === undefined) return { ...operation, responses, security: [] };
-  const refusals = problems(['unauthorized', 'insufficient_scope'], [...STORAGE]);
-  return { ...operation, responses: { ...refusals, ...responses }, security: [{ ApiKey: [scope] }] };
+  const refusals = scope === undefined ? {} : problems(['unauthorized', 'insufficient_scope'], [...STORAGE]);
+  const responses = { ...withRequestId({ ...refusals, ...operation.responses }), default: anyRequest };
+  return { ...operation, responses, security: scope === undefined ? [] : [{ ApiKey: [scope] }] };
 }
 
 /** Each operation may also be answered as any request may. */
@@ -59,5 +66,15 @@ function withAnyRequest(paths: ZodOpenApiPathsObject): ZodOpenApiPathsObject {
         ]),
       ),
     ]),
+  );
+}
+
+/** Every answer has one, but that of a handshake: from there on the connection speaks another protocol. */
+function withRequestId(responses: ZodOpenApiResponsesObject): ZodOpenApiResponsesObject {
+  return Object.fromEntries(
+    Object.entries(responses).map(([status, response]) => {
+      const own = response.headers instanceof z.ZodObject ? response.headers : z.object({});
+      return [status, status === '101' ? response : { ...response, headers: own.extend(requestId) }];
+    }),
   );
 }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ZodOpenApiPathsObject } from 'zod-openapi';
 import { completeRequest, uploadRequest } from '../routes/files.ts';
 import * as examples from './examples.ts';
+import { contentDigest, location } from './headers.ts';
 import { json, problems, STORAGE } from './responses.ts';
 
 const status = z.enum(['uploading', 'ready']);
@@ -59,7 +60,7 @@ export const filePaths: ZodOpenApiPathsObject = {
       requestParams: { header: digest },
       requestBody: { required: true, content: bytes },
       responses: {
-        201: json(file, 'The file is stored.', examples.storedFile),
+        201: json(file, 'The file is stored.', examples.storedFile, location),
         ...problems(
           ['invalid_request', 'digest_mismatch', 'payload_too_large', 'unsupported_media_type'],
           ['files_full', 'storage_full', ...STORAGE],
@@ -97,7 +98,11 @@ export const filePaths: ZodOpenApiPathsObject = {
       summary: 'Read the content of a file',
       requestParams: { path },
       responses: {
-        200: { description: 'As it was uploaded, with its `Content-Digest`.', content: bytes },
+        200: {
+          description: 'As it was uploaded, with its `Content-Digest`.',
+          headers: z.object(contentDigest),
+          content: bytes,
+        },
         ...problems(['invalid_request', 'file_not_found', ...STORAGE]),
       },
     },
@@ -112,7 +117,12 @@ export const filePaths: ZodOpenApiPathsObject = {
         content: { 'application/json': { schema: uploadRequest, example: { content_type: 'application/x-ndjson' } } },
       },
       responses: {
-        201: json(upload, 'Send the parts to `urls.parts`, then post to `urls.complete`.', examples.begunUpload),
+        201: json(
+          upload,
+          'Send the parts to `urls.parts`, then post to `urls.complete`.',
+          examples.begunUpload,
+          location,
+        ),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'payload_too_large', 'unsupported_media_type'],
           ['files_full', 'storage_full', ...STORAGE],
@@ -171,7 +181,7 @@ export const filePaths: ZodOpenApiPathsObject = {
         content: { 'application/json': { schema: completeRequest, example: {} } },
       },
       responses: {
-        201: json(file, 'The file is stored.', examples.storedFile),
+        201: json(file, 'The file is stored.', examples.storedFile, location),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'digest_mismatch', 'file_not_found'],
           ['upload_incomplete', 'payload_too_large', 'unsupported_media_type', 'storage_full', ...STORAGE],

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
 import { modelOrderRequest } from '../routes/model-versions.ts';
 import * as examples from './examples.ts';
+import { location } from './headers.ts';
 import * as replies from './replies.ts';
 import { json, problems, STORAGE } from './responses.ts';
 
@@ -69,6 +70,7 @@ function order(operationId: string, summary: string, description: string): ZodOp
         z.union([replies.modelVersionList, replies.modelVersionState]),
         'The order is written down. The state as it is, of the model or of the version that was named.',
         { examples: { model: examples.modelVersionList, version: examples.modelVersionState } },
+        location,
       ),
       ...problems(
         ['invalid_request', 'malformed_json', 'json_too_complex', 'model_not_found', 'version_not_found'],

@@ -6,9 +6,10 @@ import { bulkRetryRequest } from '../routes/retry-jobs.ts';
 import { adminPaths } from './admin-operations.ts';
 import * as examples from './examples.ts';
 import { filePaths } from './file-operations.ts';
+import { created, etag, location, mayRetryAfter, retryAfter } from './headers.ts';
 import { modelVersionPaths } from './model-versions.ts';
 import * as replies from './replies.ts';
-import { json, problems, STORAGE } from './responses.ts';
+import { json, notModified, problems, STORAGE } from './responses.ts';
 import { webhookPaths } from './webhook-operations.ts';
 
 const wait = z.string().regex(/^\d+$/).optional().describe('Seconds to hold the answer for, until the job has ended.');
@@ -39,8 +40,8 @@ export const paths: ZodOpenApiPathsObject = {
         }),
       },
       responses: {
-        200: json(replies.jobList, 'A page.', examples.jobList),
-        304: { description: 'It is as the client has it.' },
+        200: json(replies.jobList, 'A page.', examples.jobList, etag),
+        304: notModified(etag),
         ...problems(['invalid_request', ...STORAGE]),
       },
     },
@@ -113,8 +114,12 @@ export const paths: ZodOpenApiPathsObject = {
           z.union([replies.job, replies.jobPlan]),
           'The job has ended within the time that `Prefer: wait=N` gave it; or, with `dry_run=1`, what would be made of it.',
           { examples: { ended: examples.job, dry_run: examples.jobPlan } },
+          { Location: location.Location.optional(), ...created },
         ),
-        202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.', examples.acceptedJob),
+        202: json(replies.acceptedJob, 'The job is stored. `Location` is where to look for it.', examples.acceptedJob, {
+          ...location,
+          ...created,
+        }),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'too_many_rows', 'webhooks_not_configured'],
           ['malformed_multipart', 'file_not_found'],
@@ -156,8 +161,9 @@ export const paths: ZodOpenApiPathsObject = {
           replies.job,
           'The job as it is, with its `ETag`. `Retry-After` while it has not ended.',
           examples.job,
+          { ...etag, ...mayRetryAfter },
         ),
-        304: { description: 'It is as the client has it.' },
+        304: notModified(etag),
         ...problems(['invalid_request', 'job_not_found', 'job_gone', 'record_too_new', 'too_many_waiters', ...STORAGE]),
       },
     },
@@ -180,6 +186,7 @@ export const paths: ZodOpenApiPathsObject = {
       responses: {
         200: {
           description: 'The result, with its `ETag`.',
+          headers: z.object(etag),
           content: {
             'application/json': { schema: replies.result, example: examples.result },
             'application/x-ndjson': {
@@ -188,7 +195,7 @@ export const paths: ZodOpenApiPathsObject = {
             },
           },
         },
-        304: { description: 'It is as the client has it.' },
+        304: notModified(etag),
         ...problems(
           ['invalid_request', 'job_not_found', 'job_gone', 'job_not_finished', 'job_without_rows'],
           ['record_too_new', 'too_many_waiters', ...STORAGE],
@@ -239,7 +246,7 @@ export const paths: ZodOpenApiPathsObject = {
         query: z.object({ rows: retriedRows.optional().describe('`unfinished`: rows that have an answer keep it.') }),
       },
       responses: {
-        202: json(replies.job, 'The job, queued again.', examples.queuedJob),
+        202: json(replies.job, 'The job, queued again.', examples.queuedJob, location),
         ...problems(
           ['invalid_request', 'job_not_found', 'job_gone', 'job_not_retryable', 'record_too_new'],
           ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
@@ -263,7 +270,12 @@ export const paths: ZodOpenApiPathsObject = {
         },
       },
       responses: {
-        200: json(replies.retriedJobs, 'What was run again, and what was passed over.', examples.retriedJobs),
+        200: json(
+          replies.retriedJobs,
+          'What was run again, and what was passed over.',
+          examples.retriedJobs,
+          mayRetryAfter,
+        ),
         ...problems(
           ['invalid_request', 'malformed_json', 'json_too_complex', 'payload_too_large', 'unsupported_media_type'],
           ['version_gone', 'backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
@@ -331,7 +343,7 @@ export const paths: ZodOpenApiPathsObject = {
   '/readyz': {
     get: probe('readyz', 'Whether jobs are taken', {
       200: json(replies.readiness, 'They are.', examples.readiness),
-      503: json(replies.readiness, 'They are not; the body says why.', examples.unreadiness),
+      503: json(replies.readiness, 'They are not; the body says why.', examples.unreadiness, retryAfter),
     }),
   },
   '/metrics': {
@@ -365,7 +377,7 @@ export const paths: ZodOpenApiPathsObject = {
             'text/css': { schema: z.string(), example: 'html { margin: 0 }' },
           },
         },
-        304: { description: 'It is as the client has it.' },
+        304: notModified(),
         ...problems(['invalid_request', 'not_found']),
       }),
       requestParams: { path: z.object({ asset: z.string() }) },

@@ -1,6 +1,7 @@
 import { PROBLEMS, type ProblemCode } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiResponseObject } from 'zod-openapi';
+import { mayRetryAfter, requestId, retryAfter } from './headers.ts';
 import * as replies from './replies.ts';
 
 /** What any request may meet, whatever it is for: told once, as the `default` of each operation. */
@@ -13,6 +14,7 @@ const OF_ANY_REQUEST = [
 
 export const anyRequest: ZodOpenApiResponseObject = {
   id: 'AnyRequest',
+  headers: z.object(requestId),
   description: `What any request may meet.\n\n${lines(OF_ANY_REQUEST).join('\n\n')}`,
   content: {
     'application/problem+json': {
@@ -31,8 +33,20 @@ export function json<T extends z.ZodType>(
   schema: T,
   description: string,
   example: z.infer<T> | { examples: Record<string, z.infer<T>> },
+  headers: Headers = {},
 ): ZodOpenApiResponseObject {
-  return { description, content: { 'application/json': { schema, ...exampleOf(example) } } };
+  return {
+    description,
+    headers: z.object(headers),
+    content: { 'application/json': { schema, ...exampleOf(example) } },
+  };
+}
+
+type Headers = Record<string, z.ZodType>;
+
+/** The client has this answer already. */
+export function notModified(headers: Headers = {}): ZodOpenApiResponseObject {
+  return { description: 'It is as the client has it.', headers: z.object(headers) };
 }
 
 function exampleOf(example: unknown): { example: unknown } | { examples: Record<string, { value: unknown }> } {
@@ -43,17 +57,31 @@ function exampleOf(example: unknown): { example: unknown } | { examples: Record<
 
 /** One response a status, whose description names the codes that come with it. */
 export function problems(...groups: ProblemCode[][]): Record<`${4 | 5}${number}${number}`, ZodOpenApiResponseObject> {
-  const descriptions = new Map<number, string[]>();
+  const codesOf = new Map<number, ProblemCode[]>();
   for (const code of groups.flat()) {
     const { status } = PROBLEMS[code];
-    descriptions.set(status, [...(descriptions.get(status) ?? []), ...lines([code])]);
+    codesOf.set(status, [...(codesOf.get(status) ?? []), code]);
   }
   return Object.fromEntries(
-    [...descriptions].map(([status, lines]) => [
+    [...codesOf].map(([status, codes]) => [
       String(status),
-      { description: lines.join('\n\n'), content: { 'application/problem+json': { schema: replies.problem } } },
+      {
+        description: lines(codes).join('\n\n'),
+        headers: z.object(waitHeaders(codes)),
+        content: { 'application/problem+json': { schema: replies.problem } },
+      },
     ]),
   );
+}
+
+/** What goes away by itself says when it is worth trying again. */
+function waitHeaders(codes: readonly ProblemCode[]): Headers {
+  if (codes.every(isPassing)) return retryAfter;
+  return codes.some(isPassing) ? mayRetryAfter : {};
+}
+
+function isPassing(code: ProblemCode): boolean {
+  return [429, 503].includes(PROBLEMS[code].status) || code === 'job_not_finished';
 }
 
 function lines(codes: readonly ProblemCode[]): string[] {

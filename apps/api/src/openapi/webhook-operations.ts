@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ZodOpenApiPathsObject } from 'zod-openapi';
 import { deliveryQuery, recoverRequest, replayRequest } from '../routes/webhook-deliveries.ts';
 import { endpointChangeRequest, endpointRequest, rotateRequest } from '../routes/webhook-endpoints.ts';
+import { location } from './headers.ts';
 import { json, problems, STORAGE } from './responses.ts';
 import * as examples from './webhook-examples.ts';
 
@@ -124,7 +125,7 @@ export const webhookPaths: ZodOpenApiPathsObject = {
         models: ['fraud'],
       }),
       responses: {
-        201: json(endpointWithSecret, 'The endpoint, with its secret.', examples.newEndpoint),
+        201: json(endpointWithSecret, 'The endpoint, with its secret.', examples.newEndpoint, location),
         ...problems([...BODY, 'webhooks_not_configured', 'endpoints_full', 'storage_full', ...STORAGE]),
       },
     },
