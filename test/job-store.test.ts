@@ -164,6 +164,28 @@ describe('enqueue', () => {
     expect(await store.enqueue(newJob({ model: 'digits', inputs }), limits)).toMatchObject({ status: 'accepted' });
   });
 
+  test('refuses a job that would expire before those that come first are done, at best', async () => {
+    for (let n = 0; n < 5; n++) await enqueued();
+    const request = { on_row_error: 'fail' as const, request_id: 'req_1', expires_in_s: 0.4 };
+    const refused = newJob({ request, msPerJob: 100 });
+    expect(await store.enqueue(refused, LIMITS)).toEqual({ status: 'deadline_unmeetable', waitMs: 500 });
+    expect(await store.read('default', refused.id)).toBeNull();
+    for (const changes of [
+      { msPerJob: 80 },
+      { msPerJob: undefined },
+      { msPerJob: 1e6, request: { ...request, delay_s: 9 } },
+    ]) {
+      expect(await store.enqueue(newJob({ request, ...changes }), LIMITS)).toMatchObject({ status: 'accepted' });
+    }
+    // Of what is parked, the tenant's own of no lower priority come first.
+    await store.feed(0, [{ model: 'fraud', lane: 'interactive', limit: 1 }]);
+    await enqueued({ tenant: 'other' });
+    await enqueued({ request: { ...request, priority: -1 } });
+    const waitMs = 700;
+    const parked = newJob({ request, msPerJob: 100 });
+    expect(await store.enqueue(parked, LIMITS)).toEqual({ status: 'deadline_unmeetable', waitMs });
+  });
+
   test('tells the age of the oldest job that nobody has claimed', async () => {
     const [canceled, old] = [await enqueued(), await enqueued(), await enqueued()];
     const queue = `${keys.bullPrefix(0)}:fraud.interactive:`;

@@ -13,6 +13,18 @@ export interface JobClientOptions {
 
 const accepted = z.object({ id: z.string() });
 
+/** The platform took a request and did not do what it asks. */
+export class RefusedError extends MeasurementError {
+  readonly status: number;
+  readonly hasRetryAfter: boolean;
+
+  constructor(message: string, { status, hasRetryAfter }: { status: number; hasRetryAfter: boolean }) {
+    super(message);
+    this.status = status;
+    this.hasRetryAfter = hasRetryAfter;
+  }
+}
+
 /** A client of the platform as an application would write it: node:http, connections kept alive, long polls. */
 export class JobClient {
   readonly #agent: Agent;
@@ -26,7 +38,8 @@ export class JobClient {
   /** POST /jobs; the body is JSON already, so that making it costs no time that is measured. */
   async post(body: string): Promise<string> {
     const answer = await this.#send('POST', '/jobs', body);
-    if (answer.status !== 202) throw new MeasurementError(`POST /jobs was answered ${answer.status}: ${answer.body}`);
+    if (answer.status !== 202)
+      throw new RefusedError(`POST /jobs was answered ${answer.status}: ${answer.body}`, answer);
     return accepted.parse(JSON.parse(answer.body)).id;
   }
 
@@ -61,7 +74,7 @@ export class JobClient {
     path: string,
     body?: string,
     more: Record<string, string> = {},
-  ): Promise<{ status: number; body: string }> {
+  ): Promise<{ status: number; body: string; hasRetryAfter: boolean }> {
     const { baseUrl, timeoutMs } = this.#options;
     const headers =
       body === undefined
@@ -74,7 +87,9 @@ export class JobClient {
       );
       sent.once('error', reject);
       sent.once('response', (response) => {
-        readText(response).then((text) => resolve({ status: response.statusCode ?? 0, body: text }), reject);
+        const { statusCode: status = 0, headers } = response;
+        const hasRetryAfter = headers['retry-after'] !== undefined;
+        readText(response).then((text) => resolve({ status, body: text, hasRetryAfter }), reject);
       });
       sent.end(body);
     });

@@ -2,6 +2,7 @@ import { LaunchError, onShutdownSignals } from '@onqueue/launcher';
 import { apiBench } from './api/api-bench.ts';
 import { backfillBench } from './backfill/backfill-bench.ts';
 import { type Bench, type BenchContext, MeasurementError } from './bench.ts';
+import { cacheBench } from './cache/cache-bench.ts';
 import { Cleanup } from './cleanup.ts';
 import { coldstartBench } from './coldstart/coldstart-bench.ts';
 import { parseCommandLine, UsageError, usage } from './command-line.ts';
@@ -12,6 +13,7 @@ import { latencyBench } from './latency/latency-bench.ts';
 import { loadBench } from './load/load-bench.ts';
 import { describeMachine } from './machine.ts';
 import { memoryBench } from './memory/memory-bench.ts';
+import { overloadBench } from './overload/overload-bench.ts';
 import { humanReport, jsonLine } from './report.ts';
 import { measureRounds } from './rounds.ts';
 import { fraudSloBench } from './slo/fraud-slo-bench.ts';
@@ -33,6 +35,8 @@ const BENCHES: readonly Bench[] = [
   isolationBench,
   coldstartBench,
   webhooksBench,
+  cacheBench,
+  overloadBench,
 ];
 
 /** Runs one bench. The exit code tells whether it could measure, never whether the numbers are good. */

@@ -87,6 +87,7 @@ export interface AppOptions {
     eventsHeartbeatMs: number;
     eventsMaxBufferBytes: number;
     backlog: BacklogLimits;
+    maxQueueWaitS: number;
     request: RequestLimits;
     files: FilesOptions['limits'];
     maxMultipartParts: number;
@@ -103,6 +104,7 @@ export interface AppOptions {
   deliveries: DeliveryLog;
   access: AccessOptions;
   publicUrl: string | undefined;
+  flightLeaseMs: number;
   /** Of the platform. */
   version: string;
 }
@@ -220,6 +222,8 @@ export function createApp(options: AppOptions): App {
       checkWebhook: options.checkWebhook,
       deliveries,
       publicUrl,
+      flightLeaseMs: options.flightLeaseMs,
+      maxQueueWaitS: limits.maxQueueWaitS,
     }),
     webhookEndpointRoutes({ ...options.webhooks, checkWebhook: options.checkWebhook, readBody, publicUrl }),
     webhookDeliveryRoutes({ deliveries, store, readBody, publicUrl }),

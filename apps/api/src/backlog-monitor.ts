@@ -1,4 +1,5 @@
 import { type Backlog, type Clock, type JobStore, type Lane, type LaneBacklog, systemClock } from '@onqueue/shared';
+import { DrainRate } from './drain-rate.ts';
 import type { ModelCatalog } from './model-catalog.ts';
 
 /** Samples are this far apart; the rate is between the oldest and the newest of them. */
@@ -23,6 +24,7 @@ export class BacklogMonitor {
   readonly #catalog: ModelCatalog;
   readonly #clock: Clock;
   readonly #samples = new Map<string, Sample[]>();
+  readonly #drain = new DrainRate();
   #timer: { cancel(): void } | undefined;
 
   constructor({
@@ -64,6 +66,17 @@ export class BacklogMonitor {
     return Math.min(LONGEST_RETRY_S, Math.max(1, Math.ceil((cap * ROOM) / perSecond)));
   }
 
+  /** How many rows of a model may wait, for the last to be taken up in time; no number while nothing was measured. */
+  rowsWithin(model: string, waitS: number): number {
+    return Math.ceil(waitS * (this.#drain.rowsPerSecond(model, this.#clock.now()) ?? Number.POSITIVE_INFINITY));
+  }
+
+  /** How long a job before it keeps another from its start, at best; undefined while nothing was measured of late. */
+  bestMsPerJob(model: string): number | undefined {
+    const perSecond = this.#drain.bestJobsPerSecond(model, this.#clock.now());
+    return perSecond ? 1000 / perSecond : undefined;
+  }
+
   /** Jobs of a lane that have ended in a second of late; 0 when none has, or nothing was measured. */
   jobsPerSecond(model: string, lane: Lane): number {
     const [oldest, newest] = this.#window(model);
@@ -89,7 +102,9 @@ export class BacklogMonitor {
     return oldest && newest && newest.atMs > oldest.atMs ? [oldest, newest] : [];
   }
 
-  #record(model: string, { finishedJobs, finishedRows, finishedJobsOf }: LaneBacklog): void {
+  #record(model: string, backlog: LaneBacklog): void {
+    const { finishedJobs, finishedRows, finishedJobsOf } = backlog;
+    this.#drain.observe(model, this.#clock.now(), backlog);
     const samples = this.#samples.get(model) ?? [];
     samples.push({ atMs: this.#clock.now(), finishedJobs, finishedRows, finishedJobsOf });
     this.#samples.set(model, samples.slice(-WINDOW));

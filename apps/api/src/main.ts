@@ -159,6 +159,7 @@ async function main(): Promise<void> {
       eventsHeartbeatMs: config.eventsHeartbeatS * 1000,
       eventsMaxBufferBytes: config.eventsMaxBufferBytes,
       backlog: { maxJobs: config.backlogMaxJobs, maxRows: config.backlogMaxRows, maxBytes: config.backlogMaxBytes },
+      maxQueueWaitS: config.maxQueueWaitS,
       request: config,
       files: config,
       maxMultipartParts: config.maxMultipartParts,
@@ -203,6 +204,7 @@ async function main(): Promise<void> {
       keyOverlapS: config.keyOverlapS,
     },
     publicUrl: config.publicUrl,
+    flightLeaseMs: config.flightLeaseS * 1000,
     version: PLATFORM_VERSION,
   });
 

@@ -82,6 +82,19 @@ export class ApiMetrics {
     registers: [this.registry],
   });
 
+  readonly cacheRows = new Counter({
+    name: 'onqueue_cache_rows_total',
+    help: 'Rows of accepted jobs that might be answered from the cache: hit, follow (an equal row is being computed), miss.',
+    labelNames: ['model', 'version', 'outcome'],
+    registers: [this.registry],
+  });
+  readonly cacheHitRatio = new Gauge({
+    name: 'onqueue_cache_hit_ratio',
+    help: 'Hits among these rows since this process started.',
+    labelNames: ['model', 'version'],
+    registers: [this.registry],
+  });
+
   readonly storeUsed = new Gauge({
     name: 'onqueue_store_used_bytes',
     help: 'Memory that Redis uses.',
@@ -95,5 +108,19 @@ export class ApiMetrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+  }
+
+  readonly #looked = new Map<string, { hits: number; rows: number }>();
+
+  countReuse(labels: { model: string; version: string }, rows: { hit: number; follow?: number; miss?: number }): void {
+    const name = `${labels.model}/${labels.version}`;
+    const looked = this.#looked.get(name) ?? { hits: 0, rows: 0 };
+    this.#looked.set(name, looked);
+    for (const [outcome, count = 0] of Object.entries(rows)) {
+      this.cacheRows.inc({ ...labels, outcome }, count);
+      looked.rows += count;
+    }
+    looked.hits += rows.hit;
+    this.cacheHitRatio.set(labels, looked.hits / looked.rows);
   }
 }

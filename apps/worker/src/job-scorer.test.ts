@@ -33,10 +33,10 @@ function outcome(result: RowResult, { startedAtMs = 0, size = 2, isRetryable = f
 }
 
 const CLOSED: ServedVersion['circuit'] = { state: 'closed', whenAdmitting: async () => true };
+const memory: ServedVersion['memory'] = { isReusing: false, keyOf: () => '', remember: async () => {} };
 const NONE: ServedVersion['fallbacks'] = {
   isEmpty: true,
   isLastWord: false,
-  remember: () => {},
   answer: () => Promise.reject(new Error('There are none.')),
 };
 const OPEN: ServedVersion['circuit'] = { state: 'open', whenAdmitting: async () => false };
@@ -59,7 +59,7 @@ function job(onRowError: 'fail' | 'continue' = 'fail', version = '1'): ClaimedJo
 }
 
 function scorer(rows: BatchedRowOutcome[], options: Partial<JobScorerOptions> = {}): JobScorer {
-  const served = { origin, submit: async () => rows, circuit: CLOSED, fallbacks: NONE };
+  const served = { origin, submit: async () => rows, circuit: CLOSED, fallbacks: NONE, memory };
   return new JobScorer({
     versions: new Map([['1', served]]),
     worker: 'w',
@@ -151,7 +151,7 @@ describe('JobScorer', () => {
 
   test('does not compute a job whose circuit is open: it waits, whatever the attempt, until that takes too long', async () => {
     const submit = () => Promise.reject(new Error('It was computed.'));
-    const versions = new Map([['1', { origin, submit, circuit: OPEN, fallbacks: NONE }]]);
+    const versions = new Map([['1', { origin, submit, circuit: OPEN, fallbacks: NONE, memory }]]);
     for (const either of [attempt, lastAttempt]) {
       expect(await scorer([], { versions }).score({ ...job(), queuedMs: 4999 }, either, halt)).toEqual(waits);
     }
@@ -167,7 +167,7 @@ describe('JobScorer', () => {
     const whenAdmitting = async (_: HaltSignal, maxMs: number) => holds.push(maxMs) > 0;
     const circuit: ServedVersion['circuit'] = { state: 'open', whenAdmitting };
     const holding = scorer([outcome(ok)], {
-      versions: new Map([['1', { origin, submit: async () => [], circuit, fallbacks: NONE }]]),
+      versions: new Map([['1', { origin, submit: async () => [], circuit, fallbacks: NONE, memory }]]),
     });
     const request = { ...job().request, timeout_s: 4 };
     await holding.score({ ...job(), request }, attempt, halt);
@@ -201,7 +201,7 @@ describe('JobScorer', () => {
   });
 
   test('computes a job of a version that is loaded for it, and hands it on when that did not come to be', async () => {
-    const served = { origin, submit: async () => [outcome(ok), outcome(ok)], circuit: CLOSED, fallbacks: NONE };
+    const served = { origin, submit: async () => [outcome(ok), outcome(ok)], circuit: CLOSED, fallbacks: NONE, memory };
     const summoned: string[] = [];
     const summon = async (version: string) => {
       summoned.push(version);
@@ -226,7 +226,16 @@ describe('JobScorer', () => {
     const bugs: unknown[] = [];
     const broken = scorer([], {
       versions: new Map([
-        ['1', { origin, circuit: CLOSED, fallbacks: NONE, submit: () => Promise.reject(new Error('This is a bug.')) }],
+        [
+          '1',
+          {
+            origin,
+            circuit: CLOSED,
+            fallbacks: NONE,
+            memory,
+            submit: () => Promise.reject(new Error('This is a bug.')),
+          },
+        ],
       ]),
       onBug: (error) => bugs.push(error),
     });

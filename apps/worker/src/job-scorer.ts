@@ -13,6 +13,7 @@ import type { ReportProgress } from './progress-reporter.ts';
 import { type Attempt, afterFault, failedWhole } from './queue/job-source.ts';
 import type { CircuitBreaker } from './resilience/circuit-breaker.ts';
 import type { FallbackChain } from './resilience/fallback-chain.ts';
+import type { ResultMemory } from './resilience/result-memory.ts';
 import type { RetryBudget } from './resilience/retry-budget.ts';
 import { scoredJob } from './scored-job.ts';
 
@@ -21,7 +22,8 @@ export interface ServedVersion {
   submit(rows: readonly unknown[], options: SubmitOptions): Promise<BatchedRowOutcome[]>;
   origin: Origin;
   circuit: Pick<CircuitBreaker, 'state' | 'whenAdmitting'>;
-  fallbacks: Pick<FallbackChain, 'isEmpty' | 'isLastWord' | 'remember' | 'answer'>;
+  fallbacks: Pick<FallbackChain, 'isEmpty' | 'isLastWord' | 'answer'>;
+  memory: Pick<ResultMemory, 'isReusing' | 'keyOf' | 'remember'>;
 }
 
 export interface JobScorerOptions {
@@ -94,13 +96,7 @@ export class JobScorer {
     if (!isSuspect) this.#options.retries.countFirstAttempt();
     const { service } = job.request;
     const isUrgent = service !== undefined && SERVICE_CLASSES[service.class].isUrgent;
-    const rows = await served.submit(job.inputs, {
-      lane: job.lane,
-      halt,
-      isApart: isSuspect,
-      isUrgent,
-      onProgress,
-    });
+    const rows = await submitOnce(job, served, { lane: job.lane, halt, isApart: isSuspect, isUrgent, onProgress });
     // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
     if (rows.some(({ result }) => isFailed(result, 'model_unavailable'))) {
@@ -117,13 +113,13 @@ export class JobScorer {
 
   async #end(
     job: ClaimedJob,
-    { fallbacks, origin }: ServedVersion,
+    { fallbacks, memory, origin }: ServedVersion,
     { results, rows, halt }: { results: readonly RowResult[]; rows: readonly BatchedRowOutcome[]; halt: HaltSignal },
   ): Promise<JobOutcome> {
     const { worker } = this.#options;
     const computed = { origin, rows };
+    await memory.remember(job, rows);
     if (fallbacks.isEmpty) return scoredJob(job, results, { computed, worker });
-    fallbacks.remember(job, results);
     const guilty = numbersOf(results, (result) => result.status === 'failed' && isFaultOfModel(result.error.code));
     if (guilty.length === 0) return scoredJob(job, results, { computed, worker });
     // Rows that may kill a runner meet nobody else's.
@@ -177,6 +173,25 @@ export class JobScorer {
     const detail = `In ${waitedS} s no worker with version ${job.version} of "${job.model}" took this job.`;
     return failedWhole(job, { code: 'model_unavailable', detail });
   }
+}
+
+/** Equal rows of a job are one where answers are reused. */
+async function submitOnce(
+  { tenant, inputs }: ClaimedJob,
+  { memory, submit }: ServedVersion,
+  options: SubmitOptions,
+): Promise<BatchedRowOutcome[]> {
+  if (!memory.isReusing || inputs.length === 1) return submit(inputs, options);
+  const places = new Map<string, number>();
+  const distinct: unknown[] = [];
+  const placeOf = inputs.map((row) => {
+    const key = memory.keyOf(tenant, row);
+    const place = places.get(key) ?? distinct.push(row) - 1;
+    places.set(key, place);
+    return place;
+  });
+  const outcomes = await submit(distinct, options);
+  return placeOf.flatMap((place) => outcomes[place] ?? []);
 }
 
 function holdMsOf({ request: { timeout_s: timeoutS = Number.POSITIVE_INFINITY } }: ClaimedJob): number {

@@ -179,6 +179,7 @@ async function main(): Promise<void> {
     payloadRoom: new ByteRoom(config.maxLoadedInputBytes),
     registry: new RedisModelRegistry({ redis, keys }),
     cache: new RedisResultCache({ redis, keys, partitionOf: (model) => partitionOf(model, config.partitions) }),
+    onReusable: (partition) => sweeper.soon(partition),
     calibrator: calibratorOf(config, logger),
     clock: systemClock,
     metrics,

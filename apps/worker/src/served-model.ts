@@ -26,6 +26,7 @@ import { readTrialRows } from './models/golden-rows.ts';
 import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { CircuitBreaker, type CircuitPolicy, type CircuitTransition } from './resilience/circuit-breaker.ts';
 import { FallbackChain, type FallbackChainOptions, type StandIn } from './resilience/fallback-chain.ts';
+import { ResultMemory } from './resilience/result-memory.ts';
 import { CPU_ALONE, type ExecutionPlan, executionPlanOf } from './runner/execution-plan.ts';
 import { type PoolBatch, RunnerPool } from './runner/runner-pool.ts';
 import type { LoadedModel } from './runner/runner-protocol.ts';
@@ -52,7 +53,10 @@ export interface ServedModelVersionOptions {
   circuit: CircuitPolicy;
   cache: ResultCache;
   standInOf: FallbackChainOptions['standInOf'];
-  onFallbackError: (error: Error) => void;
+  /** Names it where it keeps an answer. */
+  worker: string;
+  /** Answers cannot be kept or found. */
+  onCacheError: (error: Error) => void;
   clock: Clock;
   metrics: WorkerMetrics;
   onCircuit: (transition: CircuitTransition) => void;
@@ -69,6 +73,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
   readonly #batcher: DynamicBatcher;
   readonly circuit: CircuitBreaker;
   readonly fallbacks: FallbackChain;
+  readonly memory: ResultMemory;
   #rowSchema: ReturnType<typeof rowSchema> | undefined;
   #descriptor: ModelDescriptor;
   #calibration: Calibration | undefined;
@@ -115,13 +120,20 @@ export class ServedModelVersion implements ServedVersion, StandIn {
         options.onCircuit(transition);
       },
     });
-    this.fallbacks = new FallbackChain({
+    this.memory = new ResultMemory({
       manifest,
       origin: () => this.origin,
       cache: options.cache,
+      worker: options.worker,
+      onError: options.onCacheError,
+    });
+    this.fallbacks = new FallbackChain({
+      manifest,
+      memory: this.memory,
+      cache: options.cache,
       standInOf: options.standInOf,
       onAnswered: (type, rows) => metrics.fallbackRows.inc({ ...labels, type }, rows),
-      onError: options.onFallbackError,
+      onError: options.onCacheError,
     });
     const isolation = new RowIsolation({
       runner: {
@@ -153,6 +165,7 @@ export class ServedModelVersion implements ServedVersion, StandIn {
     await version.#pool.start();
     await version.#calibrate();
     await version.#measureInvariance();
+    await version.memory.open();
     return version;
   }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { JobClient } from '../job-client.ts';
+import { JobClient, RefusedError } from '../job-client.ts';
 import { LatencyHistogram } from './latency-histogram.ts';
 import type { LoadOrder, LoadReport } from './load-protocol.ts';
 import { poissonSchedule } from './poisson-schedule.ts';
@@ -29,6 +29,8 @@ class LoadRun {
   readonly #inFlight = new Set<Promise<void>>();
   #sent = 0;
   #errors = 0;
+  #refused = 0;
+  #errors5xx = 0;
   #firstError: string | undefined;
 
   constructor(order: LoadOrder, client: JobClient) {
@@ -52,6 +54,8 @@ class LoadRun {
       sent: this.#sent,
       succeeded: this.#latency.count,
       errors: this.#errors,
+      refused: this.#refused,
+      errors5xx: this.#errors5xx,
       ...(this.#firstError === undefined ? {} : { firstError: this.#firstError }),
       achievedPerS: this.#latency.count / seconds,
       latencyMs: percentilesOf(this.#latency),
@@ -87,6 +91,11 @@ class LoadRun {
 
   #fail(error: unknown): void {
     this.#errors++;
+    if (error instanceof RefusedError) {
+      const { status, hasRetryAfter } = error;
+      if (hasRetryAfter && (status === 429 || status === 503)) this.#refused++;
+      else if (status >= 500) this.#errors5xx++;
+    }
     this.#firstError ??= error instanceof Error ? error.message : String(error);
   }
 }

@@ -24,6 +24,9 @@ export const loadReport = z.object({
   sent: z.number().int(),
   succeeded: z.number().int(),
   errors: z.number().int(),
+  /** Of the errors: refused with 429 or 503 and a `Retry-After`; and answered 5xx otherwise. */
+  refused: z.number().int(),
+  errors5xx: z.number().int(),
   firstError: z.string().optional(),
   /** Jobs that succeeded per second, from the first send to the last answer. */
   achievedPerS: z.number(),

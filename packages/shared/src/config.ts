@@ -246,6 +246,18 @@ export const SETTINGS = {
     default: '1000000',
     about: 'The same, in rows.',
   }),
+  maxQueueWaitS: setting({
+    env: 'ONQUEUE_MAX_QUEUE_WAIT_S',
+    reader: 'api',
+    schema: z
+      .string()
+      .regex(/^\d+(\.\d+)?$/, 'a number')
+      .transform(Number)
+      .pipe(z.number().min(0.05).max(604_800)),
+    default: '3600',
+    about:
+      'Seconds that what waits for a model may take to drain, at the rate that was measured while its workers had more to do than they could take up; `max_queue_wait_s` in a manifest goes before it. Beyond it new jobs are answered 429 with `Retry-After`. Nothing is refused for it while nothing was measured.',
+  }),
   backlogMaxBytes: setting({
     env: 'ONQUEUE_BACKLOG_MAX_BYTES',
     reader: 'api',
@@ -682,6 +694,14 @@ export const SETTINGS = {
     schema: integer(1),
     default: '86400',
     about: 'Seconds that a job and its results are kept after it has ended. Then it is answered 410.',
+  }),
+  flightLeaseS: setting({
+    env: 'ONQUEUE_FLIGHT_LEASE_S',
+    reader: 'api',
+    schema: integer(1, 3600),
+    default: '60',
+    about:
+      'Seconds that equal rows of a model with a `cache` wait for the one that is being computed, from when it is started. Then the next one is computed beside it.',
   }),
   blobStore: setting({
     env: 'ONQUEUE_BLOB_STORE',

@@ -41,11 +41,15 @@ export class JobPayloads {
     this.#options = options;
   }
 
+  /** Whether inputs, as JSON, are more than a record takes. */
+  isLargeInput(json: string): boolean {
+    const { inlineInputBytes } = this.#options;
+    return json.length > inlineInputBytes || Buffer.byteLength(json) > inlineInputBytes;
+  }
+
   /** Undefined when they are small enough for the record. @throws Problem storage_unavailable, storage_full */
   async writeInputs(owner: PayloadOwner, json: string, rows: number): Promise<BlobRef | undefined> {
-    if (json.length <= this.#options.inlineInputBytes && Buffer.byteLength(json) <= this.#options.inlineInputBytes) {
-      return undefined;
-    }
+    if (!this.isLargeInput(json)) return undefined;
     return this.#write(owner, `${owner.id}.${randomBytes(6).toString('hex')}.inputs`, json, rows);
   }
 

@@ -13,6 +13,8 @@ export type TerminalState = z.infer<typeof terminalState>;
  *   ^                    │
  *   └── attempt failed ──┘ (retryable, attempts left)
  *
+ * A run whose rows all have their answers already goes the whole way in one script, and nobody sees it running.
+ *
  * The scripts that change a record check the same table: what is not listed here is refused and counted.
  */
 const TRANSITIONS: Record<JobState, readonly JobState[]> = {

@@ -44,6 +44,8 @@ export const jobRequestRecord = z.object({
   /** Types of the events that the webhook is told of; all when it is missing. */
   webhook_events: z.array(z.string()).optional(),
   service: serviceLevel.optional(),
+  /** Answers to its rows are not kept for others. */
+  no_store: z.literal(true).optional(),
   /** Milliseconds from the request's headers to the end of its body, and from there until it was handed to the store. */
   network_in_ms: z.number().optional(),
   validate_ms: z.number().optional(),

@@ -13,6 +13,7 @@ import {
   preprocessSha256,
 } from './model-manifest.ts';
 import { modelName, modelVersion } from './model-name.ts';
+import { publishedCache } from './result-reuse.ts';
 import { tabularRow } from './tabular-row.ts';
 import { tensorRow } from './tensor-row.ts';
 import { tensorSpec } from './tensor-spec.ts';
@@ -43,6 +44,10 @@ const common = {
   golden: z.enum(['replayed', 'none']).optional(),
   /** What may answer while the version cannot. */
   fallbacks: publishedFallbacks.optional(),
+  /** How long its jobs may be queued, where it says so. */
+  max_queue_wait_s: z.number().optional(),
+  /** Only of a version whose answers are given again. */
+  cache: publishedCache.optional(),
   metrics: z.record(z.string(), z.unknown()).optional(),
 };
 
@@ -76,6 +81,7 @@ export function describeModel(manifest: ModelManifest, measured: MeasuredModel =
     artifact_sha256: artifactSha256(manifest),
     preprocess_sha256: preprocessSha256(manifest),
     decision_policy_sha256: decisionPolicySha256(manifest),
+    max_queue_wait_s: manifest.serving?.max_queue_wait_s,
     metrics: manifest.training?.metrics,
     calibration: measured.calibration,
     golden: manifest.golden ? 'replayed' : 'none',

@@ -16,6 +16,7 @@ import {
   multilabelPostprocess,
   scorePostprocess,
 } from './postprocess-manifest.ts';
+import { resultCachePolicy } from './result-reuse.ts';
 import { servingPolicy } from './serving-policy.ts';
 import { tabularPreprocess, tabularRow } from './tabular-row.ts';
 import { tensorRow } from './tensor-row.ts';
@@ -88,6 +89,7 @@ const common = {
   /** Before those of the worker: which ones the model was tried on is known to who made it. */
   execution_providers: executionProviders.optional(),
   fallbacks: fallbacks.optional(),
+  cache: resultCachePolicy.optional(),
   serving: servingPolicy.optional(),
   /** Every `model.json` has it; only a manifest that was derived from an export has none. */
   golden: z.strictObject({ file: relativeFile, tolerance: z.number().positive() }).optional(),

@@ -15,7 +15,7 @@ import type {
 import type { JobState, TerminalState } from './job-state.ts';
 import type { Lane } from './lane.ts';
 import type { ModelDescriptor } from './model-descriptor.ts';
-import type { RowResult } from './row-result.ts';
+import type { RowError, RowResult } from './row-result.ts';
 import type { ModelWant, Retirement, VersionState } from './version-state.ts';
 
 /** A job that the API wants to accept. */
@@ -28,6 +28,30 @@ export interface NewJob {
   lane: Lane;
   inputs: readonly Record<string, unknown>[];
   request: JobRequestRecord;
+  /** How long each job before it takes, at best: one that expires before its turn can come is not accepted. */
+  msPerJob?: number | undefined;
+  /** How long it may be queued, about, as its model wants it. */
+  maxQueueWaitS?: number | undefined;
+  /** Missing for a job whose rows are to be computed whatever is known. */
+  reuse?: ReuseOrder | undefined;
+}
+
+/** Says that rows need not be computed whose answers are kept, or are on their way. */
+export interface ReuseOrder {
+  /** Whose answers: as `sourceId` says. */
+  source: string;
+  /** Of every row, in their order. */
+  keys: readonly string[];
+  /** How long others wait for a row that this job computes, before one of them does so itself; undefined: nobody waits. */
+  leaseMs: number | undefined;
+}
+
+/** What came of it. */
+export interface Reuse {
+  /** Rows that have their answers. */
+  rows: number;
+  /** `ended`: all of them. `following`: the others are being computed for equal rows. */
+  state: 'ended' | 'following' | 'queued';
 }
 
 /** How much may wait for one model, counted from acceptance to the end of the run. */
@@ -63,9 +87,11 @@ export interface OldestUnclaimed {
 
 export type EnqueueOutcome =
   /** `isNew`: this call stored it; else the id was there already, and nothing has changed. */
-  | { status: 'accepted'; createdAtMs: number; isNew: boolean }
+  | { status: 'accepted'; createdAtMs: number; isNew: boolean; reuse?: Reuse | undefined }
   /** The cap of this dimension would be passed. Nothing was stored. */
   | { status: 'backlog_full'; dimension: 'jobs' | 'rows' | 'bytes'; backlog: Backlog }
+  /** It would expire before its turn came: after `waitMs`, at best. Nothing was stored. */
+  | { status: 'deadline_unmeetable'; waitMs: number }
   /** An operator lets the lane run empty: it takes nothing new. */
   | { status: 'lane_draining' };
 
@@ -156,7 +182,7 @@ export type RetryOutcome =
   | { status: 'missing' }
   /** Only a run that ended without success is retried. */
   | { status: 'not_retryable'; state: JobState }
-  | Exclude<EnqueueOutcome, { status: 'accepted' }>;
+  | Exclude<EnqueueOutcome, { status: 'accepted' | 'deadline_unmeetable' }>;
 
 /** Which rows the next run scores: `unfinished` ones are those without an answer; the others keep theirs. */
 export const retriedRows = z.enum(['all', 'unfinished']);
@@ -324,13 +350,24 @@ export interface CachedOutput {
   ageMs: number;
 }
 
-/** What versions answered of late, for those that answer with it when they cannot compute. A key says what was asked. */
+/** An answer that is kept, or that a row is bad. `reuse`: it is given again to equal rows. */
+export type KeptAnswer = { key: string; reuse?: { ttlMs: number; origin: Origin; batch: BatchTrace } } & (
+  | { output: Record<string, unknown> }
+  | { error: RowError }
+);
+
+/**
+ * What versions answered of late: for equal rows, and for those that answer with it when they cannot compute. A key says what was
+ * asked (result-reuse.ts).
+ */
 export interface ResultCache {
-  /** Keeps the `maxRows` newest of a version, none for longer than `maxAgeMs`. */
+  /** What is kept of the version is from now on that of `source`; what another one answered goes. */
+  open(model: CachedModel, source: string): Promise<void>;
+  /** Keeps the `maxRows` newest of a version, none for longer than `maxAgeMs`; with a `source` as `open`. */
   write(
     model: CachedModel,
-    outputs: readonly { key: string; output: Record<string, unknown> }[],
-    limits: { maxRows: number; maxAgeMs: number },
+    answers: readonly KeptAnswer[],
+    limits: { maxRows: number; maxAgeMs: number; source?: string | undefined },
   ): Promise<void>;
   /** In the order of the keys; undefined where nothing so young is kept. */
   read(model: CachedModel, keys: readonly string[], maxAgeMs: number): Promise<(CachedOutput | undefined)[]>;

@@ -201,11 +201,17 @@ export const PROBLEMS = {
     title: 'The expectation cannot be met.',
     about: 'Of `Expect`, only `100-continue` is understood. Send the request without it.',
   },
+  deadline_unmeetable: {
+    status: 429,
+    title: 'The job would expire before its turn comes.',
+    about:
+      'Its `expires_in` is shorter than what the jobs before it take at best: those next in the queue and your own of no lower priority, at the best rate of the last half minute. Nothing was stored. Try again after `Retry-After`, or allow more time. It is never answered while nothing was measured.',
+  },
   backlog_full: {
     status: 429,
     title: 'The model has too much work waiting.',
     about:
-      'The jobs, rows or bytes that wait for this model have reached their cap (`ONQUEUE_BACKLOG_MAX_JOBS`, `_ROWS`, `_BYTES`). Nothing was stored. `Retry-After` is computed from how fast the backlog drains.',
+      'The jobs, rows or bytes that wait for this model have reached their cap (`ONQUEUE_BACKLOG_MAX_JOBS`, `_ROWS`, `_BYTES`), or are more than drains within `ONQUEUE_MAX_QUEUE_WAIT_S`. Nothing was stored. `Retry-After` is computed from how fast the backlog drains.',
   },
   files_full: {
     status: 429,

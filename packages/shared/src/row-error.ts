@@ -85,6 +85,13 @@ export function isFaultOfModel(code: string): boolean {
   return Object.hasOwn(ROW_ERRORS, code) && ROW_ERRORS[code as RowErrorCode].fault === 'model';
 }
 
+/** Whether equal rows will always fail so: the row is bad, and no try goes better. */
+export function isFinalFaultOfRow(code: string): boolean {
+  if (!Object.hasOwn(ROW_ERRORS, code)) return false;
+  const { retryable, fault } = ROW_ERRORS[code as RowErrorCode];
+  return fault === 'row' && !retryable;
+}
+
 /** A row's error as an exception: thrown by preprocessing, postprocessing and runners, turned into the row's result. */
 export class RowFailure extends Error {
   readonly code: RowErrorCode;

@@ -13,6 +13,10 @@ export const rowResult = z.discriminatedUnion('status', [
     /** Both only where the model had no answer and something else gave one. */
     served_by: z.literal('fallback').optional(),
     fallback: fallbackTrace.optional(),
+    /** Both only where the answer was kept from an earlier, equal row. */
+    cached: z.literal(true).optional(),
+    /** Seconds since it was computed. */
+    age_s: z.number().optional(),
     /** The earlier run that made it, where the job's latest one ran the unfinished rows alone. */
     run: z.number().int().optional(),
   }),

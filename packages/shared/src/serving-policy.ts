@@ -7,6 +7,8 @@ export const servingPolicy = z
     on_demand: z.boolean().optional(),
     /** Runners of this version on a worker; ONQUEUE_INSTANCES where it is not given. */
     instances: z.number().int().min(1).max(64).optional(),
+    /** How long what is accepted may be queued, about; ONQUEUE_MAX_QUEUE_WAIT_S where it is not given. */
+    max_queue_wait_s: z.number().positive().max(604_800).optional(),
     /** Runners that stay when an `on_demand` version would be unloaded: the next job finds them warm. */
     min_instances: z.number().int().min(0).max(64).optional(),
   })

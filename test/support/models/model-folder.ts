@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Fallback, ModelManifest } from '@onqueue/shared';
+import type { Fallback, ModelManifest, ResultCachePolicy } from '@onqueue/shared';
 
 /** Where a model goes: `<dir>/<name>/<version>/`. */
 export type ModelPlace = { dir: string; name: string; version: string };
@@ -58,6 +58,17 @@ export async function writeWeights(
 export async function declareFallbacks(model: Promise<WrittenModel>, fallbacks: readonly Fallback[]): Promise<void> {
   const { folder, manifest } = await model;
   await writeFile(join(folder, 'model.json'), JSON.stringify({ ...manifest, fallbacks }));
+}
+
+/** Has the answers of a model that was written before given again. */
+export async function declareCache(
+  model: Promise<WrittenModel>,
+  cache: Partial<ResultCachePolicy> & Pick<ResultCachePolicy, 'ttl_s'>,
+): Promise<WrittenModel> {
+  const { folder, manifest } = await model;
+  const declared = { ...manifest, cache } as ModelManifest;
+  await writeFile(join(folder, 'model.json'), JSON.stringify(declared));
+  return { folder, manifest: declared };
 }
 
 export type GoldenLine = { input: Record<string, unknown>; output: Record<string, unknown>; tolerance?: number };

@@ -63,6 +63,11 @@ export const paths: ZodOpenApiPathsObject = {
               'Cancels the first run if it has not ended so long after its acceptance: 1 second to 7 days, as `90s`, `5m`, `1h30m`.',
             example: '1m',
           }),
+          'Cache-Control': z.string().optional().meta({
+            description:
+              'Of a model whose answers are given again: `no-cache` has every row computed, `no-store` keeps none of the answers either.',
+            example: 'no-cache',
+          }),
           traceparent: z.string().optional().meta({
             description: 'W3C Trace Context, with `tracestate`: kept with the job, and sent with its webhooks.',
             example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
@@ -122,7 +127,7 @@ export const paths: ZodOpenApiPathsObject = {
             'payload_too_large',
             'unsupported_media_type',
           ],
-          ['backlog_full', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
+          ['backlog_full', 'deadline_unmeetable', 'lane_draining', 'model_unavailable', 'storage_full', ...STORAGE],
         ),
       },
     },

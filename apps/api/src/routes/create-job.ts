@@ -1,6 +1,7 @@
 import {
   assignVersion,
   canonicalSha256,
+  type EnqueueOutcome,
   faultPoint,
   isTerminal,
   type JobRecord,
@@ -21,8 +22,9 @@ import type { z } from 'zod';
 import { tenantOf } from '../auth/caller.ts';
 import type { TenantDirectory } from '../auth/tenant-directory.ts';
 import { assertAvailable } from '../availability.ts';
-import { type BacklogFullOptions, backlogFull } from '../backlog-full.ts';
+import { type BacklogFullOptions, backlogFull, limitsFor } from '../backlog-full.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
+import { type CacheWish, parseCacheControl } from '../http/cache-control.ts';
 import { cancelAfterS } from '../http/cancel-after.ts';
 import { flagParameter } from '../http/flag-parameter.ts';
 import { idempotencyKey } from '../http/idempotency-key.ts';
@@ -37,6 +39,7 @@ import type { ApiMetrics } from '../metrics.ts';
 import type { ModelCatalog } from '../model-catalog.ts';
 import type { jobPlan } from '../openapi/replies.ts';
 import { type RequestLimits, requestRecordOf } from '../request-record.ts';
+import { reuseOrder } from '../reuse-order.ts';
 import { type DeliveryStatuses, showJob } from '../shown-job.ts';
 import type { WebhookPolicy } from '../webhook-policy.ts';
 import { type FindJobOptions, throwMissing } from './find-job.ts';
@@ -55,6 +58,9 @@ export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   checkWebhook: WebhookPolicy;
   deliveries: DeliveryStatuses;
   publicUrl: string | undefined;
+  /** How long others wait for a row that is being computed. */
+  flightLeaseMs: number;
+  maxQueueWaitS: number;
 }
 
 /**
@@ -65,7 +71,11 @@ export async function createJob(options: CreateJobOptions, request: Request, res
   const body = validate(jobRequest, request.body, 'The job');
   const key = idempotencyKey(request);
   const wait = { waitS: requestedWaitS(request, options), signal: abortOnClose(response) };
-  const context: RequestContext = { cancelAfterS: cancelAfterS(request), response };
+  const context: RequestContext = {
+    cancelAfterS: cancelAfterS(request),
+    cacheWish: parseCacheControl(request.get('cache-control')),
+    response,
+  };
   if (flagParameter(request, 'dry_run')) {
     response.json(planOf(await prepareJob(options, body, context)));
     return;
@@ -96,6 +106,7 @@ interface Submitted {
 /** What comes beside the body. */
 interface RequestContext {
   cancelAfterS: number | undefined;
+  cacheWish: CacheWish;
   response: Response;
 }
 
@@ -193,7 +204,7 @@ function assertSameBody(standing: string, sent: string): void {
 async function prepareJob(
   options: CreateJobOptions,
   body: JobRequest,
-  { cancelAfterS, response }: RequestContext,
+  { cancelAfterS, cacheWish, response }: RequestContext,
 ): Promise<NewJob> {
   const { catalog, partitions, tenants } = options;
   const tenant = tenantOf(response);
@@ -212,7 +223,7 @@ async function prepareJob(
   const { lane, priority } = serviceOf(body);
   const { retention_s: retentionS } = await tenants.read(tenant);
   const partition = partitionOf(descriptor.name, partitions);
-  return {
+  const job: NewJob = {
     id: newJobId({ createdAtMs: Date.now(), partition }),
     tenant,
     partition,
@@ -220,6 +231,7 @@ async function prepareJob(
     version: descriptor.version,
     lane,
     inputs,
+    maxQueueWaitS: descriptor.max_queue_wait_s,
     request: {
       ...(retentionS === null ? {} : { retention_s: retentionS }),
       ...requestRecordOf({ ...body, priority }, options.requestLimits),
@@ -227,8 +239,11 @@ async function prepareJob(
       ...arrivalOf(response),
       ...traceOf(response),
       ...(cancelAfterS === undefined ? {} : { cancel_after_s: cancelAfterS }),
+      ...(descriptor.cache && !cacheWish.mayKeep ? { no_store: true } : {}),
     },
   };
+  if (cacheWish.mayReuse) job.reuse = reuseOrder(job, descriptor, options.flightLeaseMs);
+  return job;
 }
 
 function has(versions: readonly PublishedModel[], pinned: string | undefined): boolean {
@@ -270,18 +285,24 @@ async function submit(
   job: NewJob,
   { waitS, signal }: Wait,
 ): Promise<Omit<Submitted, 'isReplayed'>> {
-  const { waiter } = options;
+  const { store, waiter } = options;
   const shown = { ...job, rows: job.inputs.length };
   if (waitS === 0 || waiter.isFull) {
-    const createdAtMs = await enqueue(options, job);
+    const { createdAtMs } = await enqueue(options, job);
     return { job: shown, createdAtMs, waitedS: undefined, ended: undefined };
   }
   let createdAtMs: number | undefined;
+  const { tenant, id } = job;
   const begin = async () => {
-    createdAtMs = await enqueue(options, job);
+    const accepted = await enqueue(options, job);
+    ({ createdAtMs } = accepted);
+    return accepted.reuse?.state;
   };
+  const wait = (before?: () => Promise<void>) => waiter.wait(tenant, id, waitS * 1000, signal, before);
+  // What may have its answers already is subscribed to when it is known not to.
+  const endOfReused = async () => ((await begin()) === 'ended' ? store.read(tenant, id) : wait());
   try {
-    const record = await waiter.wait(job.tenant, job.id, waitS * 1000, signal, begin);
+    const record = job.reuse ? await endOfReused() : await wait(async () => void (await begin()));
     return { job: shown, createdAtMs: createdAtMs ?? 0, waitedS: waitS, ended: endedOf(record) };
   } catch (error) {
     if (createdAtMs === undefined) throw error;
@@ -306,20 +327,33 @@ function endedOf(record: JobRecord | null): JobRecord | undefined {
   return record !== null && isTerminal(record.state) ? record : undefined;
 }
 
-/** When it was accepted, Unix ms. @throws Problem backlog_full */
-async function enqueue(options: CreateJobOptions, job: NewJob): Promise<number> {
-  const { store, metrics, backlogLimits } = options;
+/** @throws Problem backlog_full, deadline_unmeetable */
+async function enqueue(options: CreateJobOptions, job: NewJob): Promise<AcceptedJob> {
+  const { store, metrics } = options;
+  const limits = limitsFor(options, job);
+  if (job.request.expires_in_s !== undefined) job.msPerJob = options.backlogMonitor.bestMsPerJob(job.model);
   faultPoint('enqueue.before');
-  const outcome = await store.enqueue(job, backlogLimits);
+  const outcome = await store.enqueue(job, limits);
   faultPoint('enqueue.after');
-  if (outcome.status !== 'accepted') throw backlogFull(options, job.model, outcome);
+  if (outcome.status !== 'accepted') throw backlogFull(options, job.model, outcome, limits);
   // Of several requests with one new key, only that which made the job counts.
-  if (!outcome.isNew) return outcome.createdAtMs;
+  if (!outcome.isNew) return outcome;
   const labels = { model: job.model, version: job.version, lane: job.lane };
   metrics.jobsAccepted.inc(labels);
   metrics.rowsAccepted.inc(labels, job.inputs.length);
   const { network_in_ms = 0, validate_ms = 0 } = job.request;
   metrics.phaseDuration.observe({ model: job.model, phase: 'network_in' }, network_in_ms / 1000);
   metrics.phaseDuration.observe({ model: job.model, phase: 'validate' }, validate_ms / 1000);
-  return outcome.createdAtMs;
+  if (job.reuse) countReuse(metrics, job, outcome);
+  return outcome;
+}
+
+type AcceptedJob = Extract<EnqueueOutcome, { status: 'accepted' }>;
+
+function countReuse(metrics: ApiMetrics, { model, version, inputs }: NewJob, { reuse }: AcceptedJob): void {
+  const { rows = 0, state = 'queued' } = reuse ?? {};
+  metrics.countReuse(
+    { model, version },
+    { hit: rows, [state === 'following' ? 'follow' : 'miss']: inputs.length - rows },
+  );
 }

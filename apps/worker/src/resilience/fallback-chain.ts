@@ -1,17 +1,15 @@
-import { createHash } from 'node:crypto';
-import {
-  type ClaimedJob,
-  canonicalJson,
-  type Fallback,
-  type FallbackTrace,
-  type ModelManifest,
-  type Origin,
-  type ResultCache,
-  type RowResult,
+import type {
+  ClaimedJob,
+  Fallback,
+  FallbackTrace,
+  ModelManifest,
+  Origin,
+  ResultCache,
+  RowResult,
 } from '@onqueue/shared';
 import type { BatchedRowOutcome, SubmitOptions } from '../batching/dynamic-batcher.ts';
-import { Coalescer } from '../queue/coalescer.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
+import type { ResultMemory } from './result-memory.ts';
 
 /** A version of another model that answers in the place of one that cannot. */
 export interface StandIn {
@@ -24,14 +22,14 @@ export interface StandIn {
 
 export interface FallbackChainOptions {
   manifest: ModelManifest;
-  /** What must be equal for an answer of before to be an answer of now. */
-  origin: () => Origin;
-  cache: ResultCache;
+  /** Names what it was asked, as whoever keeps its answers does. */
+  memory: Pick<ResultMemory, 'keyOf'>;
+  cache: Pick<ResultCache, 'read'>;
   /** The newest version unless one is named; undefined when this worker does not serve it. */
   standInOf: (name: string, version?: string) => StandIn | undefined;
   /** Rows that a fallback answered. */
   onAnswered: (type: Fallback['type'], rows: number) => void;
-  /** The cache cannot be read or written: one fallback less, and nothing that a job fails for. */
+  /** The cache cannot be read: one fallback less, and nothing that a job fails for. */
   onError: (error: Error) => void;
 }
 
@@ -42,9 +40,6 @@ export interface FallbackAnswers {
   computed: { origin: Origin; rows: BatchedRowOutcome[] } | undefined;
 }
 
-/** Answers that go to Redis in one script. */
-const MAX_PER_WRITE = 256;
-
 /**
  * The fallbacks that a version declares, tried in their order: what one does not answer is left to the next. A stand-in has none
  * of its own here, so that a chain ends.
@@ -52,23 +47,10 @@ const MAX_PER_WRITE = 256;
 export class FallbackChain {
   readonly #options: FallbackChainOptions;
   readonly #list: readonly Fallback[];
-  readonly #cached: Extract<Fallback, { type: 'cached_result' }> | undefined;
-  readonly #writes: Coalescer<{ key: string; output: Record<string, unknown> }, undefined>;
-  #identity: string | undefined;
 
   constructor(options: FallbackChainOptions) {
-    const { manifest, cache } = options;
     this.#options = options;
-    this.#list = manifest.fallbacks ?? [];
-    this.#cached = this.#list.find((fallback) => fallback.type === 'cached_result');
-    const { max_rows: maxRows = 0, max_age_s: maxAgeS = 0 } = this.#cached ?? {};
-    this.#writes = new Coalescer({
-      perform: async (outputs) => {
-        await cache.write(manifest, outputs, { maxRows, maxAgeMs: maxAgeS * 1000 });
-        return outputs.map(() => undefined);
-      },
-      maxSize: MAX_PER_WRITE,
-    });
+    this.#list = options.manifest.fallbacks ?? [];
   }
 
   get isEmpty(): boolean {
@@ -83,16 +65,6 @@ export class FallbackChain {
   /** Whether a row that nothing answers fails at once, instead of waiting for its model. */
   get isLastWord(): boolean {
     return this.#list.at(-1)?.type === 'unavailable';
-  }
-
-  /** Keeps what the model answered, where a fallback is declared that needs it. */
-  remember({ tenant, inputs }: ClaimedJob, results: readonly RowResult[]): void {
-    if (!this.#cached) return;
-    for (const [row, result] of results.entries()) {
-      const input = inputs[row];
-      if (result.status !== 'succeeded' || result.served_by !== undefined || input === undefined) continue;
-      this.#writes.add({ key: this.#keyOf(tenant, input), output: result.output }).catch(this.#options.onError);
-    }
   }
 
   /** Answers rows of a job, by their numbers. Never rejects. */
@@ -119,10 +91,10 @@ export class FallbackChain {
     { max_age_s: maxAgeS }: Extract<Fallback, { type: 'cached_result' }>,
     { results }: FallbackAnswers,
   ): Promise<void> {
-    const { cache, manifest, onError } = this.#options;
+    const { cache, manifest, memory, onError } = this.#options;
     const { name: model, version } = manifest;
     try {
-      const keys = rows.map((row) => this.#keyOf(tenant, inputs[row] ?? {}));
+      const keys = rows.map((row) => memory.keyOf(tenant, inputs[row] ?? {}));
       const found = await cache.read(manifest, keys, maxAgeS * 1000);
       for (const [index, row] of rows.entries()) {
         const cached = found[index];
@@ -163,20 +135,8 @@ export class FallbackChain {
     }
     if (computed.length > 0) answers.computed ??= { origin: standIn.origin, rows: computed };
   }
-
-  /** Of one tenant: what others asked is not to be guessed from what is quick to come. */
-  #keyOf(tenant: string, input: Record<string, unknown>): string {
-    this.#identity ??= identityOf(this.#options.origin());
-    return createHash('sha256')
-      .update(`${this.#identity}\n${tenant}\n${canonicalJson(input)}`)
-      .digest('base64url');
-  }
 }
 
 function answerOf(output: Record<string, unknown>, fallback: FallbackTrace): RowResult {
   return { status: 'succeeded', output, served_by: 'fallback', fallback };
-}
-
-function identityOf({ artifact_sha256, preprocess_sha256, decision_policy_sha256 }: Origin): string {
-  return `${artifact_sha256} ${preprocess_sha256} ${decision_policy_sha256}`;
 }

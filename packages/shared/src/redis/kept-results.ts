@@ -4,7 +4,7 @@ import type { ClaimedJob } from '../ports.ts';
 import { type RowResult, rowResult } from '../row-result.ts';
 
 /**
- * A run of the unfinished rows alone: the record holds the results of the run before. Whoever claims the job gets the rows that
+ * A run of some rows alone: the record holds the results of the others, of the run before or out of the cache. Whoever claims the job gets the rows that
  * have none, and what it commits is put in among those that have. Done here and not in the scripts, whose cjson would round.
  */
 const keptResults = z.object({ run: z.number().int(), results: z.array(rowResult) });
@@ -21,11 +21,12 @@ export function withKept(job: ClaimedJob, text = ''): ClaimedJob {
   return { ...job, inputs, kept: { run, results, rows, total: job.inputs.length } };
 }
 
-/** Those of all rows; one that is kept says which run made it. */
+/** Those of all rows; one that an earlier run made says which. */
 export function allResults({ kept }: ClaimedJob, results: readonly RowResult[]): readonly RowResult[] {
   if (!kept) return results;
   const all = kept.results.map(
-    (result): RowResult => (result.status === 'succeeded' ? { ...result, run: result.run ?? kept.run } : result),
+    (result): RowResult =>
+      result.status === 'succeeded' && !result.cached ? { ...result, run: result.run ?? kept.run } : result,
   );
   for (const [index, row] of kept.rows.entries()) {
     const result = results[index];

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { blobRef } from '../blob-store.ts';
+import { type BlobRef, blobRef } from '../blob-store.ts';
 import { faultPoint } from '../fault-point.ts';
 import { batchTrace, JOB_SCHEMA_VERSION, type JobRecord, jobRecord, type RunRecord, runRecord } from '../job.ts';
 import { parseJobId } from '../job-id.ts';
@@ -22,6 +22,7 @@ import type {
   NewJob,
   RetriedRows,
   RetryOutcome,
+  Reuse,
   SweepOutcome,
 } from '../ports.ts';
 import { Problem } from '../problems.ts';
@@ -135,11 +136,27 @@ export class RedisJobStore implements JobStore {
 
   async enqueue(job: NewJob, limits: BacklogLimits): Promise<EnqueueOutcome> {
     const inputs = JSON.stringify(job.inputs);
-    const { request } = job;
     const { payloads } = this.#options;
+    // Rows that need not be computed are not worth a way to the blob store.
+    if (job.reuse && payloads?.isLargeInput(inputs)) {
+      const reply = await this.#enqueue(job, '[]', limits, { onlyAnswered: true });
+      if (reply[0] !== 'unanswered') return toEnqueueOutcome(reply);
+    }
     const ref = await payloads?.writeInputs(job, inputs, job.inputs.length);
     if (ref) faultPoint('inputs.stored.after');
-    const reply = (await this.#run('onqueueEnqueue', job.partition, [
+    const reply = await this.#enqueue(job, inputs, limits, { ref });
+    if (ref && (reply[0] !== 'accepted' || reply[2] === 0)) await payloads?.discard(job, ref);
+    return toEnqueueOutcome(reply);
+  }
+
+  async #enqueue(
+    job: NewJob,
+    inputs: string,
+    limits: BacklogLimits,
+    { ref, onlyAnswered = false }: { ref?: BlobRef | undefined; onlyAnswered?: boolean },
+  ): Promise<EnqueueReply> {
+    const { request, reuse } = job;
+    return (await this.#run('onqueueEnqueue', job.partition, [
       job.id,
       job.tenant,
       job.model,
@@ -167,12 +184,12 @@ export class RedisJobStore implements JobStore {
       request.webhook_events?.join(' ') ?? '',
       ref?.blob ?? '',
       metadataTags(request.metadata ?? {}, this.#options.indexedMetadata ?? []).join(' '),
-    ])) as ['accepted', string, 0 | 1] | BacklogFullReply;
-    if (ref && (reply[0] !== 'accepted' || reply[2] === 0)) await payloads?.discard(job, ref);
-    if (reply[0] === 'accepted') {
-      return { status: 'accepted', createdAtMs: Math.floor(Number(reply[1]) / 1000), isNew: reply[2] === 1 };
-    }
-    return toBacklogFull(reply);
+      reuse?.source ?? '',
+      reuse?.keys.join(' ') ?? '',
+      reuse?.leaseMs ?? '',
+      onlyAnswered ? '1' : '',
+      request.expires_in_s === undefined ? '' : (job.msPerJob ?? ''),
+    ])) as EnqueueReply;
   }
 
   async read(tenant: string, id: string): Promise<JobRecord | null> {
@@ -365,7 +382,25 @@ const madeBy = z.object({
 
 type BacklogFullReply = ['backlog_full', 'jobs' | 'rows' | 'bytes' | 'draining', ...number[]];
 
-function toBacklogFull([, dimension, ...counts]: BacklogFullReply): Exclude<EnqueueOutcome, { status: 'accepted' }> {
+type EnqueueReply =
+  | ['accepted', string, 0 | 1, number?, Reuse['state']?]
+  | ['unanswered']
+  | ['deadline_unmeetable', number]
+  | BacklogFullReply;
+
+function toEnqueueOutcome(reply: EnqueueReply): EnqueueOutcome {
+  if (reply[0] === 'unanswered') throw new Error('The script was to accept the job whatever is known. This is a bug.');
+  if (reply[0] === 'backlog_full') return toBacklogFull(reply);
+  if (reply[0] === 'deadline_unmeetable') return { status: 'deadline_unmeetable', waitMs: reply[1] };
+  const [, createdUs, isNew, rows = 0, state = 'queued'] = reply;
+  const createdAtMs = Math.floor(Number(createdUs) / 1000);
+  return { status: 'accepted', createdAtMs, isNew: isNew === 1, reuse: { rows, state } };
+}
+
+function toBacklogFull([, dimension, ...counts]: BacklogFullReply): Exclude<
+  EnqueueOutcome,
+  { status: 'accepted' | 'deadline_unmeetable' }
+> {
   if (dimension === 'draining') return { status: 'lane_draining' };
   return { status: 'backlog_full' as const, dimension, backlog: toBacklog(counts) };
 }

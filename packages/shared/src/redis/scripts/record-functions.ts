@@ -16,7 +16,7 @@ local NOW_US = string.format('%.0f', time[1] * 1000000 + time[2])
 local NOW_MS = math.floor(time[1] * 1000 + time[2] / 1000)
 -- Jobs in a queue's wait list while no worker has said what suits it.
 local DEFAULT_FEED_LIMIT = 64
-local OUTBOX, DUE, SCHEDULED, BLOBS = P .. 'outbox', P .. 'due', P .. 'scheduled', P .. 'blobs'
+local OUTBOX, DUE, SCHEDULED, BLOBS, FLIGHTS = P .. 'outbox', P .. 'due', P .. 'scheduled', P .. 'blobs', P .. 'flights'
 -- A blob of a record that has not ended is kept for so long, and then looked at again.
 local HELD_BLOB_MS = 7 * 86400000
 -- Nobody reads a blob to its end who began before its record was gone.
@@ -60,11 +60,11 @@ end
 local function readRun(tenant, id)
   local fields = redis.call('HMGET', recordKey(tenant, id),
     'state', 'run', 'attempt', 'model', 'rows', 'bytes', 'webhook', 'queue_due_ms', 'run_due_ms', 'lane', 'scheduled_ms',
-    'has_cancel_after', 'retention_ms', 'webhook_events', 'priority', 'blobs')
+    'has_cancel_after', 'retention_ms', 'webhook_events', 'priority', 'blobs', 'flight', 'following')
   return {state = fields[1], run = fields[2], attempt = fields[3], model = fields[4], rows = fields[5],
     bytes = fields[6], webhook = fields[7], hasDeadline = fields[8] or fields[9], isScheduled = fields[11], lane = fields[10],
     hasCancelAfter = fields[12], retentionMs = fields[13] or RETENTION_MS, webhookEvents = fields[14],
-    priority = fields[15] or 0, blobs = fields[16]}
+    priority = fields[15] or 0, blobs = fields[16], flight = fields[17], following = fields[18]}
 end
 
 -- The name of the blob that stands for a field's JSON, or nil.
@@ -131,6 +131,26 @@ local function beginToExpire(tenant, id, run, expiresInMs)
   redis.call('ZADD', DUE, due, dueMember(tenant, id, run))
 end
 
+-- A run that ends leads no rows any more and waits for none (flight-functions.ts): its followers are looked at by the next sweep. None of
+-- it may keep a job from ending.
+local function followersKey(row) return P .. 'followers:' .. row end
+local function leaveFlight(tenant, id, record, state)
+  local me = dueMember(tenant, id, record.run)
+  if record.following then redis.pcall('ZREM', followersKey(record.following), me) end
+  for row in string.gmatch(record.flight or '', '%S+') do
+    if redis.pcall('HGET', P .. 'flight-leaders', row) == me then
+      if redis.call('EXISTS', followersKey(row)) == 1 then
+        redis.pcall('HSET', P .. 'flight-leaders', row, state)
+        redis.pcall('ZADD', FLIGHTS, 0, row)
+      else
+        redis.pcall('HDEL', P .. 'flight-leaders', row)
+        redis.pcall('ZREM', FLIGHTS, row)
+      end
+    end
+  end
+  redis.call('HDEL', recordKey(tenant, id), 'flight', 'following', 'reuse')
+end
+
 -- Ends the run: record, counters, outbox and those who wait together. Whoever calls has checked that it may.
 -- 'record' is what readRun says; 'outcome' has a state, and may have results, error, batch and timings, as JSON, and
 -- the id of an origin.
@@ -169,6 +189,7 @@ local function endRun(tenant, id, record, outcome)
   if record.hasDeadline then redis.call('ZREM', DUE, dueMember(tenant, id, record.run)) end
   if record.isScheduled then redis.call('ZREM', SCHEDULED, dueMember(tenant, id, record.run)) end
   if record.hasCancelAfter then redis.call('ZREM', SCHEDULED, cancelMember(tenant, id, record.run)) end
+  if record.flight or record.following then leaveFlight(tenant, id, record, outcome.state) end
   tellEvent(tenant, id, record.run, record, 'job.' .. outcome.state)
   ended[#ended + 1] = id
 end
@@ -270,7 +291,9 @@ end
 
 local function tell()
   for model, changes in pairs(counts) do
-    for field, change in pairs(changes) do redis.call('HINCRBY', P .. 'backlog:' .. model, field, change) end
+    for field, change in pairs(changes) do
+      if change ~= 0 then redis.call('HINCRBY', P .. 'backlog:' .. model, field, change) end
+    end
   end
   if #ended > 0 then redis.call('PUBLISH', P .. 'done', table.concat(ended, ' ')) end
   if #halted > 0 then redis.call('PUBLISH', P .. 'halt', table.concat(halted, ' ')) end

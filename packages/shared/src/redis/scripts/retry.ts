@@ -38,7 +38,7 @@ redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
   member('origin', record[16] and '"' .. record[16] .. '"'), member('batch', record[17]),
   member('progress', record[23])}, ',') .. '}')
 redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'origin', 'batch', 'timings',
-  'queue_due_ms', 'run_due_ms', 'scheduled_ms', 'has_cancel_after', 'progress')
+  'queue_due_ms', 'run_due_ms', 'scheduled_ms', 'has_cancel_after', 'progress', 'flight', 'following', 'reuse')
 -- What the last run has, or what it was to add to. Results in the blob store are kept by nobody: all rows run.
 local hasResults = string.sub(record[12] or '', 1, 1) == '['
 local kept = ARGV[10] == '1' and (hasResults and '{"run":' .. run .. ',"results":' .. record[12] .. '}' or record[20])

@@ -1,20 +1,26 @@
+import { FLIGHT_FUNCTIONS } from './flight-functions.ts';
 import { PLACE_QUEUE_JOB } from './place-queue-job.ts';
 import { RECORD_FUNCTIONS } from './record-functions.ts';
 
+/** Followers of flights that one sweep looks at. */
+const FOLLOWERS_PER_SWEEP = 64;
+
 /**
  * Ends the runs whose time is up: queued ones that nobody started (expired), running ones beyond their timeout (failed), and
- * any beyond their `Cancel-After`. Puts those into their queue whose time has come. Any process may run it, as often as it likes; it needs no worker, and a paused queue does not stop it.
+ * any beyond their `Cancel-After`. Puts those into their queue whose time has come, and looks after jobs that wait for a flight that is over. Any process may run it, as often as it likes; it needs no worker, and a paused queue does not stop it.
  *
  * KEYS 1 scratch. ARGV 1 prefix, 2 retention ms, 3 how many at most, 4 the options of BullMQ's jobs as JSON.
- * Returns {how many were due, ms to the next one or -1}: the caller goes on while as many are due as it asked for.
+ * Returns {how many were due, as many as it asked for where followers are left, ms to the next one or -1}: the caller goes on while as many are due as it asked for.
  */
 export const SWEEP_LUA = `
 local P, RETENTION_MS = ARGV[1], ARGV[2]
 ${RECORD_FUNCTIONS}
 ${PLACE_QUEUE_JOB}
+${FLIGHT_FUNCTIONS}
 local members = redis.call('ZRANGEBYSCORE', DUE, '-inf', NOW_MS, 'LIMIT', 0, ARGV[3])
 local scheduled = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', NOW_MS, 'LIMIT', 0, ARGV[3] - #members)
-if #members + #scheduled > 0 then redis.call('DEL', KEYS[1]) end
+local hasFlights = redis.call('ZCOUNT', FLIGHTS, '-inf', NOW_MS) > 0
+if #members + #scheduled > 0 or hasFlights then redis.call('DEL', KEYS[1]) end
 
 local function cancelIfDue(tenant, id, run)
   local record = readRun(tenant, id)
@@ -55,10 +61,11 @@ for _, member in ipairs(scheduled) do
   if canceledRun then cancelIfDue(tenant, id, canceledRun) else placeScheduled(tenant, id, run) end
   redis.call('ZREM', SCHEDULED, member)
 end
+local isCut = hasFlights and releaseFlights(${FOLLOWERS_PER_SWEEP}, ARGV[4])
 tell()
 local nextMs = math.huge
-for _, set in ipairs({DUE, SCHEDULED}) do
+for _, set in ipairs({DUE, SCHEDULED, FLIGHTS}) do
   nextMs = math.min(nextMs, redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2] or math.huge)
 end
-return {#members + #scheduled, nextMs < math.huge and math.max(0, math.ceil(nextMs - NOW_MS)) or -1}
+return {isCut and tonumber(ARGV[3]) or #members + #scheduled, nextMs < math.huge and math.max(0, math.ceil(nextMs - NOW_MS)) or -1}
 `;
