@@ -81,15 +81,19 @@ async function prepare(): Promise<Known> {
   const part = { method: 'PUT', headers: { 'content-type': 'text/plain' }, body: '[]' };
   await request(`${baseUrl}/uploads/${upload}/parts/1`, part);
   const { endpoint, delivery } = await prepareWebhooks(post);
+  // The one without keys can be deleted. Both stay from one operation to the next, unless that has ended them.
+  for (const id of ['acme', 'idle']) await post('/admin/tenants', { id });
+  const key = (await post('/admin/keys', { tenant: 'acme' })).body.id;
   return {
     // biome-ignore format: a row for each kind.
     id: [
       succeeded, succeeded, failed, failed, queued, canceled, canceled,
-      file, file, upload, upload, endpoint, endpoint, delivery, delivery, 'none',
+      file, file, upload, upload, endpoint, endpoint, delivery, delivery, key, key, 'acme', 'idle', 'idle', 'none',
     ],
     url: [receiver.url()],
     webhook: [receiver.url()],
     endpoint: [endpoint],
+    tenant: ['acme', 'default', 'nobody'],
     starting_after: [succeeded, '1-0', '1-2'],
     'Last-Event-ID': ['1-0', '1-2', '9-9'],
     model: ['linear', 'linear', 'linear', 'lookup', 'nowhere'],

@@ -27,33 +27,34 @@ export class RecentReads<T> {
     if (found && found.untilMs > this.#options.clock.now()) return Promise.resolve(found.value);
     const pending = this.#pending.get(name);
     if (pending) return pending;
-    const reading = this.#options
-      .read(name)
-      .then((value) => {
-        // Else somebody has changed it meanwhile, and what was read may be older.
-        if (this.#pending.get(name) === reading && value !== null) this.set(name, value);
-        if (value === null) this.#values.delete(name);
+    const reading = this.#options.read(name).then(
+      (value) => {
+        this.#end(name, reading, value);
         return value;
-      })
-      .finally(() => {
-        if (this.#pending.get(name) === reading) this.#pending.delete(name);
-      });
+      },
+      (error: unknown) => {
+        this.#end(name, reading, null);
+        throw error;
+      },
+    );
     this.#pending.set(name, reading);
     return reading;
   }
 
-  /** Keeps what came along with something else. */
-  set(name: string, value: T): void {
-    const { ttlMs, maxEntries, clock } = this.#options;
-    this.#values.delete(name);
-    this.#values.set(name, { value, untilMs: clock.now() + ttlMs });
-    const [oldest] = this.#values.keys();
-    if (this.#values.size > maxEntries && oldest !== undefined) this.#values.delete(oldest);
-  }
-
-  /** So that who changes something sees it at once, in this process. */
+  /** So that who changes something sees it at once, in this process: also what is being read now is not kept. */
   forget(name: string): void {
     this.#values.delete(name);
     this.#pending.delete(name);
+  }
+
+  #end(name: string, reading: Promise<T | null>, value: T | null): void {
+    if (this.#pending.get(name) !== reading) return;
+    this.#pending.delete(name);
+    this.#values.delete(name);
+    if (value === null) return;
+    const { ttlMs, maxEntries, clock } = this.#options;
+    this.#values.set(name, { value, untilMs: clock.now() + ttlMs });
+    const [oldest] = this.#values.keys();
+    if (this.#values.size > maxEntries && oldest !== undefined) this.#values.delete(oldest);
   }
 }
