@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ChildService, RedisServer } from '@onqueue/launcher';
-import { API_KEY_SCOPES, apiKeyIdOf, TENANT_DEFAULTS } from '@onqueue/shared';
+import { API_KEY_SCOPES, apiKeyIdOf, newJobId, TENANT_DEFAULTS } from '@onqueue/shared';
 import { closeRedis, connectRedis, type RedisConnection, RedisKeys, whenReady } from '@onqueue/shared/redis';
+import { WebSocket } from 'ws';
 import { onqueue } from './support/cli.ts';
 import { request } from './support/client.ts';
 import { bearer, type KeyBench, openKeyBench, TEST_ACTOR } from './support/keys.ts';
@@ -136,6 +137,26 @@ describe('a key', () => {
         })
       ).body.code,
     ).toBe('key_revoked');
+  });
+
+  test('is needed for a WebSocket too', async () => {
+    const api = await start();
+    const key = await bench.key(['read']);
+    const statusOfHandshake = (headers: Record<string, string>) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const socket = new WebSocket(
+          `${api.baseUrl.replace('http', 'ws')}/jobs/${newJobId({ createdAtMs: Date.now(), partition: 0 })}/events`,
+          { headers },
+        );
+        socket.on('unexpected-response', (_, response) => {
+          resolve(response.statusCode);
+          response.destroy();
+        });
+        socket.on('error', reject);
+      });
+    expect(await statusOfHandshake({})).toBe(401);
+    expect(await statusOfHandshake(bearer(`${key}0`))).toBe(401);
+    expect(await statusOfHandshake(bearer(key))).toBe(404);
   });
 
   test('tells when it was used', async () => {

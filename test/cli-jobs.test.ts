@@ -343,6 +343,7 @@ describe('jobs retry of many', () => {
       print: (text: string) => printed.push(text),
       printError: (text: string) => printed.push(text),
       progress: (text: string) => shown.push(text),
+      interrupted: () => new Promise<void>(() => {}),
       readInput: undefined,
     };
     expect(await runCli(atTerminal)).toBe(0);

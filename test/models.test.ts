@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { repoRoot } from '@onqueue/launcher';
-import { type ModelManifest, modelManifest } from '@onqueue/shared';
-import { request, runJob } from './support/client.ts';
+import { decisionPolicySha256, type ModelManifest, modelManifest, preprocessSha256 } from '@onqueue/shared';
+import { runJob } from './support/client.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
 
 const MODELS = join(repoRoot, 'models');
@@ -58,11 +58,12 @@ describe.each(versions)('$name $version', ({ name, version, folder }) => {
 
   test('says which artifact, preprocessing and decision policy made a result', async () => {
     const { provenance } = await runJob(platform.baseUrl, { model: name, version, input: manifest.example });
-    const { body } = await request(`${platform.baseUrl}/models/${name}`);
     expect(provenance).toMatchObject({
+      model: name,
+      version,
       artifact_sha256: manifest.artifact.sha256,
-      preprocess_sha256: body.preprocess_sha256,
-      decision_policy_sha256: body.decision_policy_sha256,
+      preprocess_sha256: preprocessSha256(manifest),
+      decision_policy_sha256: decisionPolicySha256(manifest),
     });
   });
 

@@ -1,3 +1,5 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { parsePublicKey, parseWebhookSecret, verifyWebhook } from '@onqueue/shared';
 import { connectRedis } from '@onqueue/shared/redis';
@@ -5,6 +7,7 @@ import { WebhookVerifier } from '@onqueue/shared/webhooks';
 import { Webhook } from 'standardwebhooks';
 import { acceptedJob, endedJob, postJob, request } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
+import { writeLinearModel } from './support/models/tiny-models.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
 import { type ReceivedRequest, type Receiver, startReceiver } from './support/receiver.ts';
 import { until } from './support/until.ts';
@@ -54,6 +57,10 @@ beforeAll(async () => {
       ONQUEUE_WEBHOOK_SIGNING_KEYS: `whsk_${Buffer.alloc(32, 9).toString('base64')}`,
       ONQUEUE_WEBHOOK_MASTER_KEYS: MASTER_KEY,
       ONQUEUE_WEBHOOK_MAX_ENDPOINTS: '4',
+      ONQUEUE_WEBHOOK_DISABLE_AFTER_S: '1',
+      ONQUEUE_WEBHOOK_PAUSE_MS: '10',
+      ONQUEUE_WEBHOOK_CIRCUIT_FAILURES: '1000',
+      ONQUEUE_MODELS_POLL_MS: '100',
     },
   });
   ({ baseUrl } = platform);
@@ -213,7 +220,9 @@ test('an endpoint that was disabled is told nothing until it is enabled again', 
 });
 
 test('an answer of 410 disables the endpoint, and the others are told', async () => {
-  const gone = await register({ url: receiver.url('/gone'), models: ['linear'] });
+  const gone = await register({ url: receiver.url('/gone?token=1'), models: ['linear'] });
+  const watching = await startReceiver();
+  const watcher = await register({ url: watching.url(), events: ['endpoint.disabled'] });
   receiver.respond({ status: 410, body: 'no more' });
   const id = await acceptedJob(baseUrl, linear);
   await until('it is disabled', async () => {
@@ -222,6 +231,75 @@ test('an answer of 410 disables the endpoint, and the others are told', async ()
   });
   const [delivery] = await deliveriesOf(id, ([first]) => first?.status === 'failed');
   expect(delivery?.latest_attempts).toMatchObject([{ outcome: 'gone', status: 410 }]);
+  const [told] = (await watching.waitFor(1)) as [ReceivedRequest];
+  expect(new Webhook(watcher.secret).verify(told.body, headersOf(told))).toEqual({
+    type: 'endpoint.disabled',
+    timestamp: expect.any(String),
+    // Of a URL no more than its origin: the rest may be a secret.
+    data: { id: gone.id, object: 'webhook_endpoint', url: new URL(receiver.url()).origin, reason: 'gone' },
+  });
+  // Once: a test makes sure that nothing is under way.
+  const test = await send<{ event_id: string }>('POST', `/webhooks/endpoints/${watcher.id}/test`);
+  expect((await watching.waitFor(2))[1]?.headers['webhook-id']).toBe(test.body.event_id);
+  await watching.close();
+});
+
+test('an endpoint that has not answered well for its days is disabled, and the others are told', async () => {
+  const failing = await register();
+  const watching = await startReceiver();
+  await register({ url: watching.url(), events: ['endpoint.disabled'] });
+  receiver.respondAlways({ status: 500 });
+  // Each has two attempts; the first failure begins the time, the one that comes after it ends it.
+  await until('it is disabled', async () => {
+    const id = await acceptedJob(baseUrl, linear);
+    await deliveriesOf(id, ([first]) => first?.status === 'failed');
+    return (await get<Endpoint>(`/webhooks/endpoints/${failing.id}`)).body.disabled_reason === 'failing';
+  });
+  const [told] = (await watching.waitFor(1)) as [ReceivedRequest];
+  expect(JSON.parse(told.body)).toMatchObject({
+    type: 'endpoint.disabled',
+    data: { id: failing.id, reason: 'failing' },
+  });
+  // The way back: what failed is recovered once it is enabled.
+  receiver.respondAlways({ status: 200 });
+  await send('PATCH', `/webhooks/endpoints/${failing.id}`, { status: 'enabled' });
+  const { deliveries } = (
+    await send<{ deliveries: number }>('POST', '/webhooks/deliveries/recover', {
+      since: new Date(Date.now() - 60_000).toISOString(),
+      endpoint_id: failing.id,
+    })
+  ).body;
+  expect(deliveries).toBeGreaterThan(0);
+  await until('all of them are delivered', async () => {
+    const path = `/webhooks/deliveries?endpoint=${failing.id}&status=delivered`;
+    return (await get<List<Delivery>>(path)).body.data.length === deliveries;
+  });
+  await watching.close();
+});
+
+test('endpoints are told of a version that cannot be loaded, and why', async () => {
+  await register({ events: ['model.failed', 'model.ready'], models: ['linear'] });
+  await register({ events: ['model.failed'], models: ['lookup'], url: receiver.url('/other') });
+  const { folder } = await writeLinearModel({ dir: models.dir, name: 'linear', version: '2', bias: 1 });
+  const golden = join(folder, 'golden.jsonl');
+  await writeFile(golden, (await readFile(golden, 'utf8')).replace('"score":1', '"score":7'));
+  const requests = await receiver.waitFor(1);
+  expect(requests.map(({ path }) => path)).toEqual(['/hook']);
+  expect(JSON.parse(String(requests[0]?.body))).toMatchObject({
+    type: 'model.failed',
+    data: {
+      object: 'model_version',
+      model: 'linear',
+      version: '2',
+      worker: expect.any(String),
+      reason: expect.stringContaining('golden'),
+    },
+  });
+  await rm(folder, { recursive: true });
+  await until('the version is gone', async () => {
+    const { status, body } = await get<{ state: string }>('/models/linear/versions/2');
+    return status !== 200 || body.state === 'removed';
+  });
 });
 
 test('every attempt is recorded, a delivery that failed is kept, and can be sent anew under the same id', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { FAULT_POINTS, type FaultPointName } from '@onqueue/shared';
+import { request } from '../support/client.ts';
 import { until } from '../support/until.ts';
 import { type FaultPlatform, startFaultPlatform } from './support/fault-platform.ts';
 import { FaultScene } from './support/fault-scene.ts';
@@ -66,6 +67,20 @@ const API_POINTS: Partial<Record<FaultPointName, Ask>> = {
     };
   },
 };
+/** Of which no webhook and no verdict depends; endpoint-changes.test.ts looks at what is left of them. */
+for (const point of ['endpoint.subscribed.after', 'endpoint.changed.after'] as const) {
+  API_POINTS[point] = async (_client, { armed, clean }) => {
+    const endpoint = { url: 'http://127.0.0.1:9/', events: ['endpoint.disabled'] };
+    const headers = { 'content-type': 'application/json' };
+    const post = { method: 'POST', headers, body: JSON.stringify(endpoint) };
+    await expect(fetch(`${armed}/webhooks/endpoints`, post)).rejects.toThrow();
+    return async () => {
+      const { body } = await request<{ data: { id: string }[] }>(`${clean}/webhooks/endpoints`);
+      expect(body.data).toHaveLength(point === 'endpoint.changed.after' ? 1 : 0);
+      for (const { id } of body.data) await request(`${clean}/webhooks/endpoints/${id}`, { method: 'DELETE' });
+    };
+  };
+}
 const WORKER_POINTS = FAULT_POINTS.filter((name) => !(name in API_POINTS));
 const VISITS = sized({ small: [1], full: [1, 2, 5] });
 const FAILURES = sized({ small: [1], full: [1, 2] });

@@ -127,6 +127,7 @@ async function main(): Promise<void> {
     registry: new RedisModelRegistry({
       redis,
       keys,
+      maxAuditLines,
       onUnreadable: (text) =>
         logger.debug({ descriptor: text.slice(0, 200) }, 'descriptor of a newer version left out'),
     }),

@@ -9,6 +9,7 @@ import {
 } from '@onqueue/shared';
 import type { BatchedRowOutcome, SubmitOptions } from './batching/dynamic-batcher.ts';
 import type { HaltSignal } from './batching/halt-signal.ts';
+import type { ReportProgress } from './progress-reporter.ts';
 import { type Attempt, afterFault, failedWhole } from './queue/job-source.ts';
 import type { CircuitBreaker } from './resilience/circuit-breaker.ts';
 import type { FallbackChain } from './resilience/fallback-chain.ts';
@@ -67,16 +68,20 @@ export class JobScorer {
   }
 
   /** Scores every row; `queued` when a retry may mend what failed. Never rejects: a job that breaks us must end all the same. */
-  async score(job: ClaimedJob, attempt: Attempt, halt: HaltSignal): Promise<JobOutcome> {
+  async score(job: ClaimedJob, attempt: Attempt, halt: HaltSignal, onProgress?: ReportProgress): Promise<JobOutcome> {
     try {
-      return await this.#score(job, attempt, halt);
+      return await this.#score(job, attempt, { halt, onProgress });
     } catch (cause) {
       this.#options.onBug(cause, job);
       return afterFault(job, attempt, new Error('Something broke on our side. Tell us the request_id.'));
     }
   }
 
-  async #score(job: ClaimedJob, { isLast, isSuspect }: Attempt, halt: HaltSignal): Promise<JobOutcome> {
+  async #score(
+    job: ClaimedJob,
+    { isLast, isSuspect }: Attempt,
+    { halt, onProgress }: { halt: HaltSignal; onProgress: ReportProgress | undefined },
+  ): Promise<JobOutcome> {
     const { versions, summon } = this.#options;
     const served = versions.get(job.version) ?? (await summon?.(job.version, halt));
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
@@ -91,7 +96,7 @@ export class JobScorer {
     if (!isSuspect) this.#options.retries.countFirstAttempt();
     const { service } = job.request;
     const isUrgent = service !== undefined && SERVICE_CLASSES[service.class].isUrgent;
-    const rows = await submitOnce(job, served, { lane: job.lane, halt, isApart: isSuspect, isUrgent });
+    const rows = await submitOnce(job, served, { lane: job.lane, halt, isApart: isSuspect, isUrgent, onProgress });
     // Its run has ended elsewhere: whatever comes of it here, the fence refuses.
     if (halt.isHalted) return { state: 'queued', spendsAttempt: false };
     if (rows.some(({ result }) => isFailed(result, 'model_unavailable'))) {

@@ -30,9 +30,11 @@ import {
   checkAtEveryConnect,
   closeRedis,
   connectRedis,
+  gatherWrites,
   listenForHalts,
   RedisBlobRegister,
   type RedisConnection,
+  RedisJobProgress,
   RedisJobStore,
   RedisKeys,
   RedisModelRegistry,
@@ -155,6 +157,7 @@ async function main(): Promise<void> {
     retentionMs: config.retentionS * 1000,
     maxPredictions: config.maxPredictions,
     queueMetricsMinutes: config.queueMetricsMinutes,
+    progressIntervalMs: config.progressIntervalMs,
     versionWaitMs: config.versionWaitS * 1000,
     unavailableWaitMs: config.unavailableWaitS * 1000,
     circuit: {
@@ -171,6 +174,7 @@ async function main(): Promise<void> {
     redis,
     keys,
     store,
+    progress: new RedisJobProgress({ redis, keys }),
     payloads,
     payloadRoom: new ByteRoom(config.maxLoadedInputBytes),
     registry: new RedisModelRegistry({ redis, keys }),
@@ -320,6 +324,7 @@ function connectWorkerRedis(config: Config, logger: Logger, outages: OutageLog):
   const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
     outages.warn(error, 'redis connection'),
   );
+  gatherWrites(redis);
   checkAtEveryConnect(redis, {
     onSuitable: (report) => {
       outages.over();

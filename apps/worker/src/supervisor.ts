@@ -1,16 +1,15 @@
 import {
   type Clock,
   compareVersions,
-  describeModel,
   type FleetNews,
   type JobPayloads,
+  type JobProgressLog,
   type JobStore,
   LANES,
   type ModelDescriptor,
   type ModelManifest,
   type ModelRegistry,
   partitionOf,
-  preprocessSha256,
   type ResultCache,
   type Tracer,
   type VersionBeat,
@@ -32,12 +31,15 @@ import { estimatedRunnerBytes } from './models/memory-estimate.ts';
 import type { ModelFilePolicy } from './models/model-file-policy.ts';
 import { ModelManager } from './models/model-manager.ts';
 import type { ModelSource } from './models/model-source.ts';
+import { PublishedModels } from './models/published-models.ts';
 import { type RepositorySnapshot, RepositoryWatcher } from './models/repository-watcher.ts';
 import { versionEvents } from './models/version-events.ts';
 import type { GraphReader } from './onnx/graph-outline.ts';
 import type { OutageLog } from './outage-log.ts';
 import { withPayloads } from './payload-handler.ts';
+import { ProgressReporter } from './progress-reporter.ts';
 import { openPartitionSource } from './queue/batch/open-partition-source.ts';
+import { claimAhead } from './queue/claim-ahead.ts';
 import type { PartitionSource, ServedQueue } from './queue/job-source.ts';
 import { ModelQueues } from './queue/model-queues.ts';
 import type { CircuitPolicy, CircuitTransition } from './resilience/circuit-breaker.ts';
@@ -80,6 +82,8 @@ export interface SupervisorOptions {
   retentionMs: number;
   maxPredictions: number;
   queueMetricsMinutes: number;
+  /** Between two times that the progress of a job is told. */
+  progressIntervalMs: number;
   /** How long a job may wait for a worker that has its version. */
   versionWaitMs: number;
   /** How many attempts of a model may be tried again. */
@@ -97,6 +101,7 @@ export interface SupervisorOptions {
   redis: RedisConnection;
   keys: RedisKeys;
   store: JobStore;
+  progress: JobProgressLog;
   payloads: JobPayloads;
   /** For rows out of the blob store. */
   payloadRoom: ByteRoom;
@@ -131,10 +136,7 @@ export class Supervisor {
   readonly #reporter: FleetReporter;
   readonly #queues: ModelQueues;
   readonly #held: HeldJobs;
-  /** What stood in Redis when this worker began. */
-  #published: readonly ModelDescriptor[] = [];
-  /** Of versions that are not in memory; the same object as long as they are the same. */
-  readonly #described = new WeakMap<ModelManifest, ModelDescriptor>();
+  readonly #published: PublishedModels;
   #started: Promise<void> | undefined;
   #isServing = false;
   readonly #stopping = new AbortController();
@@ -143,6 +145,7 @@ export class Supervisor {
     this.#options = options;
     const { clock, logger, metrics, outages } = options;
     this.#held = new HeldJobs({ clock });
+    this.#published = new PublishedModels(options);
     this.#manager = new ModelManager({
       load: (version, { instances }) => this.#load(version, instances),
       instances: options.instances,
@@ -151,7 +154,7 @@ export class Supervisor {
       estimateBytes: estimatedRunnerBytes,
       coldStartTimeoutMs: options.coldStartTimeoutMs,
       drainMs: options.versionDrainMs,
-      isPublished: (manifest) => this.#isPublished(manifest),
+      isPublished: (manifest) => this.#published.has(manifest),
       isBusy: (version) => this.#held.holds(version),
       hasOlder: (model, ageMs) => this.#hasOlder(model, ageMs),
       clock,
@@ -199,7 +202,7 @@ export class Supervisor {
 
   async #start(): Promise<void> {
     if (this.#stopping.signal.aborted) return;
-    await this.#readPublished();
+    await this.#published.read().catch((error: Error) => this.#options.outages.warn(error, 'published models'));
     const snapshot = await this.#firstLook();
     if (this.#stopping.signal.aborted) return;
     // Orders are heard before anything is loaded: what was unloaded stays so.
@@ -353,12 +356,18 @@ export class Supervisor {
   }
 
   #queuesOf(model: string): ServedQueue[] {
-    const { worker, logger, metrics, clock, retryBudget, instances, outages } = this.#options;
+    const { worker, logger, metrics, clock, retryBudget, outages } = this.#options;
     const payloads = {
       payloads: this.#options.payloads,
       room: this.#options.payloadRoom,
       onError: (error: Error) => outages.warn(error, 'blob store', { model }),
     };
+    const progress = new ProgressReporter({
+      log: this.#options.progress,
+      clock,
+      everyMs: this.#options.progressIntervalMs,
+      onError: (error) => outages.warn(error, 'progress could not be told', { model }),
+    });
     const scorer = new JobScorer({
       versions: { get: (version) => this.#manager.get(model, version) },
       summon: (version, halt) => this.#manager.summon(model, version, halt),
@@ -372,20 +381,17 @@ export class Supervisor {
       onBug: (error, job) => logger.error({ err: error, job_id: job.id, request_id: job.request.request_id }, 'bug'),
     });
     const versions = this.managed.filter(({ name, manifest }) => name === model && manifest);
-    // Of what is in memory the size is measured, of the others it is what the manifest allows.
-    const sizes = versions.map(
-      ({ served, manifest }) => served?.maxBatchSize ?? manifest?.batching.max_batch_size ?? 1,
-    );
-    const most = Math.max(instances, ...versions.map(({ manifest }) => manifest?.serving?.instances ?? instances));
-    const maxBatchSize = Math.max(1, ...sizes);
+    const { concurrency, bulkRows } = claimAhead(versions, this.#options);
     return LANES.map((lane) => ({
       model,
       lane,
-      concurrency: concurrencyFor(maxBatchSize, { ...this.#options, instances: most }),
-      ...(lane === 'bulk' ? { rows: bulkRowsFor(maxBatchSize, most) } : {}),
+      concurrency,
+      ...(lane === 'bulk' ? { rows: bulkRows } : {}),
       handler: (job, attempt) =>
         this.#held.hold(job, (halt) =>
-          withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt))(job, attempt),
+          progress.follow(job, (report) =>
+            withPayloads(payloads, (loaded, tried) => scorer.score(loaded, tried, halt, report))(job, attempt),
+          ),
         ),
     }));
   }
@@ -459,47 +465,7 @@ export class Supervisor {
     return this.#manager.versions.flatMap((version) => {
       if (!this.#manager.isOffered(version)) return [];
       if (version.served) return version.served.descriptor;
-      return version.manifest ? this.#describe(version.manifest) : [];
+      return version.manifest ? this.#published.describe(version.manifest) : [];
     });
   }
-
-  /** What was published of it, with its measurements, if it is still the same; else what the manifest says. */
-  #describe(manifest: ModelManifest): ModelDescriptor {
-    const known = this.#described.get(manifest);
-    if (known) return known;
-    const descriptor = this.#published.find((published) => isOf(published, manifest)) ?? describeModel(manifest);
-    this.#described.set(manifest, descriptor);
-    return descriptor;
-  }
-
-  async #readPublished(): Promise<void> {
-    try {
-      this.#published = (await this.#options.registry.list()).map(({ descriptor }) => descriptor);
-    } catch (error) {
-      this.#options.outages.warn(error as Error, 'published models');
-    }
-  }
-
-  #isPublished(manifest: ModelManifest): boolean {
-    return this.#published.some((descriptor) => isOf(descriptor, manifest));
-  }
-}
-
-function isOf(descriptor: ModelDescriptor, manifest: ModelManifest): boolean {
-  return (
-    descriptor.name === manifest.name &&
-    descriptor.version === manifest.version &&
-    descriptor.artifact_sha256 === manifest.artifact.sha256 &&
-    descriptor.preprocess_sha256 === preprocessSha256(manifest)
-  );
-}
-
-/** All that a runner holds and one batch more, so that the next one is there when one ends; BullMQ's Worker gains nothing above 256. */
-function concurrencyFor(maxBatchSize: number, options: { instances: number; runnerDepth: number }): number {
-  return Math.min(256, Math.max(16, (options.runnerDepth + 1) * maxBatchSize * options.instances));
-}
-
-/** Bulk is claimed ahead by two batches a runner; of jobs that are larger than a batch two, so that one is there when one ends. */
-function bulkRowsFor(maxBatchSize: number, instances: number): { max: number; minJobs: number } {
-  return { max: Math.max(16, 2 * maxBatchSize * instances), minJobs: 2 * instances };
 }

@@ -10,6 +10,7 @@ import { AS_DECLARED, MODEL } from '../workload.ts';
 import { bareSenderAnswer } from './bare-sender-protocol.ts';
 import { expectAnswer, openAnswer, type ReceiverQuestion, reviveAnswer } from './receiver-protocol.ts';
 
+const SETTLE_MS = 2000;
 const PREFIX = 'bench';
 /** In flight to one endpoint, and of the baseline's loop: the default of the platform. */
 const CONCURRENCY = 32;
@@ -110,6 +111,8 @@ export const webhooksBench: Bench = {
       const result = await arrived;
       if (dead.length > 0) {
         await receiver.ask({ kind: 'revive' } satisfies ReceiverQuestion, reviveAnswer, TIMEOUT_MS);
+        // The worker notes what was cut, and rests those endpoints; that must not be left to the next round.
+        await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
         await forget(redis);
       }
       return result.latenciesMs;

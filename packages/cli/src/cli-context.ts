@@ -12,4 +12,6 @@ export interface CliContext {
   progress: ((text: string) => void) | undefined;
   /** What is piped in; undefined at a terminal. */
   readInput: (() => Promise<string>) | undefined;
+  /** Resolves when the person wants the command to end; from the first call on, signals do nothing else. */
+  interrupted: () => Promise<void>;
 }

@@ -8,6 +8,7 @@ import { keysCommand } from './commands/keys.ts';
 import { modelsCommand } from './commands/models.ts';
 import { queuesCommand } from './commands/queues.ts';
 import { tenantsCommand } from './commands/tenants.ts';
+import { webhooksCommand } from './commands/webhooks.ts';
 
 /** Runs one command line and resolves with its exit code; never rejects for what a user can mend. */
 export async function runCli(context: CliContext): Promise<number> {
@@ -24,6 +25,7 @@ export async function runCli(context: CliContext): Promise<number> {
     .addCommand(keysCommand(context))
     .addCommand(tenantsCommand(context))
     .addCommand(auditCommand(context))
+    .addCommand(webhooksCommand(context))
     .addCommand(doctorCommand(context));
   inherit(program);
   try {

@@ -1,11 +1,13 @@
 import { text } from 'node:stream/consumers';
 import { runCli } from './cli.ts';
+import { Interruption } from './interruption.ts';
 import { showProgress } from './progress.ts';
 
+const interruption = new Interruption(process);
 // Whoever reads us has heard enough: `onqueue jobs list | head`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
+  if (!interruption.interrupt()) process.exit(0);
 });
 
 const { stdin, stderr } = process;
@@ -24,5 +26,6 @@ process.exitCode = await runCli({
   },
   progress: progress?.show,
   readInput: stdin.isTTY ? undefined : () => text(stdin),
+  interrupted: () => interruption.wait(),
 });
 progress?.clear();

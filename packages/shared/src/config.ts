@@ -533,6 +533,14 @@ export const SETTINGS = {
     default: '20',
     about: 'Attempts of a model that a worker may try again in 10 s beyond that percentage.',
   }),
+  progressIntervalMs: setting({
+    env: 'ONQUEUE_PROGRESS_INTERVAL_MS',
+    reader: 'worker',
+    schema: integer(100, 3_600_000),
+    default: '2000',
+    about:
+      'Milliseconds between two `job.progress` of a job, and before the first one: a job that takes no longer tells none.',
+  }),
   batchTimeoutMs: setting({
     env: 'ONQUEUE_BATCH_TIMEOUT_MS',
     reader: 'worker',

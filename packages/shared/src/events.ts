@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { jobProgress } from './job-progress.ts';
 
 /** How a job can end, as an event. */
 export const jobEndEvent = z.enum(['job.succeeded', 'job.failed', 'job.canceled', 'job.expired']);
 
 /** What there is to be told about a job. What is no end is told only to those who name it. */
-export const jobEventType = z.enum(['job.queued', 'job.started', ...jobEndEvent.options]);
+export const jobEventType = z.enum(['job.queued', 'job.started', 'job.progress', ...jobEndEvent.options]);
 export type JobEventType = z.infer<typeof jobEventType>;
 
 /** What there is to be told about the platform: to endpoints, of which there is no job. */
@@ -43,6 +44,7 @@ export const outboxEvent = z.discriminatedUnion('schema_version', [
     job_id: z.string().min(1),
     run: z.number().int().positive(),
     url: z.string().min(1),
+    progress: jobProgress.optional(),
   }),
   z.object({
     schema_version: z.literal(2),
@@ -50,6 +52,7 @@ export const outboxEvent = z.discriminatedUnion('schema_version', [
     type: jobEventType,
     job_id: z.string().min(1),
     run: z.number().int().positive(),
+    progress: jobProgress.optional(),
   }),
   z.object({
     schema_version: z.literal(3),

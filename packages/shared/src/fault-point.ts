@@ -12,6 +12,8 @@ export const FAULT_POINTS = [
   'enqueue.after',
   'cancel.after',
   'retry.after',
+  'endpoint.subscribed.after',
+  'endpoint.changed.after',
   'marker.after',
   'claim.before',
   'claim.after',

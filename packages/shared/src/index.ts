@@ -26,6 +26,7 @@ export * from './job-event.ts';
 export * from './job-id.ts';
 export * from './job-index.ts';
 export * from './job-payloads.ts';
+export * from './job-progress.ts';
 export * from './job-removals.ts';
 export * from './job-request.ts';
 export * from './job-state.ts';

@@ -55,6 +55,30 @@ test('a cursor that the record knows nothing of is beyond it', () => {
   ]);
 });
 
+test('progress stands between start and end, the latest of it, and the end behind all that were told', () => {
+  const progress = { run: 1, sequence: 3, at_ms: 2500, rows: { done: 4, total: 9 } };
+  const working = { ...running, progress };
+  expect(eventsAfter(at('1-1'), working, [])).toMatchObject([
+    { id: '1-4', type: 'job.progress', status: 'running', progress: { rows: { done: 4, total: 9 } }, job: null },
+  ]);
+  expect(idsAfter('1-3', working)).toEqual(['1-4']);
+  expect(idsAfter('1-4', working)).toEqual([]);
+  const over = { ...ended, progress };
+  expect(idsAfter('1-4', over)).toEqual(['1-5']);
+  expect([isOver(at('1-4'), over), isOver(at('1-5'), over)]).toEqual([false, true]);
+  expect([isBeyond(at('1-4'), working), isBeyond(at('1-5'), working), isBeyond(at('1-5'), over)]).toEqual([
+    false,
+    true,
+    false,
+  ]);
+  // What Redis has lost of it is beyond.
+  expect(isBeyond(at('1-4'), running)).toBe(true);
+  // Of the run before: that run has it, this one does not.
+  const again = record({ run: 2, progress });
+  const { request: _, ...before } = { ...over, state: 'failed' as const, finished_us: 3e6 };
+  expect(idsAfter('1-1', again, [before])).toEqual(['1-4', '1-5', '2-0']);
+});
+
 test.each(['', '1', '-', '1-', 'a-1', '1-1-1', ' 1-1', '1234567890-1'])('%j is no cursor', (text) => {
   expect(parseEventCursor(text)).toBeUndefined();
 });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { jobEventType } from './events.ts';
 import type { JobRecord, RunRecord } from './job.ts';
+import { jobProgress } from './job-progress.ts';
 import { isTerminal, jobState } from './job-state.ts';
 import { jobView, toJobView } from './job-view.ts';
 
@@ -13,6 +14,8 @@ export const jobEvent = z.object({
   job_id: z.string(),
   run: z.number().int(),
   status: jobState,
+  /** Of a `job.progress`. */
+  progress: jobProgress.optional(),
   /** The job as it ended, with the end of its latest run; else null. */
   job: jobView.nullable(),
 });
@@ -29,12 +32,13 @@ export interface EventCursor {
 }
 
 /**
- * The numbers of a run's events. Between its start and its end stand those of a stream, which jobs with progress or tokens have: from
- * `STARTED + 1` on, and the end moves up behind them.
+ * The numbers of a run's events. Between its start and its end stand those that tell of its progress: from `STARTED + 1` on, and
+ * the end moves up behind them. Of these the record has the latest.
  */
 const QUEUED = 0;
 const STARTED = 1;
-const ENDED = 2;
+const endedOf = (run: RunRecord | JobRecord) => STARTED + (progressOf(run)?.sequence ?? 0) + 1;
+const progressOf = ({ run, progress }: RunRecord | JobRecord) => (progress?.run === run ? progress : undefined);
 
 const CURSOR = /^(\d{1,9})-(\d{1,9})$/;
 
@@ -46,14 +50,13 @@ export function parseEventCursor(text: string): EventCursor | undefined {
 
 /** Whether the record knows of nothing so late: it was lost, or the id is another job's. */
 export function isBeyond({ run, sequence }: EventCursor, record: JobRecord): boolean {
-  return (
-    run > record.run || sequence > ENDED || (run === record.run && sequence === ENDED && !isTerminal(record.state))
-  );
+  if (run !== record.run) return run > record.run;
+  return sequence > (isTerminal(record.state) ? endedOf(record) : endedOf(record) - 1);
 }
 
 /** Whether the reader has every event that the job has and, unless it is run again, ever has. */
 export function isOver({ run, sequence }: EventCursor, record: JobRecord): boolean {
-  return isTerminal(record.state) && run === record.run && sequence === ENDED;
+  return isTerminal(record.state) && run === record.run && sequence === endedOf(record);
 }
 
 /** The events behind a cursor that follow from the record and the runs before its latest one, in order. */
@@ -83,8 +86,13 @@ function eventsOfRun(run: RunRecord | JobRecord, record: JobRecord, baseUrl?: st
   });
   const events = [event(QUEUED, 'job.queued', run.queued_us, 'queued')];
   if (run.started_us !== undefined) events.push(event(STARTED, 'job.started', run.started_us, 'running'));
+  const progress = progressOf(run);
+  if (progress) {
+    const told = event(STARTED + progress.sequence, 'job.progress', progress.at_ms * 1000, 'running');
+    events.push({ ...told, progress: { rows: progress.rows } });
+  }
   if (isTerminal(run.state) && run.finished_us !== undefined) {
-    const end = event(ENDED, `job.${run.state}`, run.finished_us, run.state);
+    const end = event(endedOf(run), `job.${run.state}`, run.finished_us, run.state);
     events.push(run.run === record.run ? { ...end, job: toJobView(record, baseUrl) } : end);
   }
   return events;

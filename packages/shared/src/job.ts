@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { toldProgress } from './job-progress.ts';
 import { jobState, terminalState } from './job-state.ts';
 import { lane } from './lane.ts';
 import { rowResult } from './row-result.ts';
@@ -136,6 +137,8 @@ export const jobRecord = z.object({
   queued_us: z.coerce.number(),
   /** Before this it is in no queue; missing when it is, or was. */
   scheduled_ms: z.coerce.number().optional(),
+  /** The latest that was told, perhaps of an earlier run. */
+  progress: toldProgress.optional(),
 });
 export type JobRecord = z.infer<typeof jobRecord>;
 
@@ -153,6 +156,7 @@ export const runRecord = z.object({
   error: jobError.optional(),
   provenance: provenance.optional(),
   timings: workerTimings.optional(),
+  progress: toldProgress.optional(),
 });
 export type RunRecord = z.infer<typeof runRecord>;
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { AuditActor } from './audit-line.ts';
 import type { BlobRef } from './blob-store.ts';
 import type { CircuitState, FleetCircuit } from './circuit-state.ts';
 import type {
@@ -266,8 +267,8 @@ export interface ModelRegistry {
   ): Promise<FleetNews>;
   /** No jobs are accepted for it any more, unless another worker still takes them; whether it came to that. */
   retire(worker: string, version: VersionName, retirement: Omit<Retirement, 'at_ms'>): Promise<boolean>;
-  /** Kept until the next order for the same; one for a whole model takes back those for its versions. */
-  order(subject: ModelSubject, want: ModelWant): Promise<ModelOrder>;
+  /** Kept until the next order for the same; one for a whole model takes back those for its versions. Leaves a line in the audit log. */
+  order(subject: ModelSubject, want: ModelWant, by?: AuditActor): Promise<ModelOrder>;
   list(): Promise<PublishedModel[]>;
   /** Every version of a model that anybody knows of, published or not. */
   versions(model: string): Promise<FleetModel>;

@@ -75,12 +75,21 @@ export interface DeliveryPage {
   next: string | undefined;
 }
 
+/** An attempt that ended; its delivery with it unless that is `pending`. */
+export interface NotedAttempt {
+  tenant: string;
+  /** Of the delivery. */
+  id: string;
+  attempt: Omit<DeliveryAttempt, 'at_ms'>;
+  status: DeliveryStatus;
+}
+
 /** What happened with each delivery, for those who look into it. Bounded and forgetful: no delivery depends on it. */
 export interface DeliveryLog {
-  /** The delivery is on its way. Done twice, it changes nothing. */
-  open(content: DeliveryContent): Promise<void>;
-  /** An attempt ended; the delivery with it unless it is `pending`. */
-  note(tenant: string, id: string, attempt: Omit<DeliveryAttempt, 'at_ms'>, status: DeliveryStatus): Promise<void>;
+  /** Deliveries are on their way. Done twice, it changes nothing. */
+  open(contents: readonly DeliveryContent[]): Promise<void>;
+  /** Attempts that ended. */
+  note(attempts: readonly NotedAttempt[]): Promise<void>;
   read(tenant: string, id: string): Promise<DeliveryRecord | null>;
   statusOf(tenant: string, id: string): Promise<DeliveryStatus | null>;
   /** Newest first. @throws Problem invalid_request for a cursor that is none. */

@@ -1,4 +1,4 @@
-import { type EventType, eventType, jobEventType, jobState, jobView } from '@onqueue/shared';
+import { type EventType, eventType, jobEventType, jobProgress, jobState, jobView } from '@onqueue/shared';
 import { z } from 'zod';
 import type { ZodOpenApiObject } from 'zod-openapi';
 import * as examples from './examples.ts';
@@ -31,6 +31,11 @@ const EVENTS: Record<EventType, { summary: string; data: z.ZodType; example: obj
     summary: 'A run of a job was started; told to those who name it',
     data: z.union([begunJob, forgottenJob]),
     example: { ...begun, status: 'running' },
+  },
+  'job.progress': {
+    summary: 'Some of the rows of a job have ended; told to those who name it, now and then',
+    data: z.union([begunJob.extend({ progress: jobProgress }), forgottenJob]),
+    example: { ...begun, status: 'running', progress: { rows: { done: 120, total: 400 } } },
   },
   ...ended('succeeded', 'A job has its results'),
   ...ended('failed', 'A job has failed for good'),

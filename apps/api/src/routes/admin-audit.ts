@@ -10,7 +10,7 @@ const MAX_LIMIT = 1000;
 
 /** The parameters of `GET /admin/audit`. */
 export const auditQuery = z.object({
-  chain: z.string().optional().describe('One of `chains`; `fleet` (keys and tenants) when left out.'),
+  chain: z.string().optional().describe('One of `chains`; `fleet` (keys, tenants and models) when left out.'),
   limit: z.string().optional().describe(`Lines a page, 1 to ${MAX_LIMIT}; ${DEFAULT_LIMIT} unless given.`),
   starting_after: z.string().optional().describe('`next` of the page before.'),
 });

@@ -8,6 +8,7 @@ import {
 } from '@onqueue/shared';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
+import { actorOf } from '../auth/caller.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { validate } from '../http/validation.ts';
@@ -67,7 +68,7 @@ async function order(
   const { version } = validate(modelOrderRequest, request.body ?? {}, 'The order');
   const before = await knownModel(registry, name);
   if (version !== undefined) knownVersion(before, name, version);
-  await registry.order({ name, version }, want);
+  await registry.order({ name, version }, want, actorOf(response));
   if (want === 'unload') await retireAbandoned(registry, { name, version }, before);
   const fleet = await registry.versions(name);
   const base = `${publicUrl ?? ''}/models/${name}/versions`;

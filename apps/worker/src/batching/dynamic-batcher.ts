@@ -41,6 +41,8 @@ export interface SubmitOptions {
   isApart: boolean;
   /** Whether they do without the delay that batches gather company in. */
   isUrgent?: boolean;
+  /** Told how many have ended, after each batch but the last. */
+  onProgress?: ((rowsDone: number) => void) | undefined;
 }
 
 /** The rows of one call, until each has ended. */
@@ -49,6 +51,7 @@ interface Submission {
   outcomes: BatchedRowOutcome[];
   /** Rows that have not ended. */
   left: number;
+  onProgress: SubmitOptions['onProgress'];
   resolve: (outcomes: BatchedRowOutcome[]) => void;
   reject: (error: unknown) => void;
 }
@@ -124,13 +127,13 @@ export class DynamicBatcher {
   /** Queues the rows of a job; they may end in different batches. Resolves in the order of the rows. */
   async submit(
     rows: readonly unknown[],
-    { lane, halt, isApart, isUrgent }: SubmitOptions,
+    { lane, halt, isApart, isUrgent, onProgress }: SubmitOptions,
   ): Promise<BatchedRowOutcome[]> {
     const submittedAtMs = this.#options.clock.now();
     if (lane === 'interactive') this.#interactiveUntilMs = submittedAtMs + INTERACTIVE_MS;
     const apart = isApart ? {} : undefined;
     const outcomes = new Promise<BatchedRowOutcome[]>((resolve, reject) => {
-      const submission = { halt, outcomes: new Array(rows.length), left: rows.length, resolve, reject };
+      const submission = { halt, outcomes: new Array(rows.length), left: rows.length, onProgress, resolve, reject };
       for (const [index, row] of rows.entries()) {
         const lengths = this.#options.lengths?.lengthsOf(row);
         this.#former.push({ row, lane, apart, lengths, submittedAtMs, isUrgent, submission, index });
@@ -233,6 +236,7 @@ export class DynamicBatcher {
         if (outcome) end(row, { ...outcome, batchWaitMs: Math.max(0, outcome.batch.startedAtMs - row.submittedAtMs) });
         else row.submission.reject(new Error('A batch ended without an outcome for each row. This is a bug.'));
       }
+      tellProgress(rows);
       if (!batch.abort.signal.aborted && !batch.hasGivenWay) this.#learn(batch, outcomes);
     } catch (error) {
       for (const { submission } of rows) submission.reject(error);
@@ -284,6 +288,17 @@ function end({ submission, index }: PendingRow, outcome: BatchedRowOutcome): voi
   submission.outcomes[index] = outcome;
   submission.left -= 1;
   if (submission.left === 0) submission.resolve(submission.outcomes);
+}
+
+/** Of the submissions that a batch had rows of, those that have others left. */
+function tellProgress(rows: readonly PendingRow[]): void {
+  let last: Submission | undefined;
+  for (const { submission } of rows) {
+    // Rows of one stand together.
+    if (submission === last) continue;
+    last = submission;
+    if (submission.left > 0) submission.onProgress?.(submission.outcomes.length - submission.left);
+  }
 }
 
 function computeMs({ timings: { preprocess_ms, inference_ms, postprocess_ms } }: RowBatch): number {

@@ -9,6 +9,8 @@ import type {
 } from '@onqueue/shared';
 import type { HaltSignal } from '../batching/halt-signal.ts';
 import { RunnerStartError } from '../runner/runner-errors.ts';
+import { LeavingRunners } from './leaving-runners.ts';
+import { LoadRetries } from './load-retries.ts';
 import { type LoadedVersion, ManagedVersion, type WholeVersion } from './managed-version.ts';
 import { MemoryBudget, NoRoomError } from './memory-budget.ts';
 import type { RepositorySnapshot } from './repository-watcher.ts';
@@ -51,13 +53,8 @@ export interface ModelManagerEvents {
 
 export type UnloadCause = Retirement['cause'] | 'memory' | 'replaced';
 
-/** Runners that were replaced stay for jobs that had been given to them and not started. */
-const LINGER_MS = 3000;
-const LINGER_LOOK_MS = 100;
 /** A version that was cut to its `min_instances` is not given the others back sooner. */
 const RESIZE_PAUSE_MS = 5000;
-/** A failure that may pass (no memory, a runner that was killed) is tried again so soon, and twice as long each time. */
-const RETRY_MS = { first: 10_000, last: 300_000 };
 
 /**
  * Owns the versions of this worker: what is loaded, what is not, and why (ManagedVersion has the states). Whatever happens, to the
@@ -71,9 +68,9 @@ export class ModelManager<Served extends LoadedVersion> {
   readonly #budget: MemoryBudget<Served>;
   readonly #stopping = new AbortController();
   readonly #drains = new Map<ManagedVersion<Served>, AbortController>();
-  readonly #leaving = new Map<Served, Promise<void>>();
+  readonly #leaving: LeavingRunners<Served>;
   readonly #retired = new WeakMap<ManagedVersion<Served>, string>();
-  readonly #retries = new Map<ManagedVersion<Served>, { delayMs: number; timer: { cancel(): void } | undefined }>();
+  readonly #retries: LoadRetries<ManagedVersion<Served>>;
   /** When the first of the jobs that wait for a version came. */
   readonly #summonedAtMs = new Map<ManagedVersion<Served>, number>();
   readonly #resizedAtMs = new WeakMap<ManagedVersion<Served>, number>();
@@ -82,11 +79,13 @@ export class ModelManager<Served extends LoadedVersion> {
 
   constructor(options: ModelManagerOptions<Served>) {
     this.#options = options;
+    this.#retries = new LoadRetries(options);
+    this.#leaving = new LeavingRunners({ ...options, signal: this.#stopping.signal });
     this.#budget = new MemoryBudget({
       budgetBytes: options.budgetBytes,
       clock: options.clock,
       versions: () => this.#versions.values(),
-      leavingBytes: () => [...this.#leaving.keys()].reduce((sum, { residentBytes }) => sum + residentBytes, 0),
+      leavingBytes: () => this.#leaving.bytes,
       isBusy: (version) => options.isBusy(version),
       signal: this.#stopping.signal,
       evict: (version) => this.#evict(version),
@@ -174,10 +173,10 @@ export class ModelManager<Served extends LoadedVersion> {
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const drain of this.#drains.values()) drain.abort();
-    for (const { timer } of this.#retries.values()) timer?.cancel();
+    this.#retries.stop();
     await this.settled();
     const stopped = this.versions.map(({ served }) => served?.stop());
-    await Promise.all([...stopped, ...[...this.#leaving].map(([served, left]) => Promise.all([served.stop(), left]))]);
+    await Promise.all([...stopped, this.#leaving.stop()]);
   }
 
   #reconcile(): void {
@@ -267,7 +266,7 @@ export class ModelManager<Served extends LoadedVersion> {
     this.#letGo(version, retirement);
     if (version.served) return;
     this.#versions.delete(keyOf(version));
-    this.#forgetRetry(version);
+    this.#retries.forget(version);
     this.#options.events.onForgotten(version);
   }
 
@@ -313,9 +312,7 @@ export class ModelManager<Served extends LoadedVersion> {
     version.served = undefined;
     version.become('unloaded', reason);
     this.#options.events.onUnloaded(version, cause);
-    const left = served.stop().finally(() => this.#leaving.delete(served));
-    this.#leaving.set(served, left);
-    await left;
+    await this.#leaving.end(served);
   }
 
   async #evict(version: ManagedVersion<Served>): Promise<void> {
@@ -327,7 +324,7 @@ export class ModelManager<Served extends LoadedVersion> {
     }
     this.#load(version, { instances: floor, isResize: true });
     await version.loading;
-    await Promise.all(this.#leaving.values());
+    await this.#leaving.gone();
     if (version.served && version.served.instances <= floor) return;
     await this.#unload(version, {
       cause: 'memory',
@@ -397,24 +394,12 @@ export class ModelManager<Served extends LoadedVersion> {
     version.failedFingerprint = undefined;
     version.knownBytes = served.residentBytes / served.instances;
     version.lastUsedAtMs = clock.now();
-    this.#forgetRetry(version);
+    this.#retries.forget(version);
     version.become('ready');
     events.onChange(version);
     if (!before) return;
     events.onUnloaded(version, 'replaced');
-    const left = this.#linger(before).finally(() => this.#leaving.delete(before));
-    this.#leaving.set(before, left);
-  }
-
-  async #linger(served: Served): Promise<void> {
-    const { clock, drainMs } = this.#options;
-    const startedAtMs = clock.now();
-    const isOver = () => {
-      const sinceMs = clock.now() - startedAtMs;
-      return this.#stopping.signal.aborted || (sinceMs >= LINGER_MS && (served.isIdle || sinceMs >= drainMs));
-    };
-    while (!isOver()) await new Promise<void>((resolve) => clock.setTimeout(resolve, LINGER_LOOK_MS));
-    await served.stop();
+    this.#leaving.endWhenIdle(before);
   }
 
   #fail(version: ManagedVersion<Served>, whole: WholeVersion, error: Error): void {
@@ -435,24 +420,14 @@ export class ModelManager<Served extends LoadedVersion> {
       version.failedFingerprint = whole.fingerprint;
       version.become('failed', error.message);
       if (wasOffered) events.onRetired(version, { cause: 'failed', reason: error.message });
-      if (mayPass) this.#retryLater(version);
+      if (mayPass) {
+        this.#retries.later(version, () => {
+          version.failedFingerprint = undefined;
+          this.#reconcile();
+        });
+      }
     }
     events.onFailed(version, error);
-  }
-
-  #retryLater(version: ManagedVersion<Served>): void {
-    const before = this.#retries.get(version);
-    const delayMs = before ? Math.min(before.delayMs * 2, RETRY_MS.last) : RETRY_MS.first;
-    const again = () => {
-      version.failedFingerprint = undefined;
-      this.#reconcile();
-    };
-    this.#retries.set(version, { delayMs, timer: this.#options.clock.setTimeout(again, delayMs) });
-  }
-
-  #forgetRetry(version: ManagedVersion<Served>): void {
-    this.#retries.get(version)?.timer?.cancel();
-    this.#retries.delete(version);
   }
 
   /** It was cut to its `min_instances` and is used again: it gets the others back if there is room. */

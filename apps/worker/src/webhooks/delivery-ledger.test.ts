@@ -90,5 +90,5 @@ test.each([
   const { ledger, calls } = scene();
   await ledger.note(delivery, result, isOver);
   expect(calls[0]?.[0]).toBe('note');
-  expect(calls[0]?.at(-1)).toBe(status);
+  expect(calls[0]?.[1]).toMatchObject([{ tenant: 'default', status }]);
 });

@@ -1,4 +1,5 @@
-import type { DeliveryLog, WebhookEndpoints, WebhookKeys } from '@onqueue/shared';
+import type { DeliveryLog, NotedAttempt, WebhookEndpoints, WebhookKeys } from '@onqueue/shared';
+import { CallGatherer } from './call-gatherer.ts';
 import { logIdOf } from './event-fanout.ts';
 import type { WebhookDelivery } from './webhook-queue.ts';
 import type { DeliveryResult } from './webhook-sender.ts';
@@ -22,9 +23,15 @@ export interface DeliveryLedgerOptions {
  */
 export class DeliveryLedger {
   readonly #options: DeliveryLedgerOptions;
+  /** Written many at a time. */
+  readonly #notes: CallGatherer<NotedAttempt, undefined>;
 
   constructor(options: DeliveryLedgerOptions) {
     this.#options = options;
+    this.#notes = new CallGatherer(async (attempts): Promise<undefined[]> => {
+      await options.deliveries.note(attempts);
+      return [];
+    });
   }
 
   async targetOf({ tenant, endpoint_id: id, url, type }: WebhookDelivery): Promise<DeliveryTarget> {
@@ -39,7 +46,6 @@ export class DeliveryLedger {
 
   /** `isOver`: no further attempt follows by itself. */
   async note(delivery: WebhookDelivery, result: DeliveryResult, isOver: boolean): Promise<void> {
-    const { deliveries } = this.#options;
     const isDelivered = result.outcome === 'delivered';
     const status = isDelivered ? 'delivered' : isOver ? 'failed' : 'pending';
     const attempt = {
@@ -49,7 +55,7 @@ export class DeliveryLedger {
       ...(result.errorClass !== undefined && { error_class: result.errorClass }),
       ...(result.answer !== undefined && { answer: result.answer }),
     };
-    await deliveries.note(delivery.tenant, logIdOf(delivery), attempt, status);
+    await this.#notes.call({ tenant: delivery.tenant, id: logIdOf(delivery), attempt, status });
     if (delivery.endpoint_id !== undefined) await this.#judge(delivery.tenant, delivery.endpoint_id, result);
   }
 

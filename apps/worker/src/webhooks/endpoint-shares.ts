@@ -1,5 +1,6 @@
 import type { RedisConnection } from '@onqueue/shared/redis';
 import { z } from 'zod';
+import { CallGatherer } from './call-gatherer.ts';
 import { ADD_DELIVERIES, FEED, RECONCILE, SETTLE_ATTEMPTS } from './endpoint-shares-script.ts';
 import { RedisClock } from './redis-clock.ts';
 
@@ -84,8 +85,8 @@ export class EndpointShares {
   readonly #options: EndpointSharesOptions;
   readonly #limits: string;
   #onNextDue: (inMs: number | undefined) => void = () => {};
-  readonly #additions: Coalescer<SharedDelivery, undefined>;
-  readonly #settlements: Coalescer<SettledAttempt, boolean>;
+  readonly #additions: CallGatherer<SharedDelivery, undefined>;
+  readonly #settlements: CallGatherer<SettledAttempt, boolean>;
 
   constructor(options: EndpointSharesOptions) {
     this.#options = options;
@@ -104,11 +105,11 @@ export class EndpointShares {
       // The other half is for those who are known to answer.
       suspects: Math.max(1, Math.floor(options.feedLimit / 2)),
     });
-    this.#additions = new Coalescer(async (deliveries): Promise<undefined[]> => {
+    this.#additions = new CallGatherer(async (deliveries): Promise<undefined[]> => {
       await this.#run(ADD_DELIVERIES, deliveries.map(toAddition));
       return [];
     });
-    this.#settlements = new Coalescer(async (attempts) =>
+    this.#settlements = new CallGatherer(async (attempts) =>
       z.array(z.boolean()).parse(await this.#run(SETTLE_ATTEMPTS, attempts.map(toSettlement))),
     );
   }
@@ -171,40 +172,4 @@ function commandOf(redis: RedisConnection, lua: string): Command {
   const commands = redis as unknown as Record<string, Command | undefined>;
   if (!commands[name]) redis.defineCommand(name, { lua, numberOfKeys: 1 });
   return (...args) => (commands[name] as Command).apply(redis, args);
-}
-
-/** Most items that one script takes: it blocks Redis for some 30 µs each. */
-const MAX_ITEMS = 64;
-
-/** Sends what is asked for while a call is on its way together with the next one. */
-class Coalescer<Item, Answer> {
-  readonly #send: (items: Item[]) => Promise<readonly Answer[]>;
-  #waiting: { item: Item; resolve: (answer: Answer | undefined) => void; reject: (error: unknown) => void }[] = [];
-  #isSending = false;
-
-  constructor(send: (items: Item[]) => Promise<readonly Answer[]>) {
-    this.#send = send;
-  }
-
-  call(item: Item): Promise<Answer | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, resolve, reject });
-      if (this.#isSending) return;
-      this.#isSending = true;
-      setImmediate(() => void this.#sendAll());
-    });
-  }
-
-  async #sendAll(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, MAX_ITEMS);
-      try {
-        const answers = await this.#send(batch.map(({ item }) => item));
-        for (const [index, { resolve }] of batch.entries()) resolve(answers[index]);
-      } catch (error) {
-        for (const { reject } of batch) reject(error);
-      }
-    }
-    this.#isSending = false;
-  }
 }

@@ -24,7 +24,10 @@ export function jobEventBody(event: JobOutboxEvent, job: ShownJob | null): strin
     return render(event, { id: event.job_id, object: 'job', status });
   }
   // The job may have gone on since; what does not change is told.
-  if (!isEnd(event)) return bounded(event, { ...pick(job, LASTING), status, run: event.run });
+  if (!isEnd(event)) {
+    const { run, progress } = event;
+    return bounded(event, { ...pick(job, LASTING), status, run, ...(progress && { progress }) });
+  }
   return bounded(event, job);
 }
 
@@ -39,7 +42,7 @@ function isEnd(event: JobOutboxEvent): boolean {
 }
 
 function stateOf({ type }: JobOutboxEvent): string {
-  return type === 'job.started' ? 'running' : type.slice('job.'.length);
+  return type === 'job.started' || type === 'job.progress' ? 'running' : type.slice('job.'.length);
 }
 
 function bounded(event: JobOutboxEvent, job: ShownJob): string {

@@ -1,5 +1,13 @@
-import { type Clock, type DeliveryLog, faultPoint, type OutboxEvent, systemClock } from '@onqueue/shared';
+import {
+  type Clock,
+  type DeliveryContent,
+  type DeliveryLog,
+  faultPoint,
+  type OutboxEvent,
+  systemClock,
+} from '@onqueue/shared';
 import type { OutboxEntry, OutboxReader } from '@onqueue/shared/redis';
+import { CallGatherer } from './call-gatherer.ts';
 import { contentOf, EventFanout, type EventFanoutOptions } from './event-fanout.ts';
 import type { WebhookLog } from './webhook-log.ts';
 import type { WebhookQueue } from './webhook-queue.ts';
@@ -34,6 +42,7 @@ export interface OutboxRelayOptions extends Pick<EventFanoutOptions, 'readJob' |
 export class OutboxRelay {
   readonly #options: OutboxRelayOptions & Required<Pick<OutboxRelayOptions, Defaulted>>;
   readonly #fanout: EventFanout;
+  readonly #entries: CallGatherer<DeliveryContent, undefined>;
   #loop: Promise<void> | undefined;
   #isStopping = false;
   #endPause = () => {};
@@ -48,6 +57,10 @@ export class OutboxRelay {
       ...options,
     };
     this.#fanout = new EventFanout(options);
+    this.#entries = new CallGatherer(async (contents): Promise<undefined[]> => {
+      await options.deliveries?.open(contents);
+      return [];
+    });
   }
 
   start(): void {
@@ -119,7 +132,7 @@ export class OutboxRelay {
   }
 
   async #relayEvent(event: OutboxEvent): Promise<void> {
-    const { queue, deliveries: deliveryLog, log } = this.#options;
+    const { queue, log } = this.#options;
     const { deliveries, isLost } = await this.#fanout.of(event);
     if (isLost) {
       log.warn({ event_id: event.id }, 'event dropped: Redis has lost the end that it tells');
@@ -127,7 +140,7 @@ export class OutboxRelay {
     }
     for (const delivery of deliveries) {
       faultPoint('relay.add.before');
-      await deliveryLog?.open(contentOf(delivery));
+      if (this.#options.deliveries) await this.#entries.call(contentOf(delivery));
       await queue.add(delivery);
       faultPoint('relay.add.after');
     }

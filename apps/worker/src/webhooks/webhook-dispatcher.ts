@@ -162,8 +162,9 @@ export class WebhookDispatcher {
       // Nobody has waited less than nothing.
       ...(occurred_at_ms !== undefined && { sinceEventS: Math.max(0, wallClock() - occurred_at_ms) / 1000 }),
     });
-    // What is kept of an attempt changes nothing about it.
-    await ledger?.note(parsed.data, result, outcome !== 'retry').catch(onError);
+    // What is kept of an attempt changes nothing about it. Before the next attempt it has to be there: the later one tells how it stands.
+    const noted = ledger?.note(parsed.data, result, outcome !== 'retry').catch(onError);
+    if (outcome === 'retry') await noted;
     if (outcome === 'gone' && parsed.data.endpoint_id !== undefined) await onGone?.(parsed.data);
     const { retryAfterMs } = result;
     const retryMs =
@@ -175,6 +176,7 @@ export class WebhookDispatcher {
       retryMs,
       pauseMs: retryAfterMs,
     });
+    await noted;
     // It stands where the shares have put it, or is in other hands; BullMQ has nothing to do for either.
     if (outcome === 'retry') throw new DelayedError();
     if (outcome !== 'delivered') throw new UnrecoverableError(reasonOf(result));

@@ -10,6 +10,7 @@ const shownEvent = z.looseObject({
   timestamp: z.string().optional(),
   run: z.number().optional(),
   detail: z.string().optional(),
+  progress: z.looseObject({ rows: z.object({ done: z.number(), total: z.number() }) }).optional(),
 });
 export type ShownEvent = z.infer<typeof shownEvent>;
 
@@ -47,8 +48,9 @@ export async function* followEvents(id: string, { api, after }: FollowOptions): 
   }
 }
 
-export function eventText({ id = '', type, timestamp = '', run, detail }: ShownEvent): string {
-  return [timestamp, id, type, run === undefined ? '' : `run ${run}`, detail ?? '']
+export function eventText({ id = '', type, timestamp = '', run, detail, progress }: ShownEvent): string {
+  const rows = progress ? `${progress.rows.done} of ${progress.rows.total} rows` : '';
+  return [timestamp, id, type, run === undefined ? '' : `run ${run}`, rows, detail ?? '']
     .filter((part) => part !== '')
     .join('  ');
 }

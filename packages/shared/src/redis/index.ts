@@ -1,4 +1,5 @@
 export * from './connection.ts';
+export * from './gather-writes.ts';
 export * from './keys.ts';
 export * from './record-codec.ts';
 export * from './redis-api-keys.ts';
@@ -9,6 +10,7 @@ export * from './redis-completion-listener.ts';
 export * from './redis-file-index.ts';
 export * from './redis-halt-listener.ts';
 export * from './redis-job-index.ts';
+export * from './redis-job-progress.ts';
 export * from './redis-job-removals.ts';
 export * from './redis-job-reservations.ts';
 export * from './redis-job-store.ts';

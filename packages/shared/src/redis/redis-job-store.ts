@@ -106,8 +106,9 @@ const FIELDS = [
   'batch',
   'timings',
   'scheduled_ms',
+  'progress',
 ] as const;
-const JSON_FIELDS = new Set<string>(['request', 'results', 'error', 'provenance', 'batch', 'timings']);
+const JSON_FIELDS = new Set<string>(['request', 'results', 'error', 'provenance', 'batch', 'timings', 'progress']);
 
 /** The job records in Redis: one hash a job, changed by scripts and nothing else. */
 export class RedisJobStore implements JobStore {

@@ -1,3 +1,4 @@
+import { PLATFORM_ACTOR } from '../audit-line.ts';
 import { type CircuitState, circuitState, fleetCircuit } from '../circuit-state.ts';
 import { type ModelDescriptor, modelDescriptor } from '../model-descriptor.ts';
 import type {
@@ -15,6 +16,7 @@ import type { ModelWant, Retirement } from '../version-state.ts';
 import type { RedisConnection } from './connection.ts';
 import { fleetModel, memberOf, pairsOf, parseMember, parseOrders, parseRetired } from './fleet-codec.ts';
 import type { RedisKeys } from './keys.ts';
+import { auditActor } from './redis-audit-log.ts';
 import { BEAT_LUA, FLEET_LUA, LIST_LUA, ORDER_LUA, PUBLISH_LUA, RETIRE_LUA } from './scripts/model-registry.ts';
 import { translateStoreError } from './store-error.ts';
 
@@ -26,6 +28,8 @@ export interface RedisModelRegistryOptions {
   keys: RedisKeys;
   /** A descriptor that this version does not understand, most likely from a newer worker; it is left out. */
   onUnreadable?: (text: string) => void;
+  /** Who gives orders says how many lines of the audit log are kept; workers give none. */
+  maxAuditLines?: number;
 }
 
 /** Descriptors stay when their workers go; readiness is a lease that workers renew. */
@@ -33,11 +37,13 @@ export class RedisModelRegistry implements ModelRegistry {
   readonly #redis: RedisConnection;
   readonly #keys: RedisKeys;
   readonly #onUnreadable: (text: string) => void;
+  readonly #maxAuditLines: number;
 
-  constructor({ redis, keys, onUnreadable = () => {} }: RedisModelRegistryOptions) {
+  constructor({ redis, keys, onUnreadable = () => {}, maxAuditLines = 100_000 }: RedisModelRegistryOptions) {
     this.#redis = redis;
     this.#keys = keys;
     this.#onUnreadable = onUnreadable;
+    this.#maxAuditLines = maxAuditLines;
   }
 
   async publish(descriptor: ModelDescriptor): Promise<void> {
@@ -87,9 +93,16 @@ export class RedisModelRegistry implements ModelRegistry {
     return done === 1;
   }
 
-  async order({ name, version }: ModelSubject, want: ModelWant): Promise<ModelOrder> {
+  async order({ name, version }: ModelSubject, want: ModelWant, by = PLATFORM_ACTOR): Promise<ModelOrder> {
+    const { modelOrders, fleetAudit, fleetAuditHead } = this.#keys;
+    const line = { action: `model.${want}`, model: name, ...(version === undefined ? {} : { version }) };
     const atMs = await this.#guard(() =>
-      this.#redis.eval(ORDER_LUA, 1, this.#keys.modelOrders, name, version ?? '', want),
+      this.#redis.eval(
+        ORDER_LUA,
+        3,
+        ...[modelOrders, fleetAudit, fleetAuditHead],
+        ...[name, version ?? '', want, JSON.stringify(line), auditActor(by), this.#maxAuditLines],
+      ),
     );
     return { name, version, want, atMs: Number(atMs) };
   }

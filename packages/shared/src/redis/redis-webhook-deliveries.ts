@@ -1,6 +1,5 @@
 import { Problem } from '../problems.ts';
 import {
-  type DeliveryAttempt,
   type DeliveryContent,
   type DeliveryFilter,
   type DeliveryLog,
@@ -10,10 +9,11 @@ import {
   deliveryAttempt,
   deliveryRecord,
   deliveryStatus,
+  type NotedAttempt,
 } from '../webhook-delivery.ts';
 import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
-import { NOTE_ATTEMPT_LUA, OPEN_DELIVERY_LUA, REDELIVER_LUA } from './scripts/webhook-deliveries.ts';
+import { NOTE_ATTEMPTS_LUA, OPEN_DELIVERIES_LUA, REDELIVER_LUA } from './scripts/webhook-deliveries.ts';
 import { translateStoreError } from './store-error.ts';
 
 export interface RedisWebhookDeliveriesOptions {
@@ -30,8 +30,8 @@ const MAX_LOOKS = 1000;
 const STRIDE = 100;
 
 const SCRIPTS = {
-  onqueueOpenDelivery: OPEN_DELIVERY_LUA,
-  onqueueNoteAttempt: NOTE_ATTEMPT_LUA,
+  onqueueOpenDeliveries: OPEN_DELIVERIES_LUA,
+  onqueueNoteAttempts: NOTE_ATTEMPTS_LUA,
   onqueueRedeliver: REDELIVER_LUA,
 } as const;
 type ScriptName = keyof typeof SCRIPTS;
@@ -45,20 +45,19 @@ export class RedisWebhookDeliveries implements DeliveryLog {
     for (const [name, lua] of Object.entries(SCRIPTS)) options.redis.defineCommand(name, { lua, numberOfKeys: 1 });
   }
 
-  async open(content: DeliveryContent): Promise<void> {
+  async open(contents: readonly DeliveryContent[]): Promise<void> {
     const { retentionMs, maxDeliveries } = this.#options;
-    const { tenant, id, job_id: jobId = '' } = content;
-    await this.#run('onqueueOpenDelivery', tenant, id, JSON.stringify(content), jobId, retentionMs, maxDeliveries);
+    const items = contents.flatMap((content) => {
+      const { tenant, id, job_id: jobId = '' } = content;
+      return [tenant, id, JSON.stringify(content), jobId];
+    });
+    await this.#run('onqueueOpenDeliveries', retentionMs, maxDeliveries, ...items);
   }
 
-  async note(
-    tenant: string,
-    id: string,
-    attempt: Omit<DeliveryAttempt, 'at_ms'>,
-    status: DeliveryStatus,
-  ): Promise<void> {
+  async note(attempts: readonly NotedAttempt[]): Promise<void> {
     const { retentionMs, maxDeliveries } = this.#options;
-    await this.#run('onqueueNoteAttempt', tenant, id, JSON.stringify(attempt), status, retentionMs, maxDeliveries);
+    const items = attempts.flatMap(({ tenant, id, attempt, status }) => [tenant, id, JSON.stringify(attempt), status]);
+    await this.#run('onqueueNoteAttempts', retentionMs, maxDeliveries, ...items);
   }
 
   async read(tenant: string, id: string): Promise<DeliveryRecord | null> {
@@ -119,10 +118,10 @@ export class RedisWebhookDeliveries implements DeliveryLog {
     return places.slice(0, STRIDE);
   }
 
-  #run(name: ScriptName, tenant: string, ...args: (string | number)[]): Promise<unknown> {
+  #run(name: ScriptName, ...args: (string | number)[]): Promise<unknown> {
     const { redis, keys } = this.#options;
     const commands = redis as unknown as Record<ScriptName, (...args: (string | number)[]) => Promise<unknown>>;
-    return this.#guard(() => commands[name](keys.scratch(0), keys.partition(0), tenant, ...args));
+    return this.#guard(() => commands[name](keys.scratch(0), keys.partition(0), ...args));
   }
 
   async #guard<T>(command: () => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type AuditActor, PLATFORM_ACTOR } from '../audit-line.ts';
 import type { PlatformOutboxEvent } from '../events.ts';
+import { faultPoint } from '../fault-point.ts';
 import type { SecretSeal } from '../secret-seal.ts';
 import {
   generateWebhookSecret,
@@ -19,6 +20,7 @@ import { deriveSigningKey } from '../webhook-key-pair.ts';
 import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
 import { auditActor } from './redis-audit-log.ts';
+import { RedisWebhookSubscriptions } from './redis-webhook-subscriptions.ts';
 import {
   CHANGE_ENDPOINT_LUA,
   FAILING_LUA,
@@ -50,9 +52,11 @@ const MAX_CACHED = 1000;
 export class RedisWebhookEndpoints implements WebhookEndpoints {
   readonly #options: RedisWebhookEndpointsOptions;
   readonly #secrets = new Map<string, WebhookSecret>();
+  readonly #subscriptions: RedisWebhookSubscriptions;
 
   constructor(options: RedisWebhookEndpointsOptions) {
     this.#options = options;
+    this.#subscriptions = new RedisWebhookSubscriptions(options);
   }
 
   async list(tenant: string): Promise<WebhookEndpoint[]> {
@@ -188,42 +192,17 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
     return this.#guard(() => this.#options.redis.smembers(this.#keys.endpointTenants));
   }
 
-  /** Makes the subscriptions of every partition what the endpoints say: mends what a crash left, or a new partition lacks. */
+  /** Makes the subscriptions of every partition what the endpoints say, within two calls. */
   async reconcile(): Promise<void> {
-    for (const tenant of await this.tenants()) {
-      const endpoints = await this.list(tenant);
-      const wanted = new Map(endpoints.map((endpoint) => [endpoint.id, typesOf(endpoint)]));
-      for (const { key, prefix } of this.#subscriptions(tenant)) {
-        const found = await this.#guard(() => this.#options.redis.hgetall(key));
-        const mine = Object.keys(found).filter((field) => field.startsWith(prefix));
-        for (const id of new Set([...wanted.keys(), ...mine.map((field) => field.slice(prefix.length))])) {
-          const types = wanted.get(id) ?? '';
-          if ((found[prefix + id] ?? '') !== types) await this.#subscribeAt(key, prefix + id, types);
-        }
-      }
-    }
+    const typesByEndpoint = async (tenant: string) =>
+      new Map((await this.list(tenant)).map((endpoint) => [endpoint.id, typesOf(endpoint)]));
+    const without = await this.#subscriptions.reconcile(await this.tenants(), typesByEndpoint);
+    if (without.length === 0) return;
+    await this.#guard(() => this.#options.redis.srem(this.#keys.endpointTenants, ...without));
   }
 
   get #keys(): RedisKeys {
     return this.#options.keys;
-  }
-
-  /** Where scripts look: in the slot of each partition, and in the fleet's, which all tenants share. */
-  #subscriptions(tenant: string): { key: string; prefix: string }[] {
-    const ofJobs = Array.from({ length: this.#options.partitions }, (_, partition) => ({
-      key: this.#keys.subscriptions(partition, tenant),
-      prefix: '',
-    }));
-    return [...ofJobs, { key: this.#keys.fleetSubscriptions, prefix: `${tenant} ` }];
-  }
-
-  async #subscribeAt(key: string, field: string, types: string): Promise<void> {
-    const { redis } = this.#options;
-    await this.#guard(() => (types === '' ? redis.hdel(key, field) : redis.hset(key, field, types)));
-  }
-
-  async #subscribe(tenant: string, id: string, types: string): Promise<void> {
-    await Promise.all(this.#subscriptions(tenant).map(({ key, prefix }) => this.#subscribeAt(key, prefix + id, types)));
   }
 
   /** Tries until nobody else has changed it meanwhile. */
@@ -249,8 +228,11 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
   ): Promise<'done' | 'changed' | 'full'> {
     const types = after ? typesOf(after) : '';
     const both = before === '' ? types : `${typesOf(parse(before))} ${types}`.trim();
-    if (both !== '') await this.#subscribe(tenant, id, both);
     const keys = this.#keys;
+    // First, since `reconcile` looks at those alone: a crash may leave subscriptions of an endpoint that never came to be.
+    if (after) await this.#guard(() => this.#options.redis.sadd(keys.endpointTenants, tenant));
+    if (both !== '') await this.#subscriptions.set(tenant, id, both);
+    faultPoint('endpoint.subscribed.after');
     const code = await this.#eval(
       CHANGE_ENDPOINT_LUA,
       [
@@ -276,8 +258,9 @@ export class RedisWebhookEndpoints implements WebhookEndpoints {
       auditActor(by),
       this.#options.maxAuditLines,
     );
+    faultPoint('endpoint.changed.after');
     if (code === 0) return 'changed';
-    await this.#subscribe(tenant, id, code === 1 ? types : '');
+    await this.#subscriptions.set(tenant, id, code === 1 ? types : '');
     return code === 1 ? 'done' : 'full';
   }
 

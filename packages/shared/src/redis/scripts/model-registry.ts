@@ -1,3 +1,5 @@
+import { AUDIT_FUNCTIONS } from './audit-functions.ts';
+
 /**
  * What workers say about their models. Times are Redis': a worker's clock may be wrong. All keys are the fleet's, so they share a
  * slot.
@@ -127,8 +129,12 @@ redis.call('HSET', KEYS[2], ARGV[1], cjson.encode({cause = ARGV[3], reason = ARG
 return 1
 `;
 
-/** KEYS 1 orders. ARGV 1 model, 2 version or '', 3 what is wanted. Returns when, ms. */
+/**
+ * KEYS 1 orders, 2 audit log, 3 its head. ARGV 1 model, 2 version or '', 3 what is wanted, 4 line of the audit log, 5 actor, 6 lines that are
+ * kept. Returns when, ms.
+ */
 export const ORDER_LUA = `${NOW}
+${AUDIT_FUNCTIONS}
 local subject = ARGV[1]
 if ARGV[2] ~= '' then
   subject = subject .. '/' .. ARGV[2]
@@ -138,6 +144,7 @@ else
   end
 end
 redis.call('HSET', KEYS[1], subject, cjson.encode({want = ARGV[3], at_ms = now}))
+appendAudit(KEYS[2], KEYS[3], cjson.decode(ARGV[4]), ARGV[5], ARGV[6])
 return now
 `;
 

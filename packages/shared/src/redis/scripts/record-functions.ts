@@ -44,8 +44,8 @@ local function cancelMember(tenant, id, run) return dueMember(tenant, id, run) .
 local function isActive(state) return state == 'queued' or state == 'running' end
 
 -- The same as eventId() in events.ts.
-local function eventId(id, run, type)
-  return 'evt_' .. string.sub(redis.sha1hex(id .. '\\n' .. run .. '\\n' .. type .. '\\n0'), 1, 32)
+local function eventId(id, run, type, sequence)
+  return 'evt_' .. string.sub(redis.sha1hex(id .. '\\n' .. run .. '\\n' .. type .. '\\n' .. (sequence or 0)), 1, 32)
 end
 
 -- What changes in the backlogs, summed up by model: many jobs of one model end in one script. 'tell' writes it.
@@ -83,7 +83,7 @@ local function lists(types, type) return string.find(' ' .. types .. ' ', ' ' ..
 -- What is no end is told to those who name it.
 local function isToldOf(record, type)
   local wanted = record.webhookEvents
-  if not wanted then return type ~= 'job.queued' and type ~= 'job.started' end
+  if not wanted then return type ~= 'job.queued' and type ~= 'job.started' and type ~= 'job.progress' end
   return lists(wanted, type)
 end
 
@@ -104,10 +104,12 @@ local function isTold(tenant, record, type)
   return record.webhook and isToldOf(record, type) or isSubscribed(tenant, type)
 end
 
--- Writes the event of a state that was entered in this script: one entry for the job's own webhook, one for endpoints.
-local function tellEvent(tenant, id, run, record, type)
+-- Writes the event of a state that was entered in this script: one entry for the job's own webhook, one for endpoints. 'more', of
+-- events that a run has several of: 'sequence', and 'progress'.
+local function tellEvent(tenant, id, run, record, type, more)
+  more = more or {}
   local event = {
-    schema_version = 1, id = eventId(id, run, type), type = type, tenant = tenant, job_id = id,
+    schema_version = 1, id = eventId(id, run, type, more.sequence), progress = more.progress, type = type, tenant = tenant, job_id = id,
     run = tonumber(run), occurred_at_ms = NOW_MS, url = record.webhook}
   if record.webhook and isToldOf(record, type) then redis.call('XADD', OUTBOX, '*', 'event', cjson.encode(event)) end
   if isSubscribed(tenant, type) then

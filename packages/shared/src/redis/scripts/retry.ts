@@ -19,7 +19,7 @@ local tenant, id = ARGV[3], ARGV[4]
 local key = recordKey(tenant, id)
 local record = redis.call('HMGET', key, 'state', 'run', 'model', 'rows', 'bytes', 'lane', 'expires_in_ms', 'attempt',
   'queued_us', 'started_us', 'finished_us', 'results', 'error', 'provenance', 'timings', 'origin', 'batch', 'priority', 'blobs',
-  'kept', 'webhook', 'webhook_events')
+  'kept', 'webhook', 'webhook_events', 'progress')
 local state, run, model = record[1], record[2], record[3]
 if not state then return {'missing'} end
 if isActive(state) or state == 'succeeded' then return {'not_retryable', state} end
@@ -35,9 +35,10 @@ redis.call('RPUSH', P .. 'runs:' .. tenant .. ':' .. id, '{' .. table.concat({
   member('schema_version', blobOf(record[12]) and '3' or '2'), member('run', run), member('state', '"' .. state .. '"'), member('attempt', record[8]), member('queued_us', record[9]),
   member('started_us', record[10]), member('finished_us', record[11]), member('results', record[12]),
   member('error', record[13]), member('provenance', record[14]), member('timings', record[15]),
-  member('origin', record[16] and '"' .. record[16] .. '"'), member('batch', record[17])}, ',') .. '}')
+  member('origin', record[16] and '"' .. record[16] .. '"'), member('batch', record[17]),
+  member('progress', record[23])}, ',') .. '}')
 redis.call('HDEL', key, 'started_us', 'finished_us', 'expires_ms', 'results', 'error', 'provenance', 'origin', 'batch', 'timings',
-  'queue_due_ms', 'run_due_ms', 'scheduled_ms', 'has_cancel_after', 'flight', 'following', 'reuse')
+  'queue_due_ms', 'run_due_ms', 'scheduled_ms', 'has_cancel_after', 'progress', 'flight', 'following', 'reuse')
 -- What the last run has, or what it was to add to. Results in the blob store are kept by nobody: all rows run.
 local hasResults = string.sub(record[12] or '', 1, 1) == '['
 local kept = ARGV[10] == '1' and (hasResults and '{"run":' .. run .. ',"results":' .. record[12] .. '}' or record[20])

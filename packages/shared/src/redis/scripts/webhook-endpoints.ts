@@ -27,8 +27,8 @@ end
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[2], ARGV[6], ARGV[7]) end
 for id in string.gmatch(ARGV[8], '%S+') do redis.call('HDEL', KEYS[2], id) end
 if ARGV[4] == '' then
+  -- Its tenant is known until its subscriptions are gone as well.
   redis.call('HDEL', KEYS[1], ARGV[2])
-  if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end
 else
   redis.call('HSET', KEYS[1], ARGV[2], ARGV[4])
   redis.call('SADD', KEYS[3], ARGV[1])
