@@ -59,6 +59,28 @@ test('jobs are kept for as long as the tenant says, unless they say so themselve
   expect(await keptMs({})).toBeGreaterThan(600_000);
 });
 
+test('a key has its rate and a tenant its day, and what is refused for other reasons is not charged', async () => {
+  const key = await newTenant('metered', { quotas: { rows_per_day: 5 } });
+  const limits = { rows_per_s: 0.01, burst_rows: 3 };
+  const slow = await bench.key(['read', 'write'], { tenant: 'metered', limits });
+  const post = (by: string, rows: number, more: object = {}) =>
+    call(by, 'POST', '/jobs', { model: 'linear', inputs: Array(rows).fill(input), ...more });
+  const first = await post(slow, 2);
+  expect(first.status).toBe(202);
+  expect(first.headers.get('ratelimit-policy')).toBe('"rows";q=3;w=300, "rows_per_day";q=5;w=86400');
+  expect(first.headers.get('ratelimit')).toMatch(/^"rows";r=1;t=200, "rows_per_day";r=3;t=\d+$/);
+  const limited = await post(slow, 2);
+  expect([limited.status, limited.body.code, limited.headers.get('retry-after')]).toEqual([429, 'rate_limited', '100']);
+  expect(limited.headers.get('ratelimit')).toMatch(/^"rows";r=1;/);
+  // The lane takes nothing: both are given back.
+  await call(key, 'POST', '/admin/models/linear/lanes/bulk/drain');
+  expect((await post(slow, 1, { lane: 'bulk' })).body.code).toBe('lane_draining');
+  await call(key, 'POST', '/admin/models/linear/lanes/bulk/resume');
+  expect((await post(slow, 1)).status).toBe(202);
+  expect((await post(key, 3)).body.code).toBe('quota_exceeded');
+  expect((await post(key, 2)).status).toBe(202);
+});
+
 test('files are as many as the tenant may have', async () => {
   const key = await newTenant('small', { storage: { max_files: 1 } });
   const upload = () =>

@@ -16,6 +16,7 @@ import {
   type LaneControls,
   type ModelRegistry,
   type QueuePlaces,
+  type RateLimits,
   systemClock,
   type Tenants,
   type Tracer,
@@ -105,6 +106,7 @@ export interface AppOptions {
   access: AccessOptions;
   publicUrl: string | undefined;
   flightLeaseMs: number;
+  rateLimits: RateLimits;
   /** Of the platform. */
   version: string;
 }
@@ -226,6 +228,7 @@ export function createApp(options: AppOptions): App {
       publicUrl,
       flightLeaseMs: options.flightLeaseMs,
       maxQueueWaitS: limits.maxQueueWaitS,
+      rateLimits: options.rateLimits,
     }),
     webhookEndpointRoutes({ ...options.webhooks, checkWebhook: options.checkWebhook, readBody, publicUrl }),
     webhookDeliveryRoutes({ deliveries, store, readBody, publicUrl }),

@@ -31,6 +31,7 @@ import {
   RedisLaneControls,
   RedisModelRegistry,
   RedisQueuePlaces,
+  RedisRateLimits,
   RedisTenants,
   RedisWebhookDeliveries,
   RedisWebhookEndpoints,
@@ -206,6 +207,7 @@ async function main(): Promise<void> {
     },
     publicUrl: config.publicUrl,
     flightLeaseMs: config.flightLeaseS * 1000,
+    rateLimits: new RedisRateLimits({ redis, keys }),
     version: PLATFORM_VERSION,
   });
 

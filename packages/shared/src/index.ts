@@ -44,6 +44,7 @@ export * from './ports.ts';
 export * from './postprocess-manifest.ts';
 export * from './problems.ts';
 export * from './queue-place.ts';
+export * from './rate-limits.ts';
 export * from './result-reuse.ts';
 export * from './row-error.ts';
 export * from './row-result.ts';

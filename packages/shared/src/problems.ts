@@ -201,6 +201,18 @@ export const PROBLEMS = {
     title: 'The expectation cannot be met.',
     about: 'Of `Expect`, only `100-continue` is understood. Send the request without it.',
   },
+  rate_limited: {
+    status: 429,
+    title: 'Rows come faster than the key allows.',
+    about:
+      'The bucket of the key has too few rows left for this job (`limits` of the key). Nothing was stored. `Retry-After` is when it would pass; `RateLimit` and `RateLimit-Policy` say what is left of what.',
+  },
+  quota_exceeded: {
+    status: 429,
+    title: 'The quota of the tenant is used up.',
+    about:
+      'The jobs or rows that the tenant may post in a day, UTC (`quotas` of the tenant), do not suffice for this one. Nothing was stored. `Retry-After` is the time to the next day.',
+  },
   deadline_unmeetable: {
     status: 429,
     title: 'The job would expire before its turn comes.',

@@ -15,6 +15,7 @@ import {
   Problem,
   type PublishedModel,
   partitionOf,
+  type RateLimits,
   serviceOf,
 } from '@onqueue/shared';
 import type { Request, Response } from 'express';
@@ -23,6 +24,7 @@ import { tenantOf } from '../auth/caller.ts';
 import type { TenantDirectory } from '../auth/tenant-directory.ts';
 import { assertAvailable } from '../availability.ts';
 import { type BacklogFullOptions, backlogFull, limitsFor } from '../backlog-full.ts';
+import { charge } from '../charge.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
 import { type CacheWish, parseCacheControl } from '../http/cache-control.ts';
 import { cancelAfterS } from '../http/cancel-after.ts';
@@ -61,6 +63,7 @@ export interface CreateJobOptions extends BacklogFullOptions, FindJobOptions {
   /** How long others wait for a row that is being computed. */
   flightLeaseMs: number;
   maxQueueWaitS: number;
+  rateLimits: RateLimits;
 }
 
 /**
@@ -89,7 +92,19 @@ export async function createJob(options: CreateJobOptions, request: Request, res
   }
   const job = await prepareJob(options, body, context);
   const isReplayed = key !== undefined && (await reserve(options, { key, bodySha256, job }));
-  await answer(options, response, { ...(await submit(options, job, wait)), isReplayed });
+  // Whoever came with the key before has paid.
+  const refund = isReplayed ? undefined : await chargeFor(options, job, response);
+  const submitted = await submit(options, job, wait).catch(async (error: unknown) => {
+    await refund?.();
+    throw error;
+  });
+  await answer(options, response, { ...submitted, isReplayed });
+}
+
+/** @throws Problem rate_limited, quota_exceeded */
+async function chargeFor({ rateLimits, tenants }: CreateJobOptions, { tenant, inputs }: NewJob, response: Response) {
+  const { quotas } = await tenants.read(tenant);
+  return charge(rateLimits, response, quotas, inputs.length);
 }
 
 /** The job as its answer shows it. */

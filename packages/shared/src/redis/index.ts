@@ -18,6 +18,7 @@ export * from './redis-lane-controls.ts';
 export * from './redis-model-registry.ts';
 export * from './redis-outbox.ts';
 export * from './redis-queue-places.ts';
+export * from './redis-rate-limits.ts';
 export * from './redis-result-cache.ts';
 export * from './redis-tenants.ts';
 export * from './redis-webhook-deliveries.ts';

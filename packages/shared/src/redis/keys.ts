@@ -194,6 +194,16 @@ export class RedisKeys {
     return `${this.#prefix}:{tenant:${tenant}}:idempotency:${keySha256}`;
   }
 
+  /** Hash: what is in the bucket of a key, and when it was. */
+  rateBucket(tenant: string, keyId: string): string {
+    return `${this.#prefix}:{tenant:${tenant}}:rate:${keyId}`;
+  }
+
+  /** How the hashes begin that count a tenant's days. */
+  quotaDay(tenant: string): string {
+    return `${this.#prefix}:{tenant:${tenant}}:quota`;
+  }
+
   /** Hash `<name>/<version>` → descriptor. */
   get models(): string {
     return `${this.#prefix}:{fleet}:models`;
