@@ -216,7 +216,7 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
     await expect(bench.enqueue()).rejects.toThrow(/maxmemory/);
     const held = new HeldHandler();
     const source = bench.source(kind, {
-      lockDurationMs: 500,
+      lockDurationMs: 1000,
       stalledIntervalMs: 100,
       concurrency: 64,
       handler: (job, attempt) =>
@@ -224,7 +224,7 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
     });
     await held.called(50);
     const startedAt = performance.now();
-    await until('the first locks would be over', () => performance.now() - startedAt > 800);
+    await until('the first locks would be over', () => performance.now() - startedAt > 1600);
     held.release();
     for (const id of ids) expect(await bench.ended(id)).toMatchObject({ attempt: id === ids[0] ? 2 : 1 });
     await bench.expectEmptyQueues();
@@ -256,7 +256,7 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
       const handedOnOnce = await bench.enqueue();
       const held = new HeldHandler();
       bench.source(kind, {
-        lockDurationMs: 500,
+        lockDurationMs: 1000,
         stalledIntervalMs: 100,
         handler: (job, attempt) => {
           if (job.id === slow) return held.handler(job, attempt);
@@ -268,7 +268,7 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
       expect(Number(record.started_us) - record.queued_us).toBeLessThan(5_000_000);
       expect(Number(record.started_us) - record.queued_us).toBeGreaterThanOrEqual(250_000);
       const startedAt = performance.now();
-      await until('two locks would be over', () => performance.now() - startedAt > 1000);
+      await until('two locks would be over', () => performance.now() - startedAt > 2000);
       held.release();
       expect(await bench.ended(slow)).toMatchObject({ state: 'succeeded', attempt: 1 });
     },
@@ -296,14 +296,14 @@ describe.each<[SourceKind]>([['stock'], ['batch']])('the %s source', (kind) => {
   test('keeps a job that takes much longer than its lock', async () => {
     const id = await bench.enqueue();
     const held = new HeldHandler();
-    const settings = { lockDurationMs: 400, stalledIntervalMs: 100, handler: held.handler };
+    const settings = { lockDurationMs: 1000, stalledIntervalMs: 200, handler: held.handler };
     bench.source(kind, settings);
     bench.source(kind, settings);
     await held.called(1);
     const queue = bench.queue();
     const looks = async () => Number((await queue.getJob(`${id}-1`))?.stalledCounter);
     const startedAt = performance.now();
-    await until('three locks have passed', () => performance.now() - startedAt > 1200);
+    await until('three locks have passed', () => performance.now() - startedAt > 3000);
     expect(await looks()).toBe(0);
     held.release();
     expect(await bench.ended(id)).toMatchObject({ attempt: 1 });

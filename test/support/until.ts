@@ -1,3 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+const PAUSE_MS = 5;
+
 /**
  * Asks again until the answer is truthy: for what no event tells, such as a counter of another process. The outer
  * deadline is generous; a test that passes never meets it.
@@ -12,6 +16,7 @@ export async function until<T>(
     const answer = await ask();
     if (answer) return answer;
     if (performance.now() > end) throw new Error(`waited ${deadlineMs} ms in vain until ${what}`);
-    await new Promise((resolve) => setImmediate(resolve));
+    // Asking without a pause would take the processor from whoever is waited for.
+    await delay(PAUSE_MS);
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { isTerminal, type JobState } from '@onqueue/shared';
 import { until } from '../../support/until.ts';
 import { digestOf, type HistoryRecorder } from '../history/history-recorder.ts';
@@ -101,7 +102,8 @@ export class RecordingClient {
       const job = await this.read(id, { wait: Math.max(1, Math.min(20, Math.ceil(leftMs / 1000))) });
       if (job && isTerminal(job.status)) return job;
       if (performance.now() > until) throw new Error(`job ${id} is still ${job?.status ?? 'unseen'}`);
-      await new Promise((resolve) => setImmediate(resolve));
+      // One that is dead or drains answers at once.
+      await delay(5);
     }
   }
 
