@@ -212,7 +212,8 @@ test('a batch that hangs is ended at its deadline, and the one behind it has nev
 test('a batch that is taken back before its turn is not computed, nor is one that is aborted', async () => {
   const runner = await start(slow);
   const abort = new AbortController();
-  const first = runner.run([{ steps: 20 }], { timeoutMs: LONG_MS });
+  // So long that the others are taken back while it runs, though this process has to wait for a processor.
+  const first = runner.run([{ steps: 1500 }], { timeoutMs: LONG_MS });
   const recalled = runner.run([{ steps: HANGING_STEPS }], { timeoutMs: LONG_MS });
   const aborted = runner.run([{ steps: HANGING_STEPS }], { timeoutMs: LONG_MS, signal: abort.signal });
   const last = runner.run([{ steps: 3 }], { timeoutMs: LONG_MS });
