@@ -16,7 +16,7 @@ import { until } from './support/until.ts';
  */
 const SEED = Number(process.env.API_TEST_SEED ?? 20_261_130);
 /** Of an operation. */
-const RUNS = Number(process.env.API_TEST_RUNS ?? 25);
+const RUNS = Number(process.env.API_TEST_RUNS ?? 80);
 /** On a slow machine there are fewer runs, and no failure. */
 const TIME_LIMIT_MS = RUNS * 200;
 

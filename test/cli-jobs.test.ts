@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { freePort } from '@onqueue/launcher';
 import { runCli } from '../packages/cli/src/cli.ts';
-import { onqueue, startOnqueue } from './support/cli.ts';
+import { onqueue, onqueueHere, startOnqueue } from './support/cli.ts';
 import { acceptedJob, endedJob, postJob, request } from './support/client.ts';
 import { writeTestModels } from './support/models/models-dir.ts';
 import { startTestPlatform, type TestPlatform } from './support/platform.ts';
@@ -34,7 +34,7 @@ afterAll(async () => {
 
 /** Against the platform of these tests. */
 const run = (args: readonly string[], options: { input?: string; cwd?: string } = {}) =>
-  onqueue(args, { ...options, env: { ONQUEUE_API_URL: platform.baseUrl } });
+  onqueueHere(args, { ...options, env: { ONQUEUE_API_URL: platform.baseUrl } });
 const json = (text: string) => JSON.parse(text);
 const lines = (text: string) =>
   text

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { repoRoot } from '@onqueue/launcher';
+import { runCli } from '../../packages/cli/src/cli.ts';
 
 export interface CliRun {
   code: number | null;
@@ -13,6 +14,23 @@ export interface CliRun {
 /** The command line as it was built, in a process of its own that knows nothing of the environment of the tests. */
 export async function onqueue(args: readonly string[], options: CliOptions = {}): Promise<CliRun> {
   return startOnqueue(args, options).ended;
+}
+
+/** The same in this process: what a process of its own adds is its start. */
+export async function onqueueHere(args: readonly string[], options: CliOptions = {}): Promise<CliRun> {
+  const printed: string[] = [];
+  const complained: string[] = [];
+  const code = await runCli({
+    args,
+    env: options.env ?? {},
+    cwd: options.cwd ?? repoRoot,
+    print: (line) => printed.push(`${line}\n`),
+    printError: (line) => complained.push(`${line}\n`),
+    progress: undefined,
+    readInput: () => Promise.resolve(options.input ?? ''),
+    interrupted: () => new Promise(() => {}),
+  });
+  return { code, stdout: printed.join(''), stderr: complained.join('') };
 }
 
 interface CliOptions {
