@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { repoRoot } from '@onqueue/launcher';
-import { onqueue } from './support/cli.ts';
+import { onqueueHere as onqueue } from './support/cli.ts';
 
 const STRANGERS = join(repoRoot, 'test/fixtures/strangers');
 const TEXTS = join(repoRoot, 'test/fixtures/hugging-face');
