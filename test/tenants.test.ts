@@ -81,6 +81,22 @@ test('a key has its rate and a tenant its day, and what is refused for other rea
   expect((await post(key, 2)).status).toBe(202);
 });
 
+test('what was refused does not pass for nothing when it comes again with its Idempotency-Key', async () => {
+  await newTenant('keyed');
+  const slow = await bench.key(['read', 'write'], { tenant: 'keyed', limits: { rows_per_s: 0.01, burst_rows: 3 } });
+  const post = (rows: number, key: string) =>
+    request<{ id: string; code: string }>(`${platform.baseUrl}/jobs`, {
+      method: 'POST',
+      headers: { ...bearer(slow), 'content-type': 'application/json', 'idempotency-key': key },
+      body: JSON.stringify({ model: 'linear', inputs: Array(rows).fill(input) }),
+    });
+  const made = await post(2, 'a');
+  expect(made.status).toBe(202);
+  for (let time = 0; time < 2; time++) expect((await post(2, 'b')).body.code).toBe('rate_limited');
+  const again = await post(2, 'a');
+  expect([again.status, again.body.id, again.headers.get('ratelimit')]).toEqual([202, made.body.id, null]);
+});
+
 test('files are as many as the tenant may have', async () => {
   const key = await newTenant('small', { storage: { max_files: 1 } });
   const upload = () =>

@@ -91,14 +91,19 @@ export async function createJob(options: CreateJobOptions, request: Request, res
     return;
   }
   const job = await prepareJob(options, body, context);
-  const isReplayed = key !== undefined && (await reserve(options, { key, bodySha256, job }));
-  // Whoever came with the key before has paid.
-  const refund = isReplayed ? undefined : await chargeFor(options, job, response);
-  const submitted = await submit(options, job, wait).catch(async (error: unknown) => {
-    await refund?.();
+  // Before the key is reserved: one that was refused has paid for nothing, and must not pass when it comes again.
+  const refund = await chargeFor(options, job, response);
+  const make = async () => {
+    const isReplayed = key !== undefined && (await reserve(options, { key, bodySha256, job }));
+    return { ...(await submit(options, job, wait)), isReplayed };
+  };
+  const { isNew, ...submitted } = await make().catch(async (error: unknown) => {
+    await refund();
     throw error;
   });
-  await answer(options, response, { ...submitted, isReplayed });
+  // Of several requests with one new key, that which made the job has paid.
+  if (!isNew) await refund();
+  await answer(options, response, submitted);
 }
 
 /** @throws Problem rate_limited, quota_exceeded */
@@ -299,29 +304,29 @@ async function submit(
   options: CreateJobOptions,
   job: NewJob,
   { waitS, signal }: Wait,
-): Promise<Omit<Submitted, 'isReplayed'>> {
+): Promise<Omit<Submitted, 'isReplayed'> & { isNew: boolean }> {
   const { store, waiter } = options;
   const shown = { ...job, rows: job.inputs.length };
   if (waitS === 0 || waiter.isFull) {
-    const { createdAtMs } = await enqueue(options, job);
-    return { job: shown, createdAtMs, waitedS: undefined, ended: undefined };
+    const { createdAtMs, isNew } = await enqueue(options, job);
+    return { job: shown, createdAtMs, isNew, waitedS: undefined, ended: undefined };
   }
-  let createdAtMs: number | undefined;
+  let accepted: AcceptedJob | undefined;
   const { tenant, id } = job;
   const begin = async () => {
-    const accepted = await enqueue(options, job);
-    ({ createdAtMs } = accepted);
+    accepted = await enqueue(options, job);
     return accepted.reuse?.state;
   };
+  const made = () => ({ createdAtMs: accepted?.createdAtMs ?? 0, isNew: accepted?.isNew ?? true });
   const wait = (before?: () => Promise<void>) => waiter.wait(tenant, id, waitS * 1000, signal, before);
   // What may have its answers already is subscribed to when it is known not to.
   const endOfReused = async () => ((await begin()) === 'ended' ? store.read(tenant, id) : wait());
   try {
     const record = job.reuse ? await endOfReused() : await wait(async () => void (await begin()));
-    return { job: shown, createdAtMs: createdAtMs ?? 0, waitedS: waitS, ended: endedOf(record) };
+    return { job: shown, ...made(), waitedS: waitS, ended: endedOf(record) };
   } catch (error) {
-    if (createdAtMs === undefined) throw error;
-    return { job: shown, createdAtMs, waitedS: undefined, ended: undefined };
+    if (accepted === undefined) throw error;
+    return { job: shown, ...made(), waitedS: undefined, ended: undefined };
   }
 }
 
