@@ -1,4 +1,5 @@
 import { type FleetModel, type FleetVersion, type FleetVersionState, farthest, versionState } from '@onqueue/shared';
+import { isoTimeOrNull } from './iso-time.ts';
 
 /** A version as clients see it: what all workers together say, and then each. */
 export function toVersionView(model: string, version: FleetVersion, fleet: FleetModel, baseUrl = '') {
@@ -11,7 +12,7 @@ export function toVersionView(model: string, version: FleetVersion, fleet: Fleet
     version: version.version,
     state,
     reason: reason ?? null,
-    since: isoTime(sinceMs),
+    since: isoTimeOrNull(sinceMs),
     accepts_jobs: descriptor !== undefined,
     ready: workers.some((worker) => worker.state === 'ready'),
     wanted: (version.order ?? fleet.order)?.want ?? null,
@@ -21,7 +22,7 @@ export function toVersionView(model: string, version: FleetVersion, fleet: Fleet
         worker: worker.worker,
         state: worker.state,
         reason: worker.reason ?? null,
-        since: isoTime(worker.sinceMs),
+        since: isoTimeOrNull(worker.sinceMs),
       })),
     },
     artifact_sha256: descriptor?.artifact_sha256 ?? null,
@@ -50,8 +51,4 @@ function stateOf({ workers, retirement }: FleetVersion): {
   if (first) return first;
   if (!retirement) return { state: 'no_worker', reason: 'No worker that is up has it.', sinceMs: undefined };
   return { state: retirement.cause, reason: retirement.reason, sinceMs: retirement.at_ms };
-}
-
-function isoTime(ms: number | undefined): string | null {
-  return ms === undefined ? null : new Date(ms).toISOString();
 }

@@ -19,6 +19,7 @@ import { actorOf } from '../auth/caller.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { invalidRequest, validate } from '../http/validation.ts';
+import { isoTime, isoTimeOrNull } from '../iso-time.ts';
 import { tenantNotFound } from './admin-tenants.ts';
 
 export interface KeyRoutesOptions {
@@ -178,14 +179,6 @@ function keyView({ key, lastUsedMs }: ListedKey, publicUrl = '') {
     updated_at: isoTime(key.updated_ms),
     urls: { self, rotate: `${self}/rotate` },
   };
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
-}
-
-function isoTimeOrNull(ms: number | undefined): string | null {
-  return ms === undefined ? null : isoTime(ms);
 }
 
 const time = z.iso.datetime();

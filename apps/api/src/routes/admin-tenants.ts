@@ -14,6 +14,7 @@ import type { TenantDirectory } from '../auth/tenant-directory.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { validate } from '../http/validation.ts';
+import { isoTime } from '../iso-time.ts';
 
 export interface TenantRoutesOptions {
   tenants: Tenants;
@@ -96,8 +97,8 @@ function tenantView({ schema_version: _, created_ms, updated_ms, ...tenant }: Te
   return {
     object: 'tenant' as const,
     ...tenant,
-    created_at: new Date(created_ms).toISOString(),
-    updated_at: new Date(updated_ms).toISOString(),
+    created_at: isoTime(created_ms),
+    updated_at: isoTime(updated_ms),
     urls: { self: `${publicUrl}/admin/tenants/${tenant.id}` },
   };
 }

@@ -2,6 +2,7 @@ import { type JobRecord, type JobRemovals, type JobStore, Problem, parseJobId } 
 import type { Request, Response } from 'express';
 import { tenantOf } from '../auth/caller.ts';
 import { abortOnClose } from '../http/abort-on-close.ts';
+import { isoTime } from '../iso-time.ts';
 import type { JobWaiter } from '../job-waiter.ts';
 
 export interface FindJobOptions {
@@ -67,10 +68,6 @@ function notFound(): Problem {
 
 /** The last time that a Date can hold; an id holds later ones. */
 const MAX_TIME_MS = 8_640_000_000_000_000;
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
-}
 
 /** Seconds: `?wait=10`. Any number of digits: what is longer than allowed is cut, however long. */
 function parseWait(value: unknown, maxWaitS: number): number {

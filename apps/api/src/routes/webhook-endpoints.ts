@@ -16,6 +16,7 @@ import { actorOf, tenantOf } from '../auth/caller.ts';
 import { otherMethods } from '../http/problem-handler.ts';
 import { queryParameters } from '../http/query-parameters.ts';
 import { validate } from '../http/validation.ts';
+import { isoTime, isoTimeOrNull } from '../iso-time.ts';
 import type { webhookEndpointView } from '../openapi/webhook-operations.ts';
 import type { WebhookPolicy } from '../webhook-policy.ts';
 
@@ -184,7 +185,7 @@ function endpointView(
     secrets: endpoint.secrets.map((secret) => ({
       id: secret.id,
       created_at: isoTime(secret.created_ms),
-      expires_at: secret.expires_ms === undefined ? null : isoTime(secret.expires_ms),
+      expires_at: isoTimeOrNull(secret.expires_ms),
     })),
     public_keys: publicKeys(signingSeeds, id),
     created_at: isoTime(endpoint.created_ms),
@@ -199,10 +200,6 @@ function publicKeys(seeds: readonly Uint8Array[], receiver: string): string[] {
 
 function toKey(key: string): { algorithm: 'ed25519'; signature: 'v1a'; public_key: string } {
   return { algorithm: 'ed25519', signature: 'v1a', public_key: key };
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
 }
 
 function idOf(request: Request): string {

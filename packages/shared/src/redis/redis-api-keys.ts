@@ -7,7 +7,7 @@ import type { RedisKeys } from './keys.ts';
 import { auditActor } from './redis-audit-log.ts';
 import { storedTenant } from './redis-tenants.ts';
 import { CHANGE_KEY_LUA, FIND_KEY_LUA, NOTE_USE_LUA, READ_ENTRY_LUA } from './scripts/access.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 export interface RedisApiKeysOptions {
   redis: RedisConnection;
@@ -45,7 +45,9 @@ export class RedisApiKeys implements ApiKeys {
 
   async list(tenant?: string): Promise<ListedKey[]> {
     const { redis, keys } = this.#options;
-    const [texts, uses] = await guard(() => Promise.all([redis.hvals(keys.apiKeys), redis.hgetall(keys.apiKeysUsed)]));
+    const [texts, uses] = await withStoreErrors(() =>
+      Promise.all([redis.hvals(keys.apiKeys), redis.hgetall(keys.apiKeysUsed)]),
+    );
     return texts
       .map(parse)
       .filter((key) => tenant === undefined || key.tenant === tenant)
@@ -55,7 +57,7 @@ export class RedisApiKeys implements ApiKeys {
 
   async read(id: string): Promise<ListedKey | null> {
     const { redis, keys } = this.#options;
-    const [text, used] = await guard(() =>
+    const [text, used] = await withStoreErrors(() =>
       Promise.all([redis.hget(keys.apiKeys, id), redis.hget(keys.apiKeysUsed, id)]),
     );
     return text === null ? null : { key: parse(text), lastUsedMs: used === null ? undefined : Number(used) };
@@ -179,16 +181,8 @@ export class RedisApiKeys implements ApiKeys {
   }
 
   #eval(lua: string, keys: readonly string[], ...args: (string | number)[]): Promise<unknown> {
-    return guard(() => this.#options.redis.eval(lua, keys.length, ...keys, ...args));
+    return withStoreErrors(() => this.#options.redis.eval(lua, keys.length, ...keys, ...args));
   }
 }
 
 const parse = (text: string) => apiKey.parse(JSON.parse(text));
-
-async function guard<T>(command: () => Promise<T>): Promise<T> {
-  try {
-    return await command();
-  } catch (error) {
-    throw translateStoreError(error);
-  }
-}

@@ -1,7 +1,7 @@
 import type { BlobKey, BlobRegister } from '../blob-store.ts';
 import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 /** A blob whose record has not ended is looked at again so much later. */
 const PUT_OFF_MS = 86_400_000;
@@ -56,22 +56,24 @@ export class RedisBlobRegister implements BlobRegister {
   }
 
   async intend(partition: number, key: BlobKey, ttlMs: number): Promise<void> {
-    await guard(() => this.#redis.onqueueIntendBlob(this.#keys.blobs(partition), memberOf(key), ttlMs));
+    await withStoreErrors(() => this.#redis.onqueueIntendBlob(this.#keys.blobs(partition), memberOf(key), ttlMs));
   }
 
   async due(partition: number, limit: number): Promise<BlobKey[]> {
     const prefix = this.#keys.partition(partition);
-    const members = await guard(() => this.#redis.onqueueBlobsDue(this.#keys.blobs(partition), prefix, limit));
+    const members = await withStoreErrors(() =>
+      this.#redis.onqueueBlobsDue(this.#keys.blobs(partition), prefix, limit),
+    );
     return (members as string[]).map(toKey);
   }
 
   async forget(partition: number, keys: readonly BlobKey[]): Promise<void> {
     if (keys.length === 0) return;
-    await guard(() => this.#redis.onqueueForgetBlobs(this.#keys.blobs(partition), ...keys.map(memberOf)));
+    await withStoreErrors(() => this.#redis.onqueueForgetBlobs(this.#keys.blobs(partition), ...keys.map(memberOf)));
   }
 
   async release(partition: number, key: BlobKey): Promise<void> {
-    await guard(() => this.#redis.zadd(this.#keys.blobs(partition), 'XX', 0, memberOf(key)));
+    await withStoreErrors(() => this.#redis.zadd(this.#keys.blobs(partition), 'XX', 0, memberOf(key)));
   }
 }
 
@@ -86,12 +88,4 @@ function memberOf({ tenant, name }: BlobKey): string {
 function toKey(member: string): BlobKey {
   const blank = member.indexOf(' ');
   return { tenant: member.slice(0, blank), name: member.slice(blank + 1) };
-}
-
-async function guard<T>(command: () => Promise<T>): Promise<T> {
-  try {
-    return await command();
-  } catch (error) {
-    throw translateStoreError(error);
-  }
 }

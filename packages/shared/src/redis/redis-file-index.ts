@@ -8,7 +8,7 @@ import {
 } from '../file.ts';
 import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 /**
  * The files of a tenant: a sorted set of `<id> <bytes>` by when they go, which is short, so that it can be summed up.
@@ -96,7 +96,7 @@ export class RedisFileIndex implements FileIndex {
   }
 
   async read(tenant: string, id: string): Promise<FileRecord | null> {
-    const text = await guard(() => this.#redis.hget(this.#keys.file(tenant, id), 'record'));
+    const text = await withStoreErrors(() => this.#redis.hget(this.#keys.file(tenant, id), 'record'));
     return text === null ? null : fileRecord.parse(JSON.parse(text));
   }
 
@@ -104,7 +104,7 @@ export class RedisFileIndex implements FileIndex {
     const { id, bytes = 0, expires_ms: expiresMs } = file;
     const record = JSON.stringify(file);
     return (
-      (await guard(() =>
+      (await withStoreErrors(() =>
         this.#redis.onqueueCreateFile(...this.#at(tenant, id), id, record, bytes, expiresMs, maxFiles, maxFilesBytes),
       )) === 1
     );
@@ -114,14 +114,14 @@ export class RedisFileIndex implements FileIndex {
     const text = JSON.stringify(part);
     const limits = [maxFiles, maxFilesBytes] as const;
     return (
-      (await guard(() =>
+      (await withStoreErrors(() =>
         this.#redis.onqueuePutFilePart(...this.#at(tenant, id), id, part.number, text, part.bytes, ...limits),
       )) === 1
     );
   }
 
   async parts(tenant: string, id: string): Promise<FilePart[]> {
-    const fields = await guard(() => this.#redis.hgetall(this.#keys.file(tenant, id)));
+    const fields = await withStoreErrors(() => this.#redis.hgetall(this.#keys.file(tenant, id)));
     return Object.entries(fields)
       .filter(([field]) => field.startsWith('part:'))
       .map(([, text]) => storedFilePart.parse(JSON.parse(String(text))))
@@ -130,11 +130,13 @@ export class RedisFileIndex implements FileIndex {
 
   async complete(tenant: string, file: FileRecord): Promise<void> {
     const { id, bytes = 0, expires_ms: expiresMs } = file;
-    await guard(() => this.#redis.onqueueEndFile(...this.#at(tenant, id), id, JSON.stringify(file), bytes, expiresMs));
+    await withStoreErrors(() =>
+      this.#redis.onqueueEndFile(...this.#at(tenant, id), id, JSON.stringify(file), bytes, expiresMs),
+    );
   }
 
   async delete(tenant: string, id: string): Promise<void> {
-    await guard(() => this.#redis.onqueueEndFile(...this.#at(tenant, id), id, 'delete', 0, 0));
+    await withStoreErrors(() => this.#redis.onqueueEndFile(...this.#at(tenant, id), id, 'delete', 0, 0));
   }
 
   #at(tenant: string, id: string): [file: string, files: string] {
@@ -144,11 +146,3 @@ export class RedisFileIndex implements FileIndex {
 
 type Command = (...args: (string | number)[]) => Promise<number>;
 type Connection = RedisConnection & Record<'onqueueCreateFile' | 'onqueuePutFilePart' | 'onqueueEndFile', Command>;
-
-async function guard<T>(command: () => Promise<T>): Promise<T> {
-  try {
-    return await command();
-  } catch (error) {
-    throw translateStoreError(error);
-  }
-}

@@ -7,7 +7,7 @@ import type { RedisKeys } from './keys.ts';
 import { metadataTag } from './metadata-tags.ts';
 import { LISTED_STATES } from './scripts/index-functions.ts';
 import { PRUNE_LUA } from './scripts/prune.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 export interface RedisJobIndexOptions {
   redis: RedisConnection;
@@ -65,11 +65,11 @@ export class RedisJobIndex implements JobIndex {
 
   /** Looks at records in the order of their ids until it has a page; one that is full has been looked at by one more. */
   list(query: JobQuery): Promise<JobPage> {
-    return guard(() => this.#list(query));
+    return withStoreErrors(() => this.#list(query));
   }
 
   prune(partition: number): Promise<void> {
-    return guard(async () => {
+    return withStoreErrors(async () => {
       const { redis, keys } = this.#options;
       const turn = await redis.set(keys.pruneTurn(partition), '1', 'PX', PRUNE_EVERY_MS, 'NX');
       if (turn === null) return;
@@ -203,12 +203,4 @@ function matches(job: JobRecord, { model, states, createdAfterMs, createdBeforeM
     (createdBeforeMs === undefined || createdMs < createdBeforeMs) &&
     Object.entries(metadata).every(([key, value]) => Object.hasOwn(its, key) && String(its[key]) === value)
   );
-}
-
-async function guard<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw translateStoreError(error);
-  }
 }

@@ -6,7 +6,7 @@ import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
 import { auditActor } from './redis-audit-log.ts';
 import { REMOVE_LUA } from './scripts/remove.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 /** Longer than any client polls for. */
 const REMEMBERED_MS = 30 * 86_400_000;
@@ -34,7 +34,7 @@ export class RedisJobRemovals implements JobRemovals {
     const { redis, keys, retentionMs, maxAuditLines } = this.#options;
     const { partition } = parts;
     const commands = redis as RedisConnection & Record<'onqueueRemove', RemoveCommand>;
-    const [status, value = ''] = await guard(() =>
+    const [status, value = ''] = await withStoreErrors(() =>
       commands.onqueueRemove(
         keys.scratch(partition),
         keys.partition(partition),
@@ -55,17 +55,9 @@ export class RedisJobRemovals implements JobRemovals {
     const parts = parseJobId(id);
     if (!parts) return undefined;
     const { redis, keys } = this.#options;
-    const text = await guard(() => redis.get(keys.deletedJob(parts.partition, tenant, id)));
+    const text = await withStoreErrors(() => redis.get(keys.deletedJob(parts.partition, tenant, id)));
     return text === null ? undefined : Number(text);
   }
 }
 
 type RemoveCommand = (...args: (string | number)[]) => Promise<['missing' | 'active' | 'removed', string?]>;
-
-async function guard<T>(command: () => Promise<T>): Promise<T> {
-  try {
-    return await command();
-  } catch (error) {
-    throw translateStoreError(error);
-  }
-}

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { JobReservation, JobReservations } from '../ports.ts';
 import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 /** KEYS 1 reservation. ARGV 1 the reservation, 2 ttl ms. Returns the one that stands, which is not always this one. */
 const RESERVE_LUA = `
@@ -32,7 +32,7 @@ export class RedisJobReservations implements JobReservations {
 
   async find(tenant: string, key: string): Promise<JobReservation | undefined> {
     const { redis } = this.#options;
-    const text = await guard(() => redis.get(this.#keyOf(tenant, key)));
+    const text = await withStoreErrors(() => redis.get(this.#keyOf(tenant, key)));
     return text === null ? undefined : toReservation(text);
   }
 
@@ -45,7 +45,7 @@ export class RedisJobReservations implements JobReservations {
     const ttlMs = Math.min(this.#options.ttlMs, maxTtlMs);
     const redis = this.#options.redis as RedisConnection & Record<'onqueueReserve', ReserveCommand>;
     const text = JSON.stringify({ job_id: jobId, body_sha256: bodySha256 });
-    return toReservation(await guard(() => redis.onqueueReserve(this.#keyOf(tenant, key), text, ttlMs)));
+    return toReservation(await withStoreErrors(() => redis.onqueueReserve(this.#keyOf(tenant, key), text, ttlMs)));
   }
 
   /** Hashed: the key is the client's, and may be anything of any alphabet. */
@@ -59,12 +59,4 @@ type ReserveCommand = (key: string, reservation: string, ttlMs: number) => Promi
 function toReservation(text: string): JobReservation {
   const { job_id, body_sha256 } = stored.parse(JSON.parse(text));
   return { jobId: job_id, bodySha256: body_sha256 };
-}
-
-async function guard<T>(command: () => Promise<T>): Promise<T> {
-  try {
-    return await command();
-  } catch (error) {
-    throw translateStoreError(error);
-  }
 }

@@ -41,7 +41,7 @@ import { ENQUEUE_LUA } from './scripts/enqueue.ts';
 import { FEED_LUA } from './scripts/feed.ts';
 import { RETRY_LUA } from './scripts/retry.ts';
 import { SWEEP_LUA } from './scripts/sweep.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 export interface RedisJobStoreOptions {
   redis: RedisConnection;
@@ -196,7 +196,7 @@ export class RedisJobStore implements JobStore {
     const parts = parseJobId(id);
     if (!parts) return null;
     const key = this.#keys.job(parts.partition, tenant, id);
-    const values = await this.#guard(() => this.#redis.hmget(key, ...FIELDS));
+    const values = await withStoreErrors(() => this.#redis.hmget(key, ...FIELDS));
     if (values[0] === null || values[0] === undefined) return null;
     if (Number(values[0]) > JOB_SCHEMA_VERSION) throw recordTooNew(values[0]);
     const entries = FIELDS.flatMap((field, index): [string, unknown][] => {
@@ -211,7 +211,7 @@ export class RedisJobStore implements JobStore {
   async runs(tenant: string, id: string): Promise<RunRecord[]> {
     const parts = parseJobId(id);
     if (!parts) return [];
-    const runs = await this.#guard(() => this.#redis.lrange(this.#keys.runs(parts.partition, tenant, id), 0, -1));
+    const runs = await withStoreErrors(() => this.#redis.lrange(this.#keys.runs(parts.partition, tenant, id), 0, -1));
     return Promise.all(
       runs.map(async (text) =>
         runRecord.parse(
@@ -293,7 +293,7 @@ export class RedisJobStore implements JobStore {
   async setWeight(tenant: string, weight: number): Promise<void> {
     const text = String(tenantWeight.parse(weight));
     const partitions = Array.from({ length: this.#options.partitions }, (_, partition) => partition);
-    await this.#guard(() =>
+    await withStoreErrors(() =>
       Promise.all(partitions.map((partition) => this.#redis.hset(this.#keys.weights(partition), tenant, text))),
     );
   }
@@ -305,7 +305,7 @@ export class RedisJobStore implements JobStore {
       this.#keys.turns(partition, queueName(model, lane)),
     ];
     const keys = [this.#keys.backlog(partition, model), ...LANES.flatMap(listsOf)];
-    const [nowMs, counts, oldest, waiting] = (await this.#guard(() =>
+    const [nowMs, counts, oldest, waiting] = (await withStoreErrors(() =>
       this.#redis.eval(BACKLOG_LUA, keys.length, ...keys),
     )) as [number, (string | null)[], string[], number[]];
     return {
@@ -333,24 +333,16 @@ export class RedisJobStore implements JobStore {
   async #withProvenance(partition: number, fields: Record<string, unknown>): Promise<Record<string, unknown>> {
     if (fields.origin === undefined) return fields;
     const made = madeBy.parse(fields);
-    return { ...fields, provenance: await this.#guard(() => this.#origins.provenanceOf(partition, made)) };
+    return { ...fields, provenance: await withStoreErrors(() => this.#origins.provenanceOf(partition, made)) };
   }
 
   /** Runs a script in the slot of a partition; every script takes the prefix and the retention first. */
   #run(name: ScriptName, partition: number, args: Argument[]): Promise<unknown> {
     const commands = this.#redis as unknown as Record<ScriptName, (...args: Argument[]) => Promise<unknown>>;
     const { retentionMs } = this.#options;
-    return this.#guard(() =>
+    return withStoreErrors(() =>
       commands[name](this.#keys.scratch(partition), this.#keys.partition(partition), retentionMs, ...args),
     );
-  }
-
-  async #guard<T>(command: () => Promise<T>): Promise<T> {
-    try {
-      return await command();
-    } catch (error) {
-      throw translateStoreError(error);
-    }
   }
 }
 

@@ -7,7 +7,7 @@ import { queueName, type RedisKeys } from './keys.ts';
 import { auditActor } from './redis-audit-log.ts';
 import { PURGE_LUA } from './scripts/purge.ts';
 import { SET_LANE_LUA } from './scripts/set-lane.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 export interface RedisLaneControlsOptions {
   redis: RedisConnection;
@@ -30,7 +30,7 @@ export class RedisLaneControls implements LaneControls {
   async states(model: string): Promise<Record<Lane, LaneState>> {
     const { redis, keys, partitions } = this.#options;
     const partition = partitionOf(model, partitions);
-    const states = await guard(() =>
+    const states = await withStoreErrors(() =>
       Promise.all(
         LANES.map(async (lane): Promise<[Lane, LaneState]> => {
           const [isPaused, isDraining] = await Promise.all([
@@ -58,16 +58,10 @@ export class RedisLaneControls implements LaneControls {
     const { redis, keys, partitions, retentionMs } = this.#options;
     const commands = redis as unknown as Record<Command, (...args: (string | number)[]) => Promise<unknown>>;
     const partition = partitionOf(model, partitions);
-    return guard(() => commands[name](keys.scratch(partition), keys.partition(partition), retentionMs, model, ...args));
+    return withStoreErrors(() =>
+      commands[name](keys.scratch(partition), keys.partition(partition), retentionMs, model, ...args),
+    );
   }
 }
 
 type Command = 'onqueueSetLane' | 'onqueuePurge';
-
-async function guard<T>(command: () => Promise<T>): Promise<T> {
-  try {
-    return await command();
-  } catch (error) {
-    throw translateStoreError(error);
-  }
-}

@@ -18,7 +18,7 @@ import { fleetModel, memberOf, pairsOf, parseMember, parseOrders, parseRetired }
 import type { RedisKeys } from './keys.ts';
 import { auditActor } from './redis-audit-log.ts';
 import { BEAT_LUA, FLEET_LUA, LIST_LUA, ORDER_LUA, PUBLISH_LUA, RETIRE_LUA } from './scripts/model-registry.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 /** How long it is remembered that a version was retired, and why. */
 const RETIRED_MS = 7 * 24 * 3_600_000;
@@ -49,7 +49,7 @@ export class RedisModelRegistry implements ModelRegistry {
   async publish(descriptor: ModelDescriptor): Promise<void> {
     const { models, retired } = this.#keys;
     const text = JSON.stringify(descriptor);
-    await this.#guard(() => this.#redis.eval(PUBLISH_LUA, 2, models, retired, memberOf(descriptor), text));
+    await withStoreErrors(() => this.#redis.eval(PUBLISH_LUA, 2, models, retired, memberOf(descriptor), text));
   }
 
   async beat(
@@ -73,7 +73,7 @@ export class RedisModelRegistry implements ModelRegistry {
     const { ready, circuits, versionStates, models, modelOrders, retired, fleetOutbox, fleetSubscriptions } =
       this.#keys;
     const keys = [ready, circuits, versionStates, models, modelOrders, retired, fleetOutbox, fleetSubscriptions];
-    const [orders, unpublished, gone] = (await this.#guard(() =>
+    const [orders, unpublished, gone] = (await withStoreErrors(() =>
       this.#redis.eval(BEAT_LUA, keys.length, ...keys, ttlMs, worker, versions.length, ...states, ...lives),
     )) as [string[], string[], string[]];
     return {
@@ -87,7 +87,7 @@ export class RedisModelRegistry implements ModelRegistry {
     const { models, retired, versionStates, modelOrders, ready } = this.#keys;
     const keys = [models, retired, versionStates, modelOrders, ready];
     const member = memberOf(version);
-    const done = await this.#guard(() =>
+    const done = await withStoreErrors(() =>
       this.#redis.eval(RETIRE_LUA, keys.length, ...keys, member, worker, cause, reason, RETIRED_MS),
     );
     return done === 1;
@@ -96,7 +96,7 @@ export class RedisModelRegistry implements ModelRegistry {
   async order({ name, version }: ModelSubject, want: ModelWant, by = PLATFORM_ACTOR): Promise<ModelOrder> {
     const { modelOrders, fleetAudit, fleetAuditHead } = this.#keys;
     const line = { action: `model.${want}`, model: name, ...(version === undefined ? {} : { version }) };
-    const atMs = await this.#guard(() =>
+    const atMs = await withStoreErrors(() =>
       this.#redis.eval(
         ORDER_LUA,
         3,
@@ -110,7 +110,7 @@ export class RedisModelRegistry implements ModelRegistry {
   async versions(model: string): Promise<FleetModel> {
     const { models, ready, versionStates, modelOrders, retired } = this.#keys;
     const keys = [models, ready, versionStates, modelOrders, retired];
-    const reply = await this.#guard(() => this.#redis.eval(FLEET_LUA, keys.length, ...keys));
+    const reply = await withStoreErrors(() => this.#redis.eval(FLEET_LUA, keys.length, ...keys));
     const [published, members, states, orders, gone, nowMs] = reply as [
       string[],
       string[],
@@ -133,7 +133,7 @@ export class RedisModelRegistry implements ModelRegistry {
 
   async list(): Promise<PublishedModel[]> {
     const { models, ready, circuits } = this.#keys;
-    const [descriptors, members, states, nowMs] = (await this.#guard(() =>
+    const [descriptors, members, states, nowMs] = (await withStoreErrors(() =>
       this.#redis.eval(LIST_LUA, 3, models, ready, circuits),
     )) as [string[], string[], string[], number];
     const readyWorkers = groupByVersion(members.map((member) => [member, member]));
@@ -156,14 +156,6 @@ export class RedisModelRegistry implements ModelRegistry {
     const descriptor = modelDescriptor.safeParse(JSON.parse(text));
     if (!descriptor.success) this.#onUnreadable(text);
     return descriptor.data;
-  }
-
-  async #guard<T>(command: () => Promise<T>): Promise<T> {
-    try {
-      return await command();
-    } catch (error) {
-      throw translateStoreError(error);
-    }
   }
 }
 

@@ -5,7 +5,7 @@ import type { RedisConnection } from './connection.ts';
 import type { RedisKeys } from './keys.ts';
 import { auditActor } from './redis-audit-log.ts';
 import { CHANGE_TENANT_LUA, READ_ENTRY_LUA } from './scripts/access.ts';
-import { translateStoreError } from './store-error.ts';
+import { withStoreErrors } from './store-error.ts';
 
 export interface RedisTenantsOptions {
   redis: RedisConnection;
@@ -25,7 +25,7 @@ export class RedisTenants implements Tenants {
 
   async list(): Promise<Tenant[]> {
     const { redis, keys } = this.#options;
-    const texts = await guard(() => redis.hvals(keys.tenants));
+    const texts = await withStoreErrors(() => redis.hvals(keys.tenants));
     const found = texts.map((text) => tenant.parse(JSON.parse(text)));
     const isDefaultStored = found.some(({ id }) => id === DEFAULT_TENANT);
     return [...(isDefaultStored ? [] : [defaultTenant()]), ...found].toSorted((a, b) => (a.id < b.id ? -1 : 1));
@@ -33,7 +33,7 @@ export class RedisTenants implements Tenants {
 
   async read(id: string): Promise<Tenant | null> {
     const { redis, keys } = this.#options;
-    return storedTenant(id, await guard(() => redis.hget(keys.tenants, id)));
+    return storedTenant(id, await withStoreErrors(() => redis.hget(keys.tenants, id)));
   }
 
   async create(id: string, settings: TenantSettings, by: AuditActor): Promise<Tenant | TenantRefusal> {
@@ -84,7 +84,7 @@ export class RedisTenants implements Tenants {
   async #setWeight(id: string, weight: number | undefined): Promise<void> {
     const { redis, keys, partitions } = this.#options;
     const hashes = Array.from({ length: partitions }, (_, partition) => keys.weights(partition));
-    await guard(() =>
+    await withStoreErrors(() =>
       Promise.all(
         hashes.map((key) =>
           weight === undefined || weight === 1 ? redis.hdel(key, id) : redis.hset(key, id, String(weight)),
@@ -125,7 +125,7 @@ export class RedisTenants implements Tenants {
   }
 
   #eval(lua: string, keys: readonly string[], ...args: (string | number)[]): Promise<unknown> {
-    return guard(() => this.#options.redis.eval(lua, keys.length, ...keys, ...args));
+    return withStoreErrors(() => this.#options.redis.eval(lua, keys.length, ...keys, ...args));
   }
 }
 
@@ -137,12 +137,4 @@ export function storedTenant(id: string, text: string | null): Tenant | null {
 
 function defaultTenant(): Tenant {
   return { schema_version: 1, id: DEFAULT_TENANT, name: 'Default', ...TENANT_DEFAULTS, created_ms: 0, updated_ms: 0 };
-}
-
-async function guard<T>(command: () => Promise<T>): Promise<T> {
-  try {
-    return await command();
-  } catch (error) {
-    throw translateStoreError(error);
-  }
 }

@@ -34,6 +34,15 @@ export function translateStoreError(error: unknown): unknown {
   return error;
 }
 
+/** Runs a command of ioredis; what it throws is what the API answers. */
+export async function withStoreErrors<T>(command: () => Promise<T>): Promise<T> {
+  try {
+    return await command();
+  } catch (error) {
+    throw translateStoreError(error);
+  }
+}
+
 /** Whether trying again can help without anything being mended in between. */
 export function isConnectionError(error: Error): boolean {
   return NOT_NOW.test(error.message) || CONNECTION.test(error.message) || CONNECTION_NAMES.has(error.name);
