@@ -16,6 +16,7 @@ import {
   type WebhookSenderOptions,
 } from '../apps/worker/src/webhooks/webhook-sender.ts';
 import { type ReceivedRequest, type Receiver, startReceiver } from './support/receiver.ts';
+import { until } from './support/until.ts';
 
 const secretText = generateWebhookSecret();
 const secret = parseWebhookSecret(secretText);
@@ -388,6 +389,44 @@ test('relay and dispatcher outlive a restart of Redis', async () => {
   await add('after');
   const ids = (await receiver.waitFor(2)).map(({ headers }) => headers['webhook-id']);
   expect(ids).toEqual(['evt_before', 'evt_after']);
+});
+
+test('relay and dispatcher end, though Redis was away when they were told to', async () => {
+  const own = await startRedisServer();
+  opened.push(() => own.stop());
+  const connection = connect(own.url);
+  const webhooks = startWebhooks({
+    connection,
+    outboxKeys: [outboxKey()],
+    queuePrefix: prefix,
+    secret,
+    version: '0',
+    guard: { allowCidrs: ['127.0.0.0/8'], allowHttp: true },
+    readJob,
+    log,
+    onError,
+  });
+  await connection.xadd(outboxKey(), '*', 'event', JSON.stringify(eventOf('a')));
+  await receiver.waitFor(1);
+  await own.kill();
+  await until('it tries to come back', () => connection.status === 'reconnecting');
+  const closed = webhooks.close();
+  await own.restart();
+  await closed;
+});
+
+test('a read that waits for a Redis that is away is interrupted too', async () => {
+  const own = await startRedisServer();
+  opened.push(() => own.stop());
+  const connection = connect(own.url);
+  const outbox = new RedisOutbox({ redis: connection, key: outboxKey(), consumer: 'relay' });
+  outbox.interrupt(); // Nothing is read: nothing is lost by it.
+  expect(await outbox.read(1, 1)).toEqual([]);
+  await own.kill();
+  await until('it tries to come back', () => connection.status === 'reconnecting');
+  const read = outbox.read(1, 60_000);
+  outbox.interrupt();
+  await expect(read).rejects.toThrow();
 });
 
 test('the outbox hands each entry to one reader, also those older than the first reader', async () => {

@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ModelManifest } from '@onqueue/shared';
 import { ManualClock, settle } from '../../../../test/support/manual-clock.ts';
 import { writeLinearModel } from '../../../../test/support/models/tiny-models.ts';
-import { until } from '../../../../test/support/until.ts';
 import { CalibrationCache } from './calibration-cache.ts';
 import { type CalibrationSubject, Calibrator, type CalibratorOptions } from './calibrator.ts';
 
@@ -54,10 +53,7 @@ function setUp(options: Partial<CalibratorOptions> = {}) {
     const ending = work.finally(() => {
       isDone = true;
     });
-    await until('the calibration is done', async () => {
-      await clock.advance(1);
-      return isDone;
-    });
+    while (!isDone) await clock.advance(1);
     return ending;
   };
   return { clock, calibrator, subject, batches, errors, finish };

@@ -98,9 +98,20 @@ export class WebhookDispatcher {
     return this.#sending === 0;
   }
 
-  /** Takes no more deliveries and waits for those in flight, at most one send timeout. */
+  /**
+   * Takes no more deliveries and waits for those in flight, at most one send timeout. BullMQ's worker never ends its close when it was
+   * told so while its connection was broken: it is not waited for once nothing has been sent for a while.
+   */
   async close(): Promise<void> {
-    await this.#worker?.close();
+    let timer: { cancel(): void } | undefined;
+    const isLongIdle = new Promise<void>((resolve) => {
+      const look = () => {
+        timer = (this.#options.clock ?? systemClock).setTimeout(() => (this.isIdle ? resolve() : look()), CLOSE_MS);
+      };
+      look();
+    });
+    await Promise.race([this.#worker?.close(), isLongIdle]);
+    timer?.cancel();
     await this.#feeder.stop();
   }
 
@@ -199,6 +210,8 @@ export class WebhookDispatcher {
 
 export const DEFAULT_DISPATCHER_CONCURRENCY = 128;
 const DEFAULT_LOCK_MS = 10_000;
+/** Longer than settling a delivery takes. */
+const CLOSE_MS = 2000;
 
 interface SpanOfAttempt {
   startMs: number;

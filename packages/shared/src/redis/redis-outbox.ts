@@ -54,7 +54,7 @@ export class RedisOutbox implements OutboxReader {
   readonly #group: string;
   readonly #consumer: string;
   readonly #onInvalid: (entry: InvalidOutboxEntry) => void;
-  #isReading = false;
+  #endRead: (() => void) | undefined;
   #breaks = 0;
   #breaksAtRead = 0;
 
@@ -73,8 +73,10 @@ export class RedisOutbox implements OutboxReader {
     this.#breaksAtRead = this.#breaks;
     // BLOCK 0 would wait for ever, and no relay could be stopped.
     const block = Math.max(1, Math.ceil(blockMs));
-    this.#isReading = true;
-    const reply = await this.#withGroup(() =>
+    const interrupted = new Promise<never>((_resolve, reject) => {
+      this.#endRead = () => reject(new Error('The read was interrupted.'));
+    });
+    const command = this.#withGroup(() =>
       this.#redis.xreadgroup(
         'GROUP',
         this.#group,
@@ -87,8 +89,9 @@ export class RedisOutbox implements OutboxReader {
         this.#key,
         '>',
       ),
-    ).finally(() => {
-      this.#isReading = false;
+    );
+    const reply = await Promise.race([command, interrupted]).finally(() => {
+      this.#endRead = undefined;
     });
     return this.#parse(readReply.parse(reply ?? null)?.[0]?.[1] ?? []);
   }
@@ -126,7 +129,10 @@ export class RedisOutbox implements OutboxReader {
   }
 
   interrupt(): void {
-    if (this.#isReading) this.#redis.disconnect();
+    if (!this.#endRead) return;
+    this.#redis.disconnect();
+    // Between two attempts to reconnect ioredis forgets what waits for the next one, without a word.
+    this.#endRead();
   }
 
   /**
