@@ -140,7 +140,9 @@ onEverySource((source, isWhole) => {
     async () => {
       const scene = new FaultScene(stage, 'hangs');
       const neighbour = await besideHealthyModel(scene, async () => {
-        const hanging = Array.from({ length: sized({ small: 6, full: 30 }) }, () => hangOrder(12));
+        const hanging = Array.from({ length: sized({ small: 4, full: 30 }) }, () =>
+          hangOrder(sized({ small: 8, full: 12 })),
+        );
         await submitAndFollow(scene, hanging, hanging.length);
         await untilServed(scene, { model: 'slow', input: { steps: 1 }, score: 1 });
       });
@@ -175,7 +177,15 @@ onEverySource((source, isWhole) => {
           Array.from({ length: poison }, (_, index) => Math.floor(((index + 0.5) * CROWD) / poison)),
         );
         const jobs = Array.from({ length: CROWD }, (_, job) => (places.has(job) ? crashOrder() : soundOrder(job % 10)));
-        await submitAndFollow(scene, jobs, 64);
+        // Strikes of different rows count together only without any success between: so there is some until the last one is found.
+        let isOver = false;
+        const load = submitAndFollow(scene, jobs, 64).finally(() => {
+          isOver = true;
+        });
+        const sound = Array.from({ length: 4 }, async () => {
+          while (!isOver) await submitAndFollow(scene, [soundOrder(1)], 1);
+        });
+        await Promise.all([load, ...sound]);
       });
       expect(await openings(scene, 'crash')).toBe(before);
       await expectVerdict(scene, neighbour);
