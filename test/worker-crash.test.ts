@@ -30,19 +30,18 @@ describe('a worker killed in the middle of its batches', () => {
   test('loses no job and ends none twice; every webhook has one id', async () => {
     const [first, second] = platform.apis.map((api) => api.baseUrl) as [string, string];
     const count = 60;
+    const [victim, survivor] = platform.workers;
+    // Nobody computes while they are posted: so both have plenty in hand when they begin.
+    for (const worker of platform.workers) worker.pause();
     const ids = await Promise.all(
       Array.from({ length: count }, (_, n) =>
         acceptedJob(n % 2 ? first : second, { model: 'slow', input: { steps: 150 }, webhook: receiver.url(`/${n}`) }),
       ),
     );
-    const [victim, survivor] = platform.workers;
+    for (const worker of platform.workers) worker.resume();
     await until('the victim has a batch in its runner', async () => {
       const started = await metric(victim?.baseUrl, /^onqueue_batch_rows_count\{model="slow",version="1"\} (\d+)$/m);
-      const finished = await metric(
-        victim?.baseUrl,
-        /^onqueue_jobs_finished_total\{model="slow",version="1",status="succeeded"\} (\d+)$/m,
-      );
-      return started > 0 && started * 4 > finished;
+      return started > 0;
     });
     await victim?.kill();
 
@@ -87,9 +86,8 @@ describe('a worker that freezes beyond its lock', () => {
     expect(job.status).toBe('succeeded');
     expect(job.attempt).toBeGreaterThanOrEqual(2);
     frozen.resume();
-    await until('the late result was refused', () =>
-      metric(frozen.baseUrl, /^onqueue_commits_fenced_total\{model="slow"\} (\d+)$/m).then((count) => count >= 1),
-    );
+    // It ends when all that it held is settled: what it computed is refused, or it has found its lock gone before.
+    expect(await frozen.stop()).toMatchObject({ code: 0 });
     expect((await request(`${baseUrl}/jobs/${id}`)).body).toEqual(job);
   });
 });
