@@ -30,7 +30,6 @@ import {
   checkAtEveryConnect,
   closeRedis,
   connectRedis,
-  gatherWrites,
   listenForHalts,
   RedisBlobRegister,
   type RedisConnection,
@@ -324,7 +323,6 @@ function connectWorkerRedis(config: Config, logger: Logger, outages: OutageLog):
   const redis = connectRedis(redisTarget(config), { kind: 'worker' }, (error) =>
     outages.warn(error, 'redis connection'),
   );
-  gatherWrites(redis);
   checkAtEveryConnect(redis, {
     onSuitable: (report) => {
       outages.over();

@@ -1,5 +1,4 @@
 export * from './connection.ts';
-export * from './gather-writes.ts';
 export * from './keys.ts';
 export * from './record-codec.ts';
 export * from './redis-api-keys.ts';
